@@ -1,0 +1,47 @@
+# The whole developer interface. A machine needs Python 3.11+ and make; everything else is installed into .venv.
+#   UV_TORCH_BACKEND=cpu make ...   takes PyTorch's CPU builds (torch and torchvision together: one build family)
+#   EXTRA=gpu make ...              installs faiss-gpu instead of faiss-cpu (they own the same folder: never both)
+PYTHON ?= python3
+EXTRA ?= cpu
+PORT ?= 8000
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed-$(EXTRA)
+
+.PHONY: help install demo test check format bench clean
+help:
+	@echo "make demo    install, build the demo gallery, serve it at http://127.0.0.1:$(PORT)"
+	@echo "make test    all tests        make check   lint, types, house rules"
+	@echo "make bench   benchmarks       make format  apply the formatter        make clean  remove what make installed"
+
+install: $(INSTALLED)
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Descry needs Python 3.11 or newer; set PYTHON=/path/to/python3.11")'
+	@rm -f $(VENV)/.installed-*
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt uv
+	@echo "Installing Descry's dependencies (the first time downloads PyTorch; minutes on a slow line) ..."
+	@$(BIN)/uv pip install --python $(BIN)/python -c constraints.txt -e '.[$(EXTRA),dev]'
+	@touch $@
+
+demo: install
+	@$(BIN)/descry demo --port $(PORT)
+
+test: install
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: install
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/python -m pytest -q tests/test_house.py
+
+format: install
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+bench: install
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache build *.egg-info
