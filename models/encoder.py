@@ -1,4 +1,4 @@
-"""`PersonEncoder`, the one interface that training, the indexer and the server share, and the spec that describes it."""
+"""`PersonEncoder`, the one interface that training, the indexer and the server share, and its spec."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -59,7 +59,9 @@ class EncoderSpec:
         for name, space in self.spaces.items():
             target = self.spaces[space.stored_as]
             if target.stored_as != space.stored_as or target.dim != space.dim:
-                raise ValueError(f"space {name!r} is stored as {space.stored_as!r}, which has another dimension or home")
+                raise ValueError(
+                    f"space {name!r} is stored as {space.stored_as!r}, which has another dimension or home"
+                )
 
     def stored(self, space: Space) -> Space:
         """The space under which the gallery vector for queries in `space` is stored."""

@@ -1,9 +1,12 @@
 """Which class builds the network of which method."""
 
 from collections.abc import Callable
+from typing import TypeVar
 
 from models.encoder import EncoderSpec, PersonEncoder
 from models.errors import CheckpointError
+
+E = TypeVar("E", bound=PersonEncoder)
 
 _METHODS: dict[str, type[PersonEncoder]] = {}
 
