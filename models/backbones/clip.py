@@ -6,7 +6,6 @@ import open_clip
 import torch
 from open_clip.model import CLIP
 from open_clip.pretrained import download_pretrained, get_pretrained_cfg, list_pretrained_tags_by_model
-from open_clip.transformer import VisionTransformer
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
@@ -95,18 +94,21 @@ def resize_positions(positions: Tensor, grid: tuple[int, int]) -> Tensor:
 
 
 def _standard_clip(name: str, image_size: tuple[int, int]) -> CLIP:
-    model = open_clip.create_model(name, pretrained=None, force_image_size=image_size)
+    """The bare network: open_clip's factory would warn of random weights, which a checkpoint is about to replace."""
+    config = open_clip.get_model_config(name)
+    vision, text = config["vision_cfg"], config["text_cfg"]
     standard = (
-        isinstance(model, CLIP)
-        and isinstance(model.visual, VisionTransformer)
-        and model.visual.attn_pool is None
-        and model.visual.pool_type == "tok"
-        and model.text_pool_type == "argmax"
-        and isinstance(model.text_projection, torch.nn.Parameter)
+        set(config) <= {"embed_dim", "vision_cfg", "text_cfg", "quick_gelu"}
+        and "timm_model_name" not in vision
+        and isinstance(vision["layers"], int)
+        and not vision.get("attentional_pool")
+        and vision.get("pool_type", "tok") == "tok"
+        and "hf_model_name" not in text
+        and text.get("pool_type", "argmax") == "argmax"
     )
     if not standard:
         raise BackboneError(f"{name} is not a CLIP with a ViT and a class token; choose e.g. ViT-B-16-quickgelu")
-    return model
+    return CLIP(**{**config, "vision_cfg": {**vision, "image_size": image_size}})
 
 
 def _find_weights(name: str, pretrained: str) -> Path:

@@ -1,0 +1,99 @@
+"""House rules that a linter does not know: import direction, sizes, no pickle, no print outside the CLI."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+ROOMS = ("app", "models", "training", "migrations", "benchmarks")
+ALLOWED = {
+    "models": {"models"},
+    "training": {"training", "models"},
+    "app": {"app", "models", "migrations"},
+    "migrations": {"migrations", "app"},
+}
+MOST_LINES, MOST_FUNCTION_LINES = 450, 60
+PICKLES = ("pickle", "cPickle", "dill", "joblib", "shelve", "marshal")
+
+
+def sources(*rooms: str) -> list[Path]:
+    return [path for room in rooms for path in sorted((ROOT / room).rglob("*.py"))]
+
+
+def imports(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+
+
+@pytest.mark.parametrize("room", sorted(ALLOWED))
+def test_imports_point_one_way(room: str) -> None:
+    wrong = [
+        f"{path.relative_to(ROOT)} imports {name}"
+        for path in sources(room)
+        for name in imports(ast.parse(path.read_text()))
+        if name.split(".")[0] in {*ROOMS, "tests"} - ALLOWED[room]
+    ]
+    assert wrong == []
+
+
+def test_the_check_on_imports_can_fail() -> None:
+    tree = ast.parse("def f() -> None:\n    from training.engine import Trainer\n")
+    assert list(imports(tree)) == ["training.engine"]
+
+
+def test_models_know_no_database_and_no_http() -> None:
+    wrong = [
+        f"{path.relative_to(ROOT)} imports {name}"
+        for path in sources("models")
+        for name in imports(ast.parse(path.read_text()))
+        if name.split(".")[0] in {"sqlalchemy", "fastapi", "httpx", "starlette", "alembic", "faiss"}
+    ]
+    assert wrong == []
+
+
+def test_nothing_loads_a_pickle() -> None:
+    wrong = []
+    for path in sources(*ROOMS):
+        tree = ast.parse(path.read_text())
+        wrong += [f"{path}: imports {name}" for name in imports(tree) if name.split(".")[0] in PICKLES]
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in {"torch.load", "torch.save"}:
+                wrong.append(f"{path}:{node.lineno}: {ast.unparse(node.func)}")
+            if isinstance(node, ast.keyword) and node.arg == "allow_pickle":
+                wrong.append(f"{path}:{node.value.lineno}: allow_pickle")
+    assert wrong == []
+
+
+def test_files_and_functions_stay_short() -> None:
+    wrong = []
+    for path in [*sources(*ROOMS), *sorted((ROOT / "tests").rglob("*.py"))]:
+        text = path.read_text()
+        if (lines := text.count("\n")) > MOST_LINES:
+            wrong.append(f"{path.relative_to(ROOT)}: {lines} lines")
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                length = (node.end_lineno or node.lineno) - node.lineno + 1
+                if length > MOST_FUNCTION_LINES:
+                    wrong.append(f"{path.relative_to(ROOT)}:{node.lineno}: {node.name} has {length} lines")
+    assert wrong == []
+
+
+def test_device_and_seed_are_not_fixed_at_module_level() -> None:
+    wrong = [
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for path in sources("app", "models", "training")
+        for node in ast.parse(path.read_text()).body
+        if isinstance(node, ast.Assign) and ast.unparse(node.value).strip("'\"").startswith(("cuda", "torch.device"))
+    ]
+    assert wrong == []
+
+
+def test_constraints_name_no_address() -> None:
+    lines = (ROOT / "constraints.txt").read_text().split()
+    assert lines
+    assert [line for line in lines if "://" in line or "==" not in line] == []

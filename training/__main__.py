@@ -1,0 +1,5 @@
+"""`python -m training`: the verbs of the offline package."""
+
+from training.cli import main
+
+main()

@@ -1,0 +1,29 @@
+"""Errors of the training package.
+
+DescryError (models.errors)
++-- DatasetError     a data set on disk is missing, half complete or malformed
++-- RecipeError      a recipe has an unknown field or a value out of range
++-- TrainingError    a run cannot start, go on or be resumed
+"""
+
+from typing import ClassVar
+
+from models.errors import DescryError
+
+
+class DatasetError(DescryError):
+    """A data set on disk is missing, half complete or malformed; the message names the file and the entry."""
+
+    code: ClassVar[str] = "dataset_invalid"
+
+
+class RecipeError(DescryError):
+    """A recipe has an unknown field, a missing one, or a value out of range."""
+
+    code: ClassVar[str] = "recipe_invalid"
+
+
+class TrainingError(DescryError):
+    """A run cannot start, cannot be resumed, or went wrong (for instance a loss that is not a number)."""
+
+    code: ClassVar[str] = "training_failed"

@@ -1,0 +1,52 @@
+"""The model card that a checkpoint carries."""
+
+from pathlib import Path
+
+from training.evaluation import Metrics
+from training.recipe import Recipe, dump_recipe
+from training.records import SPLITS, PersonData
+
+
+def model_card(recipe: Recipe, data: PersonData, metrics: Metrics, epoch: int, seconds: float) -> str:
+    """Markdown: what this is, what it saw, how good it is and on what, and what it must not be used for."""
+    # The card travels; where the data lay on one machine does not belong in it.
+    told = recipe.model_copy(update={"data": recipe.data.model_copy(update={"root": Path(recipe.data.root.name)})})
+    sizes = "\n".join(
+        f"| {split} | {len(data.identities(split)):,} | {len(data.splits[split]):,} "
+        f"| {sum(len(record.descriptions) for record in data.splits[split]):,} |"
+        for split in SPLITS
+    )
+    return f"""# {recipe.name}
+
+A text-to-person encoder: it gives person images and written descriptions unit-norm vectors whose inner product ranks
+the images for a description.
+
+* Method: {recipe.method}, backbone {recipe.encoder.backbone}, input {recipe.encoder.height} x {recipe.encoder.width}
+* Chosen at epoch {epoch + 1} of {recipe.schedule.epochs} on the {recipe.data.select_on} split, {seconds / 60:.1f}
+  minutes into training
+
+## Data: {data.name}
+
+| split | identities | images | descriptions |
+|---|---|---|---|
+{sizes}
+
+## Quality, text to image, on {recipe.data.select_on} ({metrics.queries:,} queries)
+
+| R@1 | R@5 | R@10 | mAP | mINP |
+|---|---|---|---|---|
+| {metrics.r1:.2f} | {metrics.r5:.2f} | {metrics.r10:.2f} | {metrics.mean_ap:.2f} | {metrics.mean_inp:.2f} |
+
+These numbers hold for data like the above and say nothing about other cameras, places or people.
+
+## Use
+
+It proposes candidates for a person to look at. It does not identify anyone: a high score means that picture and words
+agree, not that this is the person who is meant.
+
+## Recipe
+
+```yaml
+{dump_recipe(told).rstrip()}
+```
+"""

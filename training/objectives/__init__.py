@@ -1,0 +1,1 @@
+"""The losses: each a small function with its equation number."""

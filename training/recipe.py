@@ -1,0 +1,184 @@
+"""A recipe: everything that decides a training run, in one typed record, read from YAML."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from training.errors import RecipeError
+from training.transforms import Augmentation
+
+RECIPES = Path(__file__).parent / "recipes"
+
+Positive = Annotated[float, Field(gt=0)]
+Share = Annotated[float, Field(ge=0, lt=1)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DataPart(_Part):
+    """Which data set, and which part of it chooses the best epoch."""
+
+    format: str = "cuhk_pedes"
+    """On-disk format, one of `training.datasets.formats()`."""
+    root: Path
+    """Its folder; a relative one is taken from where the command runs."""
+    select_on: Literal["val", "test"] = "val"
+    """Split that chooses the best epoch. Published codes choose on test: ask for it only to compare with them."""
+    carve: Share = 0.05
+    """Share of the train identities that becomes val where the data set has no val split."""
+
+
+class EncoderPart(_Part):
+    """Which network, at which input size."""
+
+    backbone: str = "compact"
+    """"compact", or the name of an open_clip model such as ViT-B-16-quickgelu."""
+    height: Annotated[int, Field(ge=16)] = 96
+    width: Annotated[int, Field(ge=16)] = 48
+    pretrained: str | None = None
+    """For open_clip: a tag such as "openai" (downloaded), or a local .safetensors file. None trains from scratch."""
+    length: Annotated[int, Field(ge=2)] = 64
+    """compact: words kept of a description."""
+    vocabulary: Annotated[int, Field(ge=1)] = 4000
+    """compact: words known at most, the most frequent of the train split."""
+    word_minimum: Annotated[int, Field(ge=1)] = 2
+    """compact: occurrences from which on a word is known."""
+    options: dict[str, int | float] = {}
+    """compact: arguments of `CompactBackbone`, for instance dim."""
+
+
+class LossPart(_Part):
+    """Weights of the baseline's losses; 0 leaves one out."""
+
+    infonce: Annotated[float, Field(ge=0)] = 1.0
+    sdm: Annotated[float, Field(ge=0)] = 0.0
+    sdm_from_epoch: Annotated[int, Field(ge=0)] = 0
+    """First epoch (from 0) in which SDM counts. From scratch, SDM from the first step hurts."""
+    identity_positives: bool = False
+    """InfoNCE: pairs of one identity in a batch are positives of each other."""
+    tau: Positive = 0.02
+    """Temperature of SDM, and where InfoNCE's temperature starts."""
+    learn_tau: bool = True
+    """InfoNCE's temperature is a parameter (CLIP); IRRA keeps it fixed."""
+
+
+class OptimiserPart(_Part):
+    """Adam couples weight decay with the gradient (IRRA's choice), AdamW does not."""
+
+    name: Literal["adam", "adamw"] = "adamw"
+    lr: Positive = 1e-3
+    weight_decay: Annotated[float, Field(ge=0)] = 0.05
+    betas: tuple[Share, Share] = (0.9, 0.98)
+    eps: Positive = 1e-8
+    bias_lr: Positive = 1.0
+    """Factor on the learning rate of biases; biases and norms take no weight decay."""
+    clip: Annotated[float, Field(ge=0)] = 1.0
+    """Largest norm of the gradient; 0 does not clip."""
+
+
+class SchedulePart(_Part):
+    """Linear warm-up, then half a cosine down to `floor`; counted in steps, given in epochs."""
+
+    epochs: Annotated[int, Field(ge=1)] = 30
+    warmup: Annotated[float, Field(ge=0)] = 1.0
+    """Epochs of warm-up."""
+    warmup_from: Share = 0.1
+    """Factor on the learning rate at the first step."""
+    floor: Share = 0.0
+    """Factor on the learning rate at the end."""
+
+
+class Recipe(_Part):
+    """A whole run. `load_recipe` reads one; `python -m training train` runs it."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")]
+    """Names the run's folder."""
+    method: Literal["clip_baseline"] = "clip_baseline"
+    seed: Annotated[int, Field(ge=0)] = 0
+    data: DataPart
+    encoder: EncoderPart = EncoderPart()
+    loss: LossPart = LossPart()
+    augmentation: Augmentation = Augmentation()
+    optimiser: OptimiserPart = OptimiserPart()
+    schedule: SchedulePart = SchedulePart()
+    batch: Annotated[int, Field(ge=2)] = 128
+    """Image-text pairs in a step."""
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """auto: bf16 where the processor or GPU multiplies in it, else fp32."""
+    average: Share = 0.0
+    """Decay per step of the moving average of the weights, which is what is evaluated and saved; 0 for none."""
+    evaluate_every: Annotated[int, Field(ge=1)] = 1
+    """Epochs between evaluations on `select_on`."""
+    save_every: Annotated[int, Field(ge=1)] = 500
+    """Steps between the states that a killed run resumes from."""
+    stored: Literal["fp16", "fp32"] = "fp32"
+    """Storage type of the final checkpoint."""
+
+
+def load_recipe(name: str, overrides: Sequence[str] = (), *, data: Path | None = None) -> Recipe:
+    """Read a recipe.
+
+    Args:
+        name: a YAML file, or the name of a shipped one (without .yaml).
+        overrides: "section.field=value" with a YAML value, e.g. "optimiser.lr=0.001".
+        data: replaces data.root.
+
+    Raises:
+        RecipeError: no such recipe, bad YAML, an unknown field or a value out of range.
+    """
+    path = Path(name)
+    if not path.is_file():
+        path = RECIPES / f"{name}.yaml"
+    if not path.is_file():
+        shipped = ", ".join(sorted(recipe.stem for recipe in RECIPES.glob("*.yaml")))
+        raise RecipeError(f"no recipe {name!r}: neither a file nor one of the shipped recipes ({shipped})")
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise RecipeError(f"{path} is not valid YAML: {error}") from error
+    if not isinstance(content, dict):
+        raise RecipeError(f"{path} must hold a mapping of fields")
+    for override in overrides:
+        _override(content, override)
+    if data is not None:
+        content.setdefault("data", {})["root"] = str(data)
+    return read_recipe(content, where=str(path))
+
+
+def read_recipe(content: Mapping[str, Any], *, where: str) -> Recipe:
+    """Check a mapping; errors name `where` and each field.
+
+    Raises:
+        RecipeError: an unknown field or a value out of range.
+    """
+    try:
+        return Recipe.model_validate(content)
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise RecipeError(f"{where}: {problems}") from error
+
+
+def dump_recipe(recipe: Recipe) -> str:
+    """The recipe as YAML, every field spelled out."""
+    return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False)
+
+
+def _override(content: dict[str, Any], override: str) -> None:
+    name, equals, value = override.partition("=")
+    if not equals or not name:
+        raise RecipeError(f"override {override!r} must read section.field=value")
+    *sections, last = name.split(".")
+    target = content
+    for section in sections:
+        target = target.setdefault(section, {})
+        if not isinstance(target, dict):
+            raise RecipeError(f"override {override!r}: {section} is not a section")
+    try:
+        target[last] = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise RecipeError(f"override {override!r}: the value is not valid YAML") from error

@@ -1,0 +1,124 @@
+"""Pictures of a run: loss and quality curves, the CMC curve, and a sheet of ranked lists to look at."""
+
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from training.evaluation import Embedded, Metrics
+from training.events import read_events
+from training.records import Record
+
+mpl.use("Agg")
+import matplotlib.pyplot as plt
+
+LOSS, CMC, RANKED = "loss.png", "cmc.png", "ranked.jpg"
+_INK, _GREEN, _RED, _PAPER, _GREY = (28, 31, 36), (24, 128, 72), (196, 52, 52), (255, 255, 255), (110, 116, 124)
+_TILE, _GAP, _WORDS = (72, 160), 8, 250
+
+
+def plot_losses(run: Path, out: Path) -> Path:
+    """Losses by step with the epochs' evaluations below, from a run's events; writes `out/loss.png`."""
+    events = read_events(run)
+    steps = [event for event in events if event["event"] == "step"]
+    evaluations = [event for event in events if event["event"] == "evaluation"]
+    figure, (above, below) = plt.subplots(2, 1, figsize=(8, 7), sharex=False, layout="constrained")
+    for name in sorted({name for event in steps for name in event["losses"]}):
+        points = [(event["step"], event["losses"][name]) for event in steps if name in event["losses"]]
+        x, y = zip(*points, strict=True)
+        line = above.plot(x, y, alpha=0.25, linewidth=0.8)[0]
+        above.plot(x, _smooth(y), label=name, color=line.get_color(), linewidth=1.8)
+    above.set(xlabel="step", ylabel="loss (thin: one step, thick: running mean)", title=f"{run.name}: training")
+    for name in ("R@1", "mAP", "mINP"):
+        points = [(event["epoch"] + 1, event["metrics"][name]) for event in evaluations]
+        if points:
+            below.plot(*zip(*points, strict=True), marker="o", markersize=3, label=name)
+    split = evaluations[-1]["split"] if evaluations else "val"
+    below.set(xlabel="epoch", ylabel=f"{split}, %", ylim=(0, 100))
+    for axes in (above, below):
+        axes.grid(alpha=0.25)
+        if axes.get_legend_handles_labels()[0]:
+            axes.legend(frameon=False)
+    return _save(figure, out / LOSS)
+
+
+def plot_cmc(curves: dict[str, Metrics], out: Path) -> Path:
+    """CMC curves, one for each name; writes `out/cmc.png`."""
+    figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
+    for name, metrics in curves.items():
+        label = f"{name}: R@1 {metrics.r1:.1f}, mAP {metrics.mean_ap:.1f}"
+        axes.plot(range(1, len(metrics.curve) + 1), metrics.curve, label=label, linewidth=1.8)
+    lowest = min(metrics.r1 for metrics in curves.values())
+    axes.set(
+        xlabel="rank k", ylabel="queries with a hit in the first k, %", ylim=(max(0, lowest - 10), 100.5), title="CMC"
+    )
+    axes.grid(alpha=0.25)
+    axes.legend(frameon=False, loc="lower right")
+    return _save(figure, out / CMC)
+
+
+def ranked_sheet(
+    embedded: Embedded, records: Sequence[Record], out: Path, *, queries: int = 10, ranks: int = 10, seed: int = 0
+) -> Path:
+    """Queries and the images they rank first, right ones framed green, wrong ones red; writes `out/ranked.jpg`.
+
+    Half of the sheet are random queries, half are queries whose first image is wrong: what fails teaches most.
+    """
+    scores = embedded.texts @ embedded.images.T
+    order = scores.sort(dim=1, descending=True, stable=True).indices[:, :ranks].numpy()
+    first_right = embedded.gallery_ids[order[:, 0]] == embedded.query_ids
+    rng = np.random.default_rng(seed)
+    wrong = np.flatnonzero(~first_right)
+    failures = rng.choice(wrong, size=min(queries // 2, len(wrong)), replace=False)
+    others = np.setdiff1d(np.arange(len(order)), failures)
+    plain = rng.choice(others, size=min(queries - len(failures), len(others)), replace=False)
+    rows = [*plain.tolist(), *failures.tolist()]
+    height = _TILE[1] + 3 * _GAP
+    sheet = Image.new("RGB", (_WORDS + ranks * (_TILE[0] + _GAP) + 2 * _GAP, len(rows) * height + _GAP), _PAPER)
+    for line, query in enumerate(rows):
+        top = _GAP + line * height
+        _draw_words(sheet, top, embedded.queries[query], failed=bool(line >= len(plain)))
+        for rank, image in enumerate(order[query]):
+            right = embedded.gallery_ids[image] == embedded.query_ids[query]
+            left = _WORDS + _GAP + rank * (_TILE[0] + _GAP)
+            _draw_tile(sheet, (left, top), records[image].path, float(scores[query, image]), _GREEN if right else _RED)
+    path = out / RANKED
+    sheet.save(path, quality=88)
+    return path
+
+
+def _draw_words(sheet: Image.Image, top: int, words: str, *, failed: bool) -> None:
+    draw = ImageDraw.Draw(sheet)
+    if failed:
+        draw.text((_GAP, top), "first image wrong", fill=_RED, font=ImageFont.load_default(11))
+    text = "\n".join(textwrap.wrap(words, 42)[:9])
+    draw.multiline_text((_GAP, top + 16), text, fill=_INK, font=ImageFont.load_default(12), spacing=3)
+
+
+def _draw_tile(
+    sheet: Image.Image, corner: tuple[int, int], path: Path, score: float, colour: tuple[int, int, int]
+) -> None:
+    with Image.open(path) as image:
+        picture = image.convert("RGB").resize(_TILE, Image.Resampling.LANCZOS)
+    framed = Image.new("RGB", (_TILE[0] + 6, _TILE[1] + 6), colour)
+    framed.paste(picture, (3, 3))
+    sheet.paste(framed, (corner[0] - 3, corner[1] - 3))
+    draw = ImageDraw.Draw(sheet)
+    draw.text((corner[0], corner[1] + _TILE[1] + 4), f"{score:.2f}", fill=_GREY, font=ImageFont.load_default(10))
+
+
+def _smooth(values: Sequence[float]) -> list[float]:
+    width = max(1, len(values) // 50)
+    padded = np.pad(np.asarray(values, dtype=np.float64), (width - 1, 0), mode="edge")
+    return [float(value) for value in np.convolve(padded, np.ones(width) / width, mode="valid")]
+
+
+def _save(figure: Any, path: Path) -> Path:  # noqa: ANN401  matplotlib ships no types
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
+    return path
