@@ -1,4 +1,5 @@
-"""Procedural pedestrians with attributes, camera views and written descriptions. Imports no torch: a worker starts fast."""
+"""Procedural pedestrians with attributes, camera views and written descriptions. Imports no torch: a worker starts
+fast."""
 
 from training.synthetic.config import SyntheticConfig
 from training.synthetic.writer import generate

@@ -21,8 +21,16 @@ def hair(identity: Identity, body: Figure) -> list[Primitive]:
     size = (wide + full, deep + full * 0.8)
     shapes = [
         _strand(body, (0, 0.058 * s, -0.014), (0, 0.040 * s, -0.022), size, size, Part.HAIR, colour),
-        _strand(body, (0, 0.04 * s, -0.03), (0, -0.055 * s, -0.028), (wide + full, deep * 0.80), (wide * 0.86, deep * 0.72), Part.HAIR, colour),
-    ]  # fmt: skip
+        _strand(
+            body,
+            (0, 0.04 * s, -0.03),
+            (0, -0.055 * s, -0.028),
+            (wide + full, deep * 0.80),
+            (wide * 0.86, deep * 0.72),
+            Part.HAIR,
+            colour,
+        ),
+    ]
     if style == "none":
         return shapes
     tail = int(Part.TAIL)
@@ -35,32 +43,16 @@ def hair(identity: Identity, body: Figure) -> list[Primitive]:
         shapes.append(_strand(body, (0, 0.05, -0.115), (0, -0.06, -0.155), (0.03, 0.03), (0.045, 0.04), tail, colour))
         shapes.append(_strand(body, (0, -0.06, -0.155), (0, low, -0.145), (0.045, 0.04), (0.014, 0.014), tail, colour))
     else:
-        low = -0.165 if length == "medium" else -0.30 - 0.16 * identity.traits["length"]
+        low = -0.17 if length == "medium" else -0.32 - 0.16 * identity.traits["length"]
+        back = -0.10 if length == "medium" else -0.155
+        spread = 0.088 + 0.02 * (length == "long")
         shapes.append(
-            _strand(
-                body,
-                (0, -0.02, -0.05),
-                (0, low, -0.085),
-                (wide + 0.016, 0.066),
-                (0.084 + 0.02 * (length == "long"), 0.042),
-                tail,
-                colour,
-                2.2,
-            )
+            _strand(body, (0, -0.02, -0.055), (0, low, back), (wide + 0.016, 0.068), (spread, 0.042), tail, colour, 2.2)
         )
         ends = -0.13 if length == "medium" else -0.25
         for sign in (1.0, -1.0):
-            shapes.append(
-                _strand(
-                    body,
-                    (sign * wide * 0.88, 0.04, 0.0),
-                    (sign * (wide + 0.014), ends, 0.035),
-                    (0.026, 0.045),
-                    (0.026, 0.03),
-                    tail,
-                    colour,
-                )
-            )
+            top, tip = (sign * wide * 0.88, 0.04, 0.0), (sign * (wide + 0.018), ends, 0.05)
+            shapes.append(_strand(body, top, tip, (0.026, 0.045), (0.030, 0.030), tail, colour))
     return shapes
 
 
@@ -82,8 +74,19 @@ def _strand(
         x, y, z = point
         return (body.head[0] + x * c + z * s, body.head[1] + y, body.head[2] - x * s + z * c)
 
-    return Primitive(place(start), place(end), start_size, end_size, part, colour, cap, side=(c, 0, -s), front=(s, 0, c), material=material,
-                     fold=0.6 if material == Material.HAIR else 0.2)  # fmt: skip
+    return Primitive(
+        place(start),
+        place(end),
+        start_size,
+        end_size,
+        part,
+        colour,
+        cap,
+        side=(c, 0, -s),
+        front=(s, 0, c),
+        material=material,
+        fold=0.6 if material == Material.HAIR else 0.2,
+    )
 
 
 def hat(identity: Identity, body: Figure) -> list[Primitive]:
@@ -168,9 +171,29 @@ def bag(identity: Identity, body: Figure) -> list[Primitive]:
         depth = body.chest[1] + 0.075
         dark = (colour[0] * 0.82, colour[1] * 0.82, colour[2] * 0.82)
         return [
-            Primitive(body.trunk(0, 1.36, -depth), body.trunk(0, 0.99, -depth - 0.02), (0.135, 0.075), (0.150, 0.095), part, colour, 2.2, square=True, fold=0.4),
-            Primitive(body.trunk(0, 1.15, -depth - 0.07), body.trunk(0, 1.02, -depth - 0.08), (0.105, 0.045), (0.11, 0.05), part, dark, 3, square=True, fold=0.3),
-        ]  # fmt: skip
+            Primitive(
+                body.trunk(0, 1.36, -depth),
+                body.trunk(0, 0.99, -depth - 0.02),
+                (0.135, 0.075),
+                (0.150, 0.095),
+                part,
+                colour,
+                2.2,
+                square=True,
+                fold=0.4,
+            ),
+            Primitive(
+                body.trunk(0, 1.15, -depth - 0.07),
+                body.trunk(0, 1.02, -depth - 0.08),
+                (0.105, 0.045),
+                (0.11, 0.05),
+                part,
+                dark,
+                3,
+                square=True,
+                fold=0.3,
+            ),
+        ]
     if kind == "shoulder bag":
         x, z = sign * (body.hips[0] + 0.085), 0.02
         return [
@@ -240,11 +263,17 @@ def carried(identity: Identity, body: Figure) -> list[Primitive]:
             )
         ]
     if kind == "cup":
-        return [Primitive((x, y + 0.10, z), (x, y - 0.04, z), (0.046, 0.046), (0.036, 0.036), part, colour, 6),
-                Primitive((x, y + 0.115, z), (x, y + 0.10, z), (0.048, 0.048), (0.048, 0.048), part, (230.0, 230.0, 226.0), 6)]  # fmt: skip
+        return [
+            Primitive((x, y + 0.10, z), (x, y - 0.04, z), (0.046, 0.046), (0.036, 0.036), part, colour, 6),
+            Primitive(
+                (x, y + 0.115, z), (x, y + 0.10, z), (0.048, 0.048), (0.048, 0.048), part, (230.0, 230.0, 226.0), 6
+            ),
+        ]
     if kind == "bottle":
-        return [Primitive((x, y + 0.08, z), (x, y - 0.16, z), (0.036, 0.036), (0.040, 0.040), part, colour, 3),
-                Primitive((x, y + 0.15, z), (x, y + 0.08, z), (0.016, 0.016), (0.034, 0.034), part, colour, 3)]  # fmt: skip
+        return [
+            Primitive((x, y + 0.08, z), (x, y - 0.16, z), (0.036, 0.036), (0.040, 0.040), part, colour, 3),
+            Primitive((x, y + 0.15, z), (x, y + 0.08, z), (0.016, 0.016), (0.034, 0.034), part, colour, 3),
+        ]
     if kind == "book":
         return [
             Primitive(
@@ -259,6 +288,17 @@ def carried(identity: Identity, body: Figure) -> list[Primitive]:
             )
         ]
     if kind == "umbrella":
-        return [Primitive((x, y - 0.02, z), (x, y - 0.52, z + 0.06), (0.040, 0.040), (0.012, 0.012), part, colour, bulge=0.008, fold=0.5),
-                Primitive((x, y + 0.10, z), (x, y - 0.02, z), (0.013, 0.013), (0.013, 0.013), part, (60.0, 44.0, 32.0))]  # fmt: skip
+        return [
+            Primitive(
+                (x, y - 0.02, z),
+                (x, y - 0.52, z + 0.06),
+                (0.040, 0.040),
+                (0.012, 0.012),
+                part,
+                colour,
+                bulge=0.008,
+                fold=0.5,
+            ),
+            Primitive((x, y + 0.10, z), (x, y - 0.02, z), (0.013, 0.013), (0.013, 0.013), part, (60.0, 44.0, 32.0)),
+        ]
     return _hanging((x, y, z), (0.06, 0.13), 0.30, 0.10, colour, part)

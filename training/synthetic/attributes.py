@@ -1,7 +1,8 @@
 """What a synthetic person is: the attribute tables, and how one person is drawn from them.
 
-`Identity.values` is the truth that captions may mention and the oracle ranks by: attribute name -> value, every attribute always
-present ("none" where the person has no such thing). Skin tone is varied and recorded, but no description ever mentions it.
+`Identity.values` is the truth that captions may mention and the oracle ranks by: attribute name -> value, every
+attribute always present ("none" where the person has no such thing). Skin tone is varied and recorded, but no
+description ever mentions it.
 """
 
 from dataclasses import dataclass
@@ -30,10 +31,27 @@ BAGS = ("none", "backpack", "handbag", "shoulder bag", "suitcase")
 CARRIED = ("none", "phone", "cup", "bottle", "book", "umbrella", "shopping bag")
 
 _UPPER = {
-    "man": {"t-shirt": 26, "shirt": 18, "polo shirt": 11, "long-sleeved top": 11, "sweater": 13, "hoodie": 15, "tank top": 6},
-    "woman": {"t-shirt": 18, "blouse": 11, "long-sleeved top": 10, "sweater": 12, "hoodie": 8, "tank top": 11, "shirt": 6,
-              "polo shirt": 4, "dress": 20},
-}  # fmt: skip
+    "man": {
+        "t-shirt": 26,
+        "shirt": 18,
+        "polo shirt": 11,
+        "long-sleeved top": 11,
+        "sweater": 13,
+        "hoodie": 15,
+        "tank top": 6,
+    },
+    "woman": {
+        "t-shirt": 18,
+        "blouse": 11,
+        "long-sleeved top": 10,
+        "sweater": 12,
+        "hoodie": 8,
+        "tank top": 11,
+        "shirt": 6,
+        "polo shirt": 4,
+        "dress": 20,
+    },
+}
 _LOWER = {
     "man": {"jeans": 30, "trousers": 34, "joggers": 13, "shorts": 23},
     "woman": {
@@ -84,7 +102,8 @@ _WARM = frozenset({"sweater", "hoodie"})
 
 @dataclass(frozen=True)
 class Identity:
-    """One person. `values`: attribute -> value. `colours`: what is coloured -> 8-bit sRGB. `traits`: 0..1 numbers, by name."""
+    """One person. `values`: attribute -> value. `colours`: what is coloured -> 8-bit sRGB. `traits`: 0..1 numbers,
+    by name."""
 
     values: dict[str, str]
     colours: dict[str, Rgb]
@@ -126,10 +145,7 @@ def _person(rng: Random) -> dict[str, str]:
     length = pick(rng, _HAIR[sex])
     if age == "child" and length == "bald":
         length = "short"
-    if length in ("bald", "short"):
-        style = "none"
-    else:
-        style = pick(rng, {"loose": 60, "ponytail": 27, "bun": 13})
+    style = "none" if length in ("bald", "short") else pick(rng, {"loose": 60, "ponytail": 27, "bun": 13})
     colours = {"grey": 88, "brown": 6, "black": 6} if age == "elderly" else _HAIR_COLOUR
     if age == "child":
         colours = {name: weight for name, weight in colours.items() if name != "grey"}

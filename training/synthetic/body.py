@@ -1,6 +1,7 @@
 """The skeleton: from an identity's build and a pose to joints in the body frame, and the skin over them.
 
-All lengths are metres of an adult of 1.75 m: a crop is scaled to the person anyway, so a child differs by proportions only.
+All lengths are metres of an adult of 1.75 m: a crop is scaled to the person anyway, so a child differs by
+proportions only.
 """
 
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from training.synthetic.parts import Material, Part
 from training.synthetic.raster import Primitive, Vector
 
 SIDES = (("left", 1.0), ("right", -1.0))
-HEAD_HALF = (0.076, 0.094)
+HEAD_HALF = (0.081, 0.099)
 _HIP, _THIGH, _SHIN = 0.93, 0.42, 0.43
 _UPPER_ARM, _FOREARM = 0.285, 0.25
 _WIDTH = {"slim": 0.89, "average": 1.0, "heavy": 1.2}
@@ -34,7 +35,8 @@ class Pose:
 
 @dataclass(frozen=True)
 class Figure:
-    """Joints (body frame, metres) and half-sizes (width, depth) of the trunk; `head` is the head's centre, `head_scale` its size."""
+    """Joints (body frame, metres) and half-sizes (width, depth) of the trunk; `head` is the head's centre,
+    `head_scale` its size."""
 
     joints: dict[str, Vector]
     chest: tuple[float, float]
@@ -54,13 +56,16 @@ class Figure:
 def draw_pose(rng: Random, identity: Identity) -> Pose:
     """A random pose that fits what the person carries: a walking phase or a stand, and the arms."""
     walking = rng.random() < 0.62
-    swing = rng.uniform(-1, 1) * (radians(27) if walking else radians(5))
+    swing = rng.uniform(-1, 1) * (radians(24) if walking else radians(5))
     swing = swing if abs(swing) > radians(9) or not walking else radians(14)
     thigh = {"left": swing, "right": -swing * rng.uniform(0.8, 1.0)}
     knee = {side: abs(min(0.0, angle)) * 1.1 + rng.uniform(0.02, 0.12) for side, angle in thigh.items()}
     arm = {"left": -swing * rng.uniform(0.6, 1.0), "right": swing * rng.uniform(0.6, 1.0)}
     elbow = {side: rng.uniform(0.12, 0.5) for side in arm}
-    spread = {side: rng.uniform(0.06, 0.2) for side in arm}
+    wide = (
+        0.08 if identity["outer"] in ("coat", "puffer jacket", "cardigan", "blazer") else 0.0
+    )  # hands stay outside a coat
+    spread = {side: rng.uniform(0.06, 0.2) + wide for side in arm}
     busy = "left" if identity.traits["side"] < 0.5 else "right"
     other = "right" if busy == "left" else "left"
     if identity["carried"] in ("phone", "cup", "book"):
@@ -91,12 +96,21 @@ def figure(identity: Identity, pose: Pose) -> Figure:
         hip = (sign * 0.085 * wide, _HIP, 0.0)
         knee = _swing(hip, _THIGH, pose.thigh[side], sign * 0.03)
         ankle = _swing(knee, _SHIN, pose.thigh[side] - pose.knee[side], sign * 0.01)
-        shoulder_at = (sign * shoulder, 1.395, pose.lean * (1.395 - _HIP))
+        shoulder_at = (sign * shoulder, 1.372, pose.lean * (1.372 - _HIP))
         elbow = _swing(shoulder_at, _UPPER_ARM, pose.arm[side], sign * (pose.spread[side] + 0.1 * (wide - 0.9)))
         inward = -0.5 if pose.elbow[side] > 1 else 0.3
         hand = _swing(elbow, _FOREARM, pose.arm[side] + pose.elbow[side], sign * pose.spread[side] * inward)
-        joints |= {f"{side} {name}": point for name, point in
-                   (("hip", hip), ("knee", knee), ("ankle", ankle), ("shoulder", shoulder_at), ("elbow", elbow), ("hand", hand))}  # fmt: skip
+        joints |= {
+            f"{side} {name}": point
+            for name, point in (
+                ("hip", hip),
+                ("knee", knee),
+                ("ankle", ankle),
+                ("shoulder", shoulder_at),
+                ("elbow", elbow),
+                ("hand", hand),
+            )
+        }
     drop = min(joints["left ankle"][1], joints["right ankle"][1]) - 0.075
     head_scale = 1.26 if child else 1.0
     head = (0.0, 1.625 + 0.10 * (head_scale - 1), 0.015 + pose.lean * 0.8)
@@ -121,10 +135,20 @@ def skin(identity: Identity, body: Figure) -> list[Primitive]:
     wide, deep = HEAD_HALF[0] * scale, HEAD_HALF[1] * scale
     side, front = (cos(body.head_turn), 0.0, -sin(body.head_turn)), (sin(body.head_turn), 0.0, cos(body.head_turn))
     shapes = [
-        Primitive((x, y - 0.05 * scale, z + 0.008), (x, y + 0.035 * scale, z), (wide * 0.84, deep * 0.9), (wide, deep), Part.FACE,
-                  colour, 1.15, side=side, front=front, material=Material.HEAD),
+        Primitive(
+            (x, y - 0.05 * scale, z + 0.008),
+            (x, y + 0.035 * scale, z),
+            (wide * 0.84, deep * 0.9),
+            (wide, deep),
+            Part.FACE,
+            colour,
+            1.15,
+            side=side,
+            front=front,
+            material=Material.HEAD,
+        ),
         Primitive(body.trunk(0, 1.42), (x, y - 0.06, z - 0.02), (0.056, 0.056), (0.047, 0.047), Part.SKIN, colour),
-    ]  # fmt: skip
+    ]
     for name, _ in SIDES:
         shoulder, elbow, hand = joints[f"{name} shoulder"], joints[f"{name} elbow"], joints[f"{name} hand"]
         hip, knee, ankle = joints[f"{name} hip"], joints[f"{name} knee"], joints[f"{name} ankle"]

@@ -15,8 +15,8 @@ def expose(
 ) -> Image.Image:
     """The picture that the camera delivers.
 
-    `canvas`: (H, W, 3) float32 in 0..255; `size`: (width, height) of the result in pixels. Colour cast, exposure and contrast vary
-    around the camera's own; noise is a function of `noise_seed`.
+    `canvas`: (H, W, 3) float32 in 0..255; `size`: (width, height) of the result in pixels. Colour cast, exposure and
+    contrast vary around the camera's own; noise is a function of `noise_seed`.
     """
     exposure = rng.uniform(0.92, 1.10)
     gains = np.array([gain * exposure * rng.uniform(0.985, 1.015) for gain in camera.gains], np.float32)

@@ -1,6 +1,7 @@
 """Descriptions: what an image shows, said in varied plain English, with the truth of what was said.
 
-A description is composed of phrases (`phrases.py`), each about one thing that the crop shows; sentence patterns put them in order.
+A description is composed of phrases (`phrases.py`), each about one thing that the crop shows; sentence patterns put
+them in order.
 """
 
 import re
@@ -46,15 +47,17 @@ def join(items: list[str], rng: Random) -> str:
     """ "a", "a and b", "a, b and c": with or without the last comma."""
     if len(items) < 2:
         return "".join(items)
-    comma = "," if len(items) > 2 and rng.random() < 0.4 else ""
-    return ", ".join(items[:-1]) + f"{comma} {rng.choice(('and', 'and', 'and', 'with'))} {items[-1]}"
+    if len(items) == 2:
+        return f"{items[0]} {rng.choice(('and', 'and', 'and', 'with'))} {items[1]}"
+    return ", ".join(items[:-1]) + f"{',' if rng.random() < 0.4 else ''} and {items[-1]}"
 
 
 def _wearing_first(p: Phrases, rng: Random) -> str:
     """The man with short hair is wearing A, B and C. He is carrying a bag."""
     subject, hair = p.subject(), p.hair()
     middle = f" with {hair}" if hair and rng.random() < 0.6 else ""
-    text = f"{subject}{middle} {p.verb('is wearing', 'wears', 'is dressed in', 'is wearing', 'has on')} {join(p.outfit(), rng)}."
+    verb = p.verb("is wearing", "wears", "is dressed in", "is wearing", "has on", "is clad in")
+    text = f"{subject}{middle} {verb} {join(p.outfit(), rng)}."
     last = [phrase for phrase in (p.carrying(), p.head()) if phrase]
     if hair and not middle:
         last.insert(0, f"has {hair}")
@@ -80,7 +83,7 @@ def _in_clothes(p: Phrases, rng: Random) -> str:
     tail += [phrase for phrase in (head, carrying) if phrase]
     action = p.action()
     return (
-        f"{subject} {action} {rng.choice(('in', 'wearing', 'dressed in', 'in'))} {outfit}"
+        f"{subject} {action} {rng.choice(('in', 'wearing', 'dressed in', 'in', 'sporting'))} {outfit}"
         + "".join(f", {phrase}" for phrase in tail)
         + "."
     )
@@ -102,7 +105,7 @@ def _outfit_first(p: Phrases, rng: Random) -> str:
 def _this_is(p: Phrases, rng: Random) -> str:
     """This is a man with short hair who wears A. He also wears B."""
     noun, hair = p.noun(), p.hair()
-    who = f"{rng.choice(('this is a', 'there is a', 'a picture of a', 'this is a'))} {noun}" + (
+    who = f"{rng.choice(('this is a', 'there is a', 'a picture of a', 'an image of a'))} {noun}" + (
         f" with {hair}" if hair else ""
     )
     outfit = p.outfit()

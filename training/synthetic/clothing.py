@@ -7,10 +7,22 @@ from training.synthetic.raster import FLAT, Primitive, Vector
 
 # How far a garment stands off the body, metres.
 _SLACK = {
-    "t-shirt": 0.014, "long-sleeved top": 0.008, "shirt": 0.015, "polo shirt": 0.012, "tank top": 0.004, "sweater": 0.024,
-    "hoodie": 0.034, "blouse": 0.014, "dress": 0.008, "jacket": 0.034, "puffer jacket": 0.058, "blazer": 0.026,
-    "cardigan": 0.024, "vest": 0.046, "coat": 0.040,
-}  # fmt: skip
+    "t-shirt": 0.014,
+    "long-sleeved top": 0.008,
+    "shirt": 0.015,
+    "polo shirt": 0.012,
+    "tank top": 0.004,
+    "sweater": 0.024,
+    "hoodie": 0.034,
+    "blouse": 0.014,
+    "dress": 0.008,
+    "jacket": 0.034,
+    "puffer jacket": 0.058,
+    "blazer": 0.026,
+    "cardigan": 0.024,
+    "vest": 0.046,
+    "coat": 0.040,
+}
 _SHORT_SLEEVES = frozenset({"t-shirt", "polo shirt"})
 LONG_SLEEVES = frozenset({"long-sleeved top", "shirt", "sweater", "hoodie", "blouse"})
 _LEG_SLACK = {"jeans": 0.012, "trousers": 0.018, "leggings": 0.001, "joggers": 0.026, "shorts": 0.028}
@@ -50,13 +62,23 @@ def _trunk(
         return (size[0] + slack + more, size[1] + slack + more)
 
     shoulder = abs(body.joints["left shoulder"][0])
-    r = 0.05 + slack * 0.6
-    return [
-        Primitive(body.trunk(0, 1.375, -0.005), body.trunk(0, 1.12), wide(body.chest), wide(body.waist), part, colour, 2.6, fold=fold, material=material),
-        Primitive(body.trunk(0, 1.14), body.trunk(0, hem + 0.01), wide(body.waist), wide(body.hips, 0.004), part, colour, 5, fold=fold, material=material),
-        Primitive(body.trunk(-shoulder + 0.01, 1.395), body.trunk(shoulder - 0.01, 1.395), (r, r), (r, r), part, colour, fold=fold * 0.5, material=material),
-        Primitive(body.trunk(0, 1.375), body.trunk(0, 1.45, -0.01), (shoulder * 0.85, 0.07), (0.06, 0.06), part, colour, 3, material=material),
+    r = 0.050 + slack * 0.55
+    shapes = [
+        Primitive(
+            body.trunk(0, 1.345, -0.005), body.trunk(0, 1.12), wide(body.chest), wide(body.waist), part, colour, 2.0,
+            fold=fold, material=material,
+        ),
+        Primitive(
+            body.trunk(0, 1.14), body.trunk(0, hem + 0.01), wide(body.waist), wide(body.hips, 0.004), part, colour, 5,
+            fold=fold, material=material,
+        ),
     ]  # fmt: skip
+    for sign in (1.0, -1.0):  # the slope from the neck to the shoulder
+        inner, outer = body.trunk(sign * 0.035, 1.425, -0.012), body.trunk(sign * (shoulder - 0.012), 1.372)
+        shapes.append(
+            Primitive(inner, outer, (r + 0.004, r + 0.004), (r, r), part, colour, fold=fold * 0.5, material=material)
+        )
+    return shapes
 
 
 def _sleeves(
@@ -125,9 +147,21 @@ def _collar(identity: Identity, body: Figure) -> list[Primitive]:
     kind, colour = identity["upper"], identity.colours["upper"]
     if kind == "hoodie":
         hood = tuple(value * 0.9 for value in colour)
-        return [Primitive(body.trunk(-0.05, 1.45, -0.075), body.trunk(0.05, 1.45, -0.075), (0.062, 0.05), (0.062, 0.05), Part.UPPER,
-                          (hood[0], hood[1], hood[2]), side=(0, 1, 0), fold=0.5),
-                Primitive(body.trunk(0, 1.43), body.trunk(0, 1.49, -0.01), (0.095, 0.085), (0.07, 0.07), Part.UPPER, colour, 3)]  # fmt: skip
+        return [
+            Primitive(
+                body.trunk(-0.05, 1.45, -0.075),
+                body.trunk(0.05, 1.45, -0.075),
+                (0.062, 0.05),
+                (0.062, 0.05),
+                Part.UPPER,
+                (hood[0], hood[1], hood[2]),
+                side=(0, 1, 0),
+                fold=0.5,
+            ),
+            Primitive(
+                body.trunk(0, 1.43), body.trunk(0, 1.49, -0.01), (0.095, 0.085), (0.07, 0.07), Part.UPPER, colour, 3
+            ),
+        ]
     if kind in ("shirt", "polo shirt", "blouse"):
         return [
             Primitive(
@@ -156,8 +190,18 @@ def _outer(identity: Identity, body: Figure) -> list[Primitive]:
             identity, body, part, colour, Material.OUTER_SKIRT, top=1.02, hem=coat_hem(identity), slack=slack + 0.012
         )
     high = 0.03 if kind in ("jacket", "puffer jacket", "coat") else 0.0
-    shapes.append(Primitive(body.trunk(0, 1.43), body.trunk(0, 1.465 + high, -0.014), (0.082, 0.075), (0.066, 0.064), part, colour,
-                            FLAT, material=Material.OUTER_TORSO))  # fmt: skip
+    shapes.append(
+        Primitive(
+            body.trunk(0, 1.43),
+            body.trunk(0, 1.465 + high, -0.014),
+            (0.082, 0.075),
+            (0.066, 0.064),
+            part,
+            colour,
+            FLAT,
+            material=Material.OUTER_TORSO,
+        )
+    )
     return shapes
 
 
@@ -171,7 +215,8 @@ def _skirt(
     hem: float | None = None,
     slack: float = 0.008,
 ) -> list[Primitive]:
-    """A cone from the hips to the hem that hides the thighs; it follows the stride a little and flares by the person's trait."""
+    """A cone from the hips to the hem that hides the thighs; it follows the stride a little and flares by the
+    person's trait."""
     low = skirt_hem(identity) if hem is None else hem
     knees = [body.joints[f"{name} knee"] for name, _ in SIDES]
     stride = abs(knees[0][2] - knees[1][2])
@@ -197,7 +242,19 @@ def _lower(identity: Identity, body: Figure) -> list[Primitive]:
         return _skirt(identity, body, part, colour, Material.SKIRT, top=1.0)
     slack, limb = _LEG_SLACK[kind], body.limb
     hips = (body.hips[0] + slack * 0.35, body.hips[1] + slack * 0.35)
-    shapes = [Primitive(body.trunk(0, 1.01), (0, 0.90, 0), (body.waist[0] + 0.008, body.waist[1] + 0.006), hips, part, colour, 3, fold=0.4, material=Material.LEG)]  # fmt: skip
+    shapes = [
+        Primitive(
+            body.trunk(0, 1.01),
+            (0, 0.90, 0),
+            (body.waist[0] + 0.008, body.waist[1] + 0.006),
+            hips,
+            part,
+            colour,
+            3,
+            fold=0.4,
+            material=Material.LEG,
+        )
+    ]
     for name, _ in SIDES:
         hip, knee, ankle = body.joints[f"{name} hip"], body.joints[f"{name} knee"], body.joints[f"{name} ankle"]
         r0, r1 = 0.082 * limb + slack * 0.6, 0.054 * limb + slack
@@ -205,16 +262,16 @@ def _lower(identity: Identity, body: Figure) -> list[Primitive]:
             end = between(hip, knee, 0.72 + 0.3 * identity.traits["length"])
             shapes.append(
                 Primitive(
-                    hip, end, (r0, r0), (r1 + 0.018, r1 + 0.018), part, colour, 4, fold=0.7, material=Material.LEG
+                    hip, end, (r0, r0), (r1 + 0.018, r1 + 0.018), part, colour, 4, fold=0.45, material=Material.LEG
                 )
             )
             continue
-        shapes.append(Primitive(hip, knee, (r0, r0), (r1, r1), part, colour, fold=0.7, material=Material.LEG))
+        shapes.append(Primitive(hip, knee, (r0, r0), (r1, r1), part, colour, fold=0.45, material=Material.LEG))
         r2 = {"jeans": 0.046, "trousers": 0.058, "leggings": 0.036, "joggers": 0.040}[kind] * (0.5 + 0.5 * limb)
         end = between(knee, ankle, 0.93 if kind != "trousers" else 1.0)
         bulge = {"joggers": 0.02, "leggings": 0.010}.get(kind, 0.004)
         shapes.append(
-            Primitive(knee, end, (r1, r1), (r2, r2), part, colour, 1.6, bulge=bulge, fold=0.9, material=Material.LEG)
+            Primitive(knee, end, (r1, r1), (r2, r2), part, colour, 1.6, bulge=bulge, fold=0.5, material=Material.LEG)
         )
     return shapes
 

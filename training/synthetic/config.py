@@ -41,5 +41,6 @@ class SyntheticConfig:
         return {"train": self.train, "val": self.val, "test": self.test}[split]
 
     def people(self) -> list[tuple[str, int]]:
-        """(split, number within the split) of every identity, in the order of their ids, which start at 1 with train."""
+        """(split, number within the split) of every identity, in the order of their ids, which start at 1 with
+        train."""
         return [(split, number) for split in SPLITS for number in range(self.identities(split))]

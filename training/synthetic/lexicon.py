@@ -1,33 +1,33 @@
 """The words: for every attribute value, how people say it; and which values each word fits.
 
-A mention is (attribute, meaning). A meaning is a value ("navy") or a coarser word ("dark"), which fits several values: `COARSE`
-lists those, and `fits` decides. The oracle knows exactly as much as the caption said.
+A mention is (attribute, meaning). A meaning is a value ("navy") or a coarser word ("dark"), which fits several
+values: `COARSE` lists those, and `fits` decides. The oracle knows exactly as much as the caption said.
 """
 
 COLOURS: dict[str, tuple[str, ...]] = {
-    "black": ("black", "black", "black", "jet black"),
-    "white": ("white", "white", "white", "off-white"),
-    "grey": ("grey", "gray", "grey", "gray", "mid-grey"),
-    "navy": ("navy", "navy blue", "dark blue", "dark blue"),
-    "blue": ("blue", "blue", "bright blue", "royal blue"),
-    "light blue": ("light blue", "light blue", "pale blue", "sky blue", "baby blue"),
-    "red": ("red", "red", "bright red", "scarlet"),
+    "black": ("black", "black", "black", "black", "jet black", "pitch black"),
+    "white": ("white", "white", "white", "off-white", "ivory"),
+    "grey": ("grey", "gray", "gray", "gray", "medium grey", "greyish"),
+    "navy": ("navy", "navy blue", "dark blue", "dark blue", "deep blue"),
+    "blue": ("blue", "blue", "bright blue", "royal blue", "medium blue"),
+    "light blue": ("light blue", "light blue", "pale blue", "sky blue", "baby blue", "powder blue"),
+    "red": ("red", "red", "bright red", "scarlet", "crimson"),
     "maroon": ("maroon", "dark red", "burgundy", "wine red"),
-    "pink": ("pink", "pink", "light pink", "rose pink"),
+    "pink": ("pink", "pink", "light pink", "rose", "bright pink"),
     "orange": ("orange", "orange", "bright orange"),
-    "yellow": ("yellow", "yellow", "bright yellow", "mustard"),
-    "green": ("green", "green", "bright green"),
-    "dark green": ("dark green", "dark green", "forest green", "bottle green"),
-    "purple": ("purple", "purple", "violet"),
-    "brown": ("brown", "brown", "dark brown"),
-    "beige": ("beige", "beige", "tan", "cream", "khaki", "sand-coloured"),
+    "yellow": ("yellow", "yellow", "bright yellow", "mustard", "golden yellow"),
+    "green": ("green", "green", "bright green", "emerald green", "grass green"),
+    "dark green": ("dark green", "dark green", "forest green", "bottle green", "deep green"),
+    "purple": ("purple", "purple", "violet", "plum"),
+    "brown": ("brown", "brown", "dark brown", "chocolate brown"),
+    "beige": ("beige", "beige", "tan", "cream", "khaki", "sand", "light brown"),
 }
 
 HAIR_COLOURS: dict[str, tuple[str, ...]] = {
     "black": ("black", "black", "jet black"),
     "brown": ("brown", "brown", "brunette", "chestnut"),
-    "blonde": ("blonde", "blonde", "blond", "fair"),
-    "red": ("red", "ginger", "auburn"),
+    "blonde": ("blonde", "blonde", "blond", "fair", "golden"),
+    "red": ("red", "ginger", "auburn", "reddish"),
     "grey": ("grey", "gray", "white", "silver"),
 }
 
@@ -45,7 +45,7 @@ NOUNS: dict[str, dict[str, tuple[str, ...]]] = {
         "dress": ("dress", "dress", "dress", "frock"),
         "any shirt": ("shirt",),
         "any collar": ("collared shirt", "shirt with a collar"),
-        "any warm top": ("sweatshirt", "warm top"),
+        "any warm top": ("sweatshirt", "warm top", "sweat shirt"),
         "any top": ("top",),
     },
     "outer": {
@@ -60,7 +60,7 @@ NOUNS: dict[str, dict[str, tuple[str, ...]]] = {
         ),
         "blazer": ("blazer", "blazer", "suit jacket", "sport coat"),
         "cardigan": ("cardigan", "cardigan", "knitted cardigan"),
-        "vest": ("padded vest", "sleeveless jacket", "gilet", "body warmer", "vest"),
+        "vest": ("padded vest", "sleeveless jacket", "gilet", "body warmer", "puffer vest"),
         "coat": ("long coat", "overcoat", "trench coat", "long coat"),
         "any jacket": ("jacket",),
         "any coat": ("coat",),
@@ -68,27 +68,35 @@ NOUNS: dict[str, dict[str, tuple[str, ...]]] = {
     "lower": {
         "jeans": ("jeans", "jeans", "jeans", "denim jeans", "denim pants", "denims"),
         "trousers": ("dress pants", "slacks", "suit trousers", "chinos", "straight trousers"),
-        "leggings": ("leggings", "leggings", "tights", "tight pants", "yoga pants"),
+        "leggings": ("leggings", "leggings", "tights", "tight pants", "yoga pants", "skinny pants"),
         "joggers": ("joggers", "sweatpants", "track pants", "sweat pants", "jogging bottoms", "tracksuit bottoms"),
-        "shorts": ("shorts", "shorts", "short pants"),
+        "shorts": ("shorts", "shorts", "short pants", "short trousers"),
         "short skirt": ("short skirt", "mini skirt", "miniskirt"),
         "long skirt": ("long skirt", "maxi skirt", "ankle-length skirt"),
         "any skirt": ("skirt",),
-        "any trousers": ("pants", "trousers"),
+        "any trousers": ("pants", "trousers", "long pants", "bottoms"),
     },
     "shoes": {
         "sneakers": ("sneakers", "sneakers", "trainers", "tennis shoes", "running shoes", "sports shoes"),
-        "boots": ("boots", "boots", "leather boots"),
+        "boots": ("boots", "boots", "leather boots", "high boots"),
         "dress shoes": ("dress shoes", "leather shoes", "loafers", "formal shoes"),
         "sandals": ("sandals", "sandals", "open shoes", "flip-flops"),
         "high heels": ("high heels", "heels", "high-heeled shoes", "pumps"),
-        "any shoes": ("shoes",),
+        "any shoes": ("shoes", "shoes", "shoes", "footwear"),
     },
     "bag": {
         "backpack": ("backpack", "backpack", "backpack", "rucksack", "knapsack", "book bag", "school bag"),
-        "handbag": ("handbag", "handbag", "hand bag"),
+        "handbag": ("handbag", "handbag", "hand bag", "tote bag"),
         "shoulder bag": ("shoulder bag", "shoulder bag", "messenger bag", "crossbody bag", "satchel", "sling bag"),
-        "suitcase": ("suitcase", "suitcase", "rolling suitcase", "piece of luggage", "trolley case", "travel case"),
+        "suitcase": (
+            "suitcase",
+            "suitcase",
+            "rolling suitcase",
+            "piece of luggage",
+            "trolley case",
+            "travel bag",
+            "wheeled case",
+        ),
         "any purse": ("purse",),
         "any bag": ("bag",),
     },
@@ -121,22 +129,22 @@ NOUNS: dict[str, dict[str, tuple[str, ...]]] = {
         "bun": ("bun", "hair bun", "knot"),
     },
     "build": {
-        "slim": ("slim", "thin", "slender", "skinny"),
-        "heavy": ("heavyset", "stocky", "large", "heavy", "overweight"),
+        "slim": ("slim", "thin", "slender", "skinny", "slightly built"),
+        "heavy": ("heavyset", "stocky", "large", "heavy", "overweight", "broad"),
     },
 }
 
 PEOPLE: dict[tuple[str, str], tuple[str, ...]] = {
-    ("man", "adult"): ("man", "man", "man", "man", "guy", "male", "gentleman"),
+    ("man", "adult"): ("man", "man", "man", "man", "guy", "male", "gentleman", "fellow"),
     ("woman", "adult"): ("woman", "woman", "woman", "woman", "lady", "female"),
-    ("man", "child"): ("boy", "boy", "little boy", "young boy"),
-    ("woman", "child"): ("girl", "girl", "little girl", "young girl"),
+    ("man", "child"): ("boy", "boy", "little boy", "young boy", "schoolboy", "male child"),
+    ("woman", "child"): ("girl", "girl", "little girl", "young girl", "schoolgirl", "female child"),
     ("man", "elderly"): ("older man", "elderly man", "old man", "elderly gentleman", "senior man"),
     ("woman", "elderly"): ("older woman", "elderly woman", "old woman", "elderly lady", "senior woman"),
 }
 UNSEXED: dict[str, tuple[str, ...]] = {
-    "adult": ("person", "person", "pedestrian", "individual"),
-    "child": ("child", "kid", "young child"),
+    "adult": ("person", "person", "pedestrian", "individual", "adult"),
+    "child": ("child", "kid", "young child", "youngster"),
     "elderly": ("older person", "elderly person"),
 }
 

@@ -1,7 +1,8 @@
 """The oracle: how well a caption can be answered by somebody who knows every attribute of every identity.
 
-It scores a gallery image by how many of the caption's mentioned (attribute, meaning) pairs fit the image's identity. Images with
-equal scores count with their expectation over a random order, so the result does not depend on the order of the gallery.
+It scores a gallery image by how many of the caption's mentioned (attribute, meaning) pairs fit the image's identity.
+Images with equal scores count with their expectation over a random order, so the result does not depend on the order
+of the gallery.
 """
 
 import json
@@ -59,8 +60,8 @@ def score(
 ) -> OracleScore:
     """The oracle on given truth.
 
-    `attributes`: values per identity (I); `sizes`: (I,) images per identity; `captions`: mentions per caption (Q); `owners`: (Q,)
-    the identity's number that each caption describes.
+    `attributes`: values per identity (I); `sizes`: (I,) images per identity; `captions`: mentions per caption (Q);
+    `owners`: (Q,) the identity's number that each caption describes.
     """
     columns = {
         mention: column for column, mention in enumerate(dict.fromkeys(m for caption in captions for m in caption))
@@ -82,7 +83,8 @@ def score(
 
 
 def _expectations(scores: NDArray[np.float32], sizes: _Integers, owners: _Integers) -> NDArray[np.float64]:
-    """Sums over the captions of expected R@1, R@5, R@10 and AP. All images of an identity share its score, so they tie."""
+    """Sums over the captions of expected R@1, R@5, R@10 and AP. All images of an identity share its score, so they
+    tie."""
     own = np.take_along_axis(scores, owners[:, None], axis=1)
     above = ((scores > own) * sizes).sum(axis=1)
     tied = ((scores == own) * sizes).sum(axis=1)
@@ -94,7 +96,8 @@ def _expectations(scores: NDArray[np.float32], sizes: _Integers, owners: _Intege
 
 
 def _hit(above: int, tied: int, right: int, k: int) -> float:
-    """The probability that one of `right` images among `tied` equals, shuffled, comes within rank k after `above` better ones."""
+    """The probability that one of `right` images among `tied` equals, shuffled, comes within rank k after `above`
+    better ones."""
     places = min(k - above, tied)
     if places <= 0:
         return 0.0

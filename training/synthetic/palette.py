@@ -1,9 +1,10 @@
 """Named colours: the sRGB anchor of each name and how often people wear it.
 
-A colour name stands for a small cloud of shades around its anchor (`shade`), so that two people "in blue" still differ, and the
-clouds of two names stay apart far enough to be told at 96x48 pixels.
+A colour name stands for a small cloud of shades around its anchor (`shade`), so that two people "in blue" still
+differ, and the clouds of two names stay apart far enough to be told at 96x48 pixels.
 """
 
+from collections.abc import Mapping
 from random import Random
 
 Rgb = tuple[float, float, float]
@@ -47,9 +48,20 @@ OUTER_WEIGHTS: dict[str, float] = {
     "dark green": 7, "white": 5, "pink": 3, "orange": 4, "yellow": 4, "purple": 3,
 }  # fmt: skip
 LOWER_WEIGHTS: dict[str, float] = {
-    "black": 22, "blue": 12, "navy": 11, "grey": 13, "beige": 11, "brown": 7, "white": 8, "dark green": 5, "light blue": 5,
-    "red": 3, "maroon": 3, "pink": 2, "purple": 2,
-}  # fmt: skip
+    "black": 22,
+    "blue": 12,
+    "navy": 11,
+    "grey": 13,
+    "beige": 11,
+    "brown": 7,
+    "white": 8,
+    "dark green": 5,
+    "light blue": 5,
+    "red": 3,
+    "maroon": 3,
+    "pink": 2,
+    "purple": 2,
+}
 SKIRT_WEIGHTS: dict[str, float] = {
     "black": 16, "grey": 8, "navy": 8, "blue": 8, "white": 9, "red": 9, "pink": 8, "beige": 8, "yellow": 6, "purple": 5,
     "green": 6, "maroon": 5, "orange": 4,
@@ -60,19 +72,30 @@ SHOE_WEIGHTS: dict[str, float] = {
 }  # fmt: skip
 LEATHER_WEIGHTS: dict[str, float] = {"black": 52, "brown": 33, "beige": 10, "grey": 5}
 BAG_WEIGHTS: dict[str, float] = {
-    "black": 28, "brown": 12, "red": 12, "blue": 12, "grey": 7, "green": 7, "pink": 6, "yellow": 6, "white": 6, "purple": 4,
-    "orange": 4, "beige": 4,
-}  # fmt: skip
+    "black": 28,
+    "brown": 12,
+    "red": 12,
+    "blue": 12,
+    "grey": 7,
+    "green": 7,
+    "pink": 6,
+    "yellow": 6,
+    "white": 6,
+    "purple": 4,
+    "orange": 4,
+    "beige": 4,
+}
 
 
 def shade(rng: Random, anchor: Rgb) -> Rgb:
-    """One shade of the colour: 8-bit sRGB values in [6, 248], brightness within +-14 % and channels within +-7 of the anchor."""
+    """One shade of the colour: 8-bit sRGB values in [6, 248], brightness within +-14 % and channels within +-7 of
+    the anchor."""
     gain = rng.uniform(0.86, 1.14)
     red, green, blue = (min(248.0, max(6.0, value * gain + rng.uniform(-7, 7))) for value in anchor)
     return red, green, blue
 
 
-def pick(rng: Random, weights: dict[str, float]) -> str:
+def pick(rng: Random, weights: Mapping[str, float]) -> str:
     """A key drawn in proportion to its weight."""
     left = rng.random() * sum(weights.values())
     for key, weight in weights.items():

@@ -1,4 +1,5 @@
-"""Phrases about one thing each. A phrase is made only of what the crop shows, judged by the id buffer's pixel counts."""
+"""Phrases about one thing each. A phrase is made only of what the crop shows, judged by the id buffer's pixel
+counts."""
 
 from dataclasses import dataclass
 from random import Random
@@ -11,15 +12,29 @@ Mention = tuple[str, str]
 
 # The least share of the crop's pixels at which a thing can be made out: at 96x48, 0.003 is 14 pixels.
 LEAST = {
-    "hair": 0.0045, "tail": 0.006, "hat": 0.004, "glasses": 0.0012, "upper": 0.018, "inner": 0.010, "print": 0.005, "outer": 0.020,
-    "lower": 0.014, "shoes": 0.0045, "bag": 0.008, "strap": 0.008, "carried": 0.005, "scalp": 0.0045, "phone": 0.002,
-}  # fmt: skip
+    "hair": 0.0045,
+    "tail": 0.006,
+    "hat": 0.004,
+    "glasses": 0.0012,
+    "upper": 0.018,
+    "inner": 0.010,
+    "print": 0.005,
+    "outer": 0.020,
+    "lower": 0.014,
+    "shoes": 0.0045,
+    "bag": 0.008,
+    "strap": 0.008,
+    "carried": 0.005,
+    "scalp": 0.0045,
+    "phone": 0.002,
+}
 _OFTEN = {"hair": 0.68, "hat": 0.85, "glasses": 0.7, "shoes": 0.66, "bag": 0.93, "carried": 0.85, "lower": 0.96}
 
 
 @dataclass(frozen=True)
 class Sight:
-    """What an image shows: the share of pixels by part, whether the front of the trunk can be seen, and whether the person walks."""
+    """What an image shows: the share of pixels by part, whether the front of the trunk can be seen, and whether the
+    person walks."""
 
     parts: dict[Part, float]
     front: bool
@@ -50,7 +65,8 @@ class Sight:
 
 
 class Phrases:
-    """The phrases of one description. Asking for one records what it says in `mentions`; each is asked for at most once."""
+    """The phrases of one description. Asking for one records what it says in `mentions`; each is asked for at most
+    once."""
 
     def __init__(self, identity: Identity, sight: Sight, rng: Random) -> None:
         self.identity, self.sight, self.rng = identity, sight, rng
@@ -58,13 +74,15 @@ class Phrases:
         self.shown = sight.shows(identity)
         self.names_sex = rng.random() < 0.92
 
-    # -- words -------------------------------------------------------------------------------------------------------------------
-
     def _say(self, attribute: str, meaning: str) -> None:
         self.mentions.append((attribute, meaning))
 
     def _chance(self, probability: float) -> bool:
         return self.rng.random() < probability
+
+    def _word(self, words: tuple[str, ...]) -> str:
+        """The first word more often than not, else any: everyday words lead their lists."""
+        return words[0] if self._chance(0.5) else self.rng.choice(words)
 
     def _noun(self, attribute: str, vague: float) -> str:
         """A word for the value of a type attribute; with probability `vague` a coarser one, where there is one."""
@@ -74,7 +92,7 @@ class Phrases:
         self._say(attribute, meaning)
         return self.rng.choice(lexicon.NOUNS[attribute][meaning])
 
-    def _colour(self, attribute: str, vague: float = 0.05, silent: float = 0.0) -> str:
+    def _colour(self, attribute: str, vague: float = 0.09, silent: float = 0.0) -> str:
         """A word for a colour; sometimes a coarser one, sometimes none."""
         value = self.identity[attribute]
         if self._chance(silent):
@@ -85,9 +103,7 @@ class Phrases:
             self._say(attribute, meaning)
             return self.rng.choice(lexicon.COARSE_COLOURS[meaning])
         self._say(attribute, value)
-        return self.rng.choice(lexicon.COLOURS[value])
-
-    # -- who ---------------------------------------------------------------------------------------------------------------------
+        return self._word(lexicon.COLOURS[value])
 
     def noun(self) -> str:
         """ "young woman", "older man", "person", with what they say about sex, age and build."""
@@ -120,6 +136,11 @@ class Phrases:
             return "their"
         return "his" if self.identity["sex"] == "man" else "her"
 
+    def _objective(self) -> str:
+        if not self.names_sex:
+            return "them"
+        return "him" if self.identity["sex"] == "man" else "her"
+
     def verb(self, *choices: str) -> str:
         """One of these verbs."""
         return self.rng.choice(choices)
@@ -128,12 +149,19 @@ class Phrases:
         """Now and then what the person does: "walking away from the camera"."""
         if not self._chance(0.3):
             return ""
-        way = " away from the camera" if self.sight.back else " towards the camera" if self.sight.front else ""
-        if self.sight.walking:
-            return "walking" + (way if self._chance(0.5) else "")
-        return "standing"
+        verbs = (
+            ("walking", "walking", "strolling", "striding") if self.sight.walking else ("standing", "standing still")
+        )
+        return f"{self.rng.choice(verbs)}{self._direction() if self._chance(0.5) else ''}"
 
-    # -- what --------------------------------------------------------------------------------------------------------------------
+    def _direction(self) -> str:
+        if self.sight.back:
+            ways = (" away from the camera", " ahead", " off") if self.sight.walking else (" with the back turned",)
+        elif self.sight.front:
+            ways = (" towards the camera", " forward") if self.sight.walking else (" facing the camera",)
+        else:
+            ways = (" past", " across the picture", " sideways") if self.sight.walking else (" side on",)
+        return self.rng.choice(ways)
 
     def hair(self) -> str:
         """ "long brown hair", "black hair in a ponytail", "a bald head" or nothing."""
@@ -174,7 +202,7 @@ class Phrases:
             self._say("hair_colour", wider[0])
             return wider[0]
         self._say("hair_colour", value)
-        return self.rng.choice(lexicon.HAIR_COLOURS[value])
+        return self._word(lexicon.HAIR_COLOURS[value])
 
     def outfit(self) -> list[str]:
         """The garments, in some order: upper and outer, lower, shoes."""
@@ -199,7 +227,8 @@ class Phrases:
         return [outer, f"{inner} {self.rng.choice(('underneath', 'under it'))}"]
 
     def _upper(self, under: bool = False) -> str:
-        """The upper garment with colour and pattern: "a red and white striped t-shirt", "a black hoodie with a white print"."""
+        """The upper garment with colour and pattern: "a red and white striped t-shirt", "a black hoodie with a white
+        print"."""
         identity, rng = self.identity, self.rng
         vague = 0.7 if under else 0.16 if self.sight.front else 0.4
         colour, pattern = self._colour("upper_colour", silent=0.02), identity["upper_pattern"]
@@ -212,7 +241,8 @@ class Phrases:
             self._say("upper_pattern", pattern)
             accent = self._colour("upper_accent", silent=0.3)
             thing = rng.choice(("print", "logo", "graphic", "picture", "design"))
-            return f"{text} with a {accent} {thing} {rng.choice(('on the front', 'on the chest', 'on it', 'on the front'))}"
+            place = rng.choice(("on the front", "on the chest", "on it", "on the front"))
+            return f"{text} with a {accent} {thing} {place}"
         if pattern == "plain" and not under and self._chance(0.06):
             self._say("upper_pattern", pattern)
             return f"a {rng.choice(('plain', 'solid'))} {colour} {noun}"
@@ -235,7 +265,7 @@ class Phrases:
         identity = self.identity
         if identity["lower"] == "none" or "lower" not in self.shown or not self._chance(_OFTEN["lower"]):
             return ""
-        colour = self._colour("lower_colour", vague=0.10, silent=0.05)
+        colour = self._colour("lower_colour", vague=0.13, silent=0.06)
         noun = self._noun("lower", 0.28)
         if identity["lower"].endswith("skirt"):
             return f"a {colour} {noun}"
@@ -268,6 +298,8 @@ class Phrases:
         if "carried" in self.shown and self._chance(_OFTEN["carried"]):
             items.append(self._object(participle))
         self.rng.shuffle(items)
+        if len(items) == 2 and items[1].startswith("is "):  # "is carrying a bag and holding a cup"
+            items[1] = items[1].removeprefix("is ") if items[0].startswith("is ") else items[1]
         return " and ".join(items)
 
     def _bag(self, participle: bool) -> str:
@@ -287,11 +319,7 @@ class Phrases:
                 "backpack": (f"on {self._possessive()} back", "on the back"),
                 "shoulder bag": (f"over {self._possessive()} shoulder", "across the body", "on one shoulder"),
                 "handbag": (f"in {self._possessive()} hand", f"on {self._possessive()} arm"),
-                "suitcase": ("beside them",)
-                if not self.names_sex
-                else ("behind him",)
-                if self.identity["sex"] == "man"
-                else ("behind her",),
+                "suitcase": (f"behind {self._objective()}", f"by {self._possessive()} side"),
             }[kind]
             text += f" {rng.choice(places)}"
         return text
@@ -304,8 +332,4 @@ class Phrases:
             verb = rng.choice(("is holding", "holds", "has", "is carrying"))
         colour = "" if kind == "phone" else self._colour("carried_colour", silent=0.15)
         text = f"{verb} a {colour} {self._noun('carried', 0.1)}"
-        return (
-            f"{text} in {rng.choice((self._possessive() + ' hand', 'one hand', 'hand'))}"
-            if self._chance(0.35)
-            else text
-        )
+        return f"{text} in {rng.choice((self._possessive() + ' hand', 'one hand'))}" if self._chance(0.35) else text

@@ -1,10 +1,12 @@
 """The z-buffer: tapered elliptical capsules, drawn orthographically with numpy.
 
-A primitive is an axis from `start` to `end` with an elliptical cross-section that varies linearly along it. Seen along z, its
-silhouette has the half-width w(t) across the axis and its surface the depth z(t) + k1*d + k2*sqrt(w^2 - d^2), where d is the
-distance from the axis in the image: exact for an axis in the image plane, and close enough for limbs that lean towards the camera.
+A primitive is an axis from `start` to `end` with an elliptical cross-section that varies linearly along it. Seen
+along z, its silhouette has the half-width w(t) across the axis and its surface the depth z(t) + k1*d + k2*sqrt(w^2 -
+d^2), where d is the distance from the axis in the image: exact for an axis in the image plane, and close enough for
+limbs that lean towards the camera.
 
-Coordinates. Body frame, metres: x to the person's left, y up, z ahead. Camera frame, pixels: x right, y down, z to the viewer.
+Coordinates. Body frame, metres: x to the person's left, y up, z ahead. Camera frame, pixels: x right, y down, z to
+the viewer.
 """
 
 from dataclasses import dataclass
@@ -26,8 +28,9 @@ _AHEAD: Vector = (0.0, 0.0, 1.0)
 
 
 class Primitive(NamedTuple):
-    """One tapered elliptical capsule in the body frame, metres. `start_size`/`end_size`: half-width (along `side`), half-depth
-    (along `front`). `part`: the number of what it shows; `square`: a boxy cross-section; `fold`: strength of fabric folds, 0..1."""
+    """One tapered elliptical capsule in the body frame, metres. `start_size`/`end_size`: half-width (along `side`),
+    half-depth (along `front`). `part`: the number of what it shows; `square`: a boxy cross-section; `fold`: strength
+    of fabric folds, 0..1."""
 
     start: Vector
     end: Vector
@@ -46,8 +49,9 @@ class Primitive(NamedTuple):
 
 @dataclass(frozen=True)
 class View:
-    """How the body frame meets the canvas: `yaw` (0 faces the camera) and `pitch` (downward) in radians, `scale` in pixels per
-    metre, the canvas position (`x`, `y`) of the body's origin on the floor, and the depth offset `z`, in pixels."""
+    """How the body frame meets the canvas: `yaw` (0 faces the camera) and `pitch` (downward) in radians, `scale` in
+    pixels per metre, the canvas position (`x`, `y`) of the body's origin on the floor, and the depth offset `z`, in
+    pixels."""
 
     yaw: float
     pitch: float
@@ -68,7 +72,8 @@ AX, AY, AZ, UX, UY, LENGTH, W0, DW, K1, K2, DZ, CAP, BULGE, SQUARE, FOLD, RED, G
 
 
 class Projection(NamedTuple):
-    """Primitives in the camera frame: `table` (18, n) float32, `parts` and `materials` (n,) uint8, `reach` (n,) half-width bound."""
+    """Primitives in the camera frame: `table` (18, n) float32, `parts` and `materials` (n,) uint8, `reach` (n,)
+    half-width bound."""
 
     table: Floats
     parts: NDArray[np.uint8]
@@ -92,9 +97,24 @@ def project(primitives: list[Primitive], view: View) -> Projection:
     """The primitives as this view sees them."""
     turn = view.matrix()
     flat = np.array(
-        [(*p.start, *p.end, *p.start_size, *p.end_size, *p.side, *p.front, p.cap, p.bulge, p.square, p.fold, *p.colour) for p in primitives],
+        [
+            (
+                *p.start,
+                *p.end,
+                *p.start_size,
+                *p.end_size,
+                *p.side,
+                *p.front,
+                p.cap,
+                p.bulge,
+                p.square,
+                p.fold,
+                *p.colour,
+            )
+            for p in primitives
+        ],
         np.float32,
-    )  # fmt: skip
+    )
     start, end = flat[:, 0:3] @ turn.T, flat[:, 3:6] @ turn.T
     start += (view.x, view.y, view.z)
     end += (view.x, view.y, view.z)
@@ -118,8 +138,24 @@ def project(primitives: list[Primitive], view: View) -> Projection:
         k1.append(ez / ee)
         k2.append(np.sqrt(np.maximum(ee * zz - ez * ez, 0)) / ee)
     bulge = flat[:, 17] * view.scale
-    rows = [start[:, 0], start[:, 1], start[:, 2], ux, uy, length, width[0], width[1] - width[0], (k1[0] + k1[1]) / 2,
-            np.maximum((k2[0] + k2[1]) / 2, 0.05), axis[:, 2], flat[:, 16], bulge, flat[:, 18], flat[:, 19], *flat[:, 20:23].T]  # fmt: skip
+    rows = [
+        start[:, 0],
+        start[:, 1],
+        start[:, 2],
+        ux,
+        uy,
+        length,
+        width[0],
+        width[1] - width[0],
+        (k1[0] + k1[1]) / 2,
+        np.maximum((k2[0] + k2[1]) / 2, 0.05),
+        axis[:, 2],
+        flat[:, 16],
+        bulge,
+        flat[:, 18],
+        flat[:, 19],
+        *flat[:, 20:23].T,
+    ]
     parts = np.array([p.part for p in primitives], np.uint8)
     materials = np.array([p.material for p in primitives], np.uint8)
     return Projection(np.stack(rows).astype(np.float32), parts, materials, np.maximum(width[0], width[1]) + bulge)
@@ -164,8 +200,8 @@ def rasterise(scene: Projection, canvas: Canvas, first: int = 0) -> None:
 
 
 class Surface(NamedTuple):
-    """The visible surface of one person, for its n pixels: flat canvas positions `where`, the primitive's `number` (from 0),
-    unit `normal` (3, n) and `point` (3, n) in the camera frame, `t` (n,) along the axis."""
+    """The visible surface of one person, for its n pixels: flat canvas positions `where`, the primitive's `number`
+    (from 0), unit `normal` (3, n) and `point` (3, n) in the camera frame, `t` (n,) along the axis."""
 
     where: NDArray[np.intp]
     number: NDArray[np.intp]

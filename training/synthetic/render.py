@@ -23,7 +23,8 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Shot:
-    """How one image is taken. `yaw` in radians, 0 facing the camera, growing as the person turns to the right of the picture."""
+    """How one image is taken. `yaw` in radians, 0 facing the camera, growing as the person turns to the right of the
+    picture."""
 
     yaw: float
     pose: Pose
@@ -33,7 +34,8 @@ class Shot:
 
 @dataclass(frozen=True)
 class Rendering:
-    """A finished image: JPEG bytes, its (width, height), and `parts`: the share of the crop's pixels that show each part (0..1)."""
+    """A finished image: JPEG bytes, its (width, height), and `parts`: the share of the crop's pixels that show each
+    part (0..1)."""
 
     jpeg: bytes
     size: tuple[int, int]
@@ -61,7 +63,8 @@ def draw_shot(rng: Random, identity: Identity, camera: Camera, facing: float) ->
 
 
 def render(identity: Identity, shot: Shot, seed: int, rng: Random) -> Rendering:
-    """Draw the person into the camera's place and take the picture. `rng` decides framing, company, occlusion and the optics."""
+    """Draw the person into the camera's place and take the picture. `rng` decides framing, company, occlusion and the
+    optics."""
     width = round(HEIGHT * shot.size[0] / shot.size[1])
     ids = np.zeros((HEIGHT, width), np.uint8)
     picture = _background(seed, shot.camera, width, rng)
@@ -92,7 +95,7 @@ def _frame(rng: Random, shot: Shot, body: Figure, width: int) -> View:
     tall = (body.head[1] + 0.12 * body.head_scale - body.joints["floor"][1]) * cos(shot.camera.pitch) + 0.13 * sin(
         shot.camera.pitch
     )
-    scale = HEIGHT * rng.uniform(0.86, 0.95) / tall
+    scale = HEIGHT * rng.uniform(0.83, 0.92) / tall
     bottom = HEIGHT * rng.uniform(0.955, 0.985)
     if rng.random() < 0.09:  # a crop error
         scale *= rng.uniform(1.03, 1.12)

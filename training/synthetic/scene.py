@@ -16,15 +16,25 @@ CAMERAS = 12
 HEIGHT = 256  # canvas rows; a panorama has as many
 PANORAMA = 960
 PLACES = (
-    "shop aisle", "pavement", "station hall", "corridor", "car park", "platform", "square", "lobby", "market street", "campus path",
-)  # fmt: skip
+    "shop aisle",
+    "pavement",
+    "station hall",
+    "corridor",
+    "car park",
+    "platform",
+    "square",
+    "lobby",
+    "market street",
+    "campus path",
+)
 Colour = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
 class Camera:
-    """One fixed camera. `light`: unit vector to the lamp (camera frame: x right, y down, z to the viewer); `gains`: colour cast per
-    channel; `pitch`: radians downward; `blur`: Gaussian sigma in pixels of a 160-row picture; `noise`: sigma in 8-bit steps."""
+    """One fixed camera. `light`: unit vector to the lamp (camera frame: x right, y down, z to the viewer); `gains`:
+    colour cast per channel; `pitch`: radians downward; `blur`: Gaussian sigma in pixels of a 160-row picture;
+    `noise`: sigma in 8-bit steps."""
 
     number: int
     place: str
@@ -57,13 +67,13 @@ def camera(seed: int, number: int) -> Camera:
         number=number,
         place=PLACES[(number - 1) % len(PLACES)],
         light=light,
-        ambient=rng.uniform(0.52, 0.64),
+        ambient=rng.uniform(0.56, 0.68),
         diffuse=rng.uniform(0.42, 0.6) if outdoors else rng.uniform(0.34, 0.48),
         gains=(1.0 + warm, 1.0 + rng.uniform(-0.02, 0.02), 1.0 - warm),
         gamma=rng.uniform(0.9, 1.1),
         pitch=radians(rng.uniform(4, 19)),
         blur=rng.uniform(0.35, 0.85),
-        noise=rng.uniform(1.5, 5.0),
+        noise=rng.uniform(1.2, 4.0),
         quality=rng.randint(62, 90),
         wall_line=rng.uniform(0.36, 0.62),
     )
@@ -87,7 +97,8 @@ def panorama(seed: int, number: int) -> NDArray[np.uint8]:
     speckle = grain.normal(0, 5.0, (HEIGHT // 2, PANORAMA // 2)).astype(np.float32)
     texture = np.asarray(Image.fromarray(speckle).resize((PANORAMA, HEIGHT), Image.Resampling.BILINEAR))
     pixels = np.asarray(soft, np.float32) * light[..., None] + texture[..., None]
-    return np.clip(pixels, 0, 255).astype(np.uint8)
+    finished: NDArray[np.uint8] = np.clip(pixels, 0, 255).astype(np.uint8)
+    return finished
 
 
 def _grey(rng: Random, low: int, high: int, tint: int = 10) -> Colour:
@@ -96,7 +107,8 @@ def _grey(rng: Random, low: int, high: int, tint: int = 10) -> Colour:
 
 
 def _vivid(rng: Random) -> Colour:
-    return (rng.randint(40, 210), rng.randint(40, 200), rng.randint(40, 200))
+    value = rng.randint(60, 180)
+    return (value + rng.randint(-50, 50), value + rng.randint(-40, 40), value + rng.randint(-50, 50))
 
 
 def _floor(draw: ImageDraw.ImageDraw, rng: Random, place: str, line: int) -> None:
@@ -110,15 +122,15 @@ def _floor(draw: ImageDraw.ImageDraw, rng: Random, place: str, line: int) -> Non
             draw.line((x + 90, line, x, HEIGHT), fill=(206, 204, 190), width=4)
         return
     joint = (int(base[0] * 0.82), int(base[1] * 0.82), int(base[2] * 0.82))
-    y, step = float(line), rng.uniform(3.0, 6.0)
-    while y < HEIGHT:
-        draw.line((0, int(y), PANORAMA, int(y)), fill=joint, width=1)
-        y += step
+    row, step = float(line), rng.uniform(3.0, 6.0)
+    while row < HEIGHT:
+        draw.line((0, int(row), PANORAMA, int(row)), fill=joint, width=1)
+        row += step
         step *= 1.32
     vanish, pitch = PANORAMA / 2, rng.uniform(26, 60)
     for k in range(-60, 61):
-        x = vanish + k * pitch
-        draw.line((int(x), line, int(vanish + (x - vanish) * 1.9), HEIGHT), fill=joint, width=1)
+        far = vanish + k * pitch
+        draw.line((int(far), line, int(vanish + (far - vanish) * 1.9), HEIGHT), fill=joint, width=1)
 
 
 def _wall(draw: ImageDraw.ImageDraw, line: int, colour: Colour) -> None:

@@ -23,8 +23,8 @@ _NOISE = 256
 class Paint:
     """The surface of one person while it is being coloured: n pixels.
 
-    `colour` (3, n) float32, 8-bit sRGB steps; `part` (n,) uint8; `x`, `y`, `z` (n,) body metres; `ahead` (n,) how much the surface
-    faces forward, -1..1.
+    `colour` (3, n) float32, 8-bit sRGB steps; `part` (n,) uint8; `x`, `y`, `z` (n,) body metres; `ahead` (n,) how
+    much the surface faces forward, -1..1.
     """
 
     def __init__(self, scene: Projection, seen: Surface, view: View) -> None:
@@ -263,10 +263,11 @@ def _face(identity: Identity, body: Figure, surface: Paint) -> None:
 
 @lru_cache(maxsize=1)
 def _fabric() -> Floats:
-    """(2, 256, 256) float32: slopes of a smooth random height field with stretched creases, about -1..1, tileable enough."""
+    """(2, 256, 256) float32: slopes of a smooth random height field with stretched creases, about -1..1, tileable
+    enough."""
     rng = np.random.default_rng(20240229)
     total = np.zeros((_NOISE, _NOISE), np.float32)
-    for rows, columns, weight in ((18, 10, 1.0), (40, 20, 0.55)):
+    for rows, columns, weight in ((20, 14, 1.0), (44, 30, 0.45)):
         coarse = Image.fromarray(rng.normal(0, 1, (rows, columns)).astype(np.float32))
         total += weight * np.asarray(coarse.resize((_NOISE, _NOISE), Image.Resampling.BICUBIC))
     slopes = np.stack(np.gradient(total)).astype(np.float32)
@@ -275,16 +276,17 @@ def _fabric() -> Floats:
 
 
 def light(surface: Paint, seen: Surface, camera: Camera, offset: int, view: View) -> Floats:
-    """(n,) float32 brightness of each pixel: ambient from above, the camera's lamp, folds, and darkening at the outline."""
+    """(n,) float32 brightness of each pixel: ambient from above, the camera's lamp, folds, and darkening at the
+    outline."""
     fabric = _fabric()
-    u = ((_lateral(surface) * 330).astype(np.intp) + offset) % _NOISE
-    v = ((surface.y * 330).astype(np.intp) + offset * 7) % _NOISE
+    u = ((_lateral(surface) * 190).astype(np.intp) + offset) % _NOISE
+    v = ((surface.y * 190).astype(np.intp) + offset * 7) % _NOISE
     bump = fabric[:, v, u] * surface.fold
-    nx, ny, nz = seen.normal[0] + 0.38 * bump[1], seen.normal[1] + 0.55 * bump[0], seen.normal[2]
+    nx, ny, nz = seen.normal[0] + 0.30 * bump[1], seen.normal[1] + 0.40 * bump[0], seen.normal[2]
     lx, ly, lz = camera.light
     lamp = np.maximum(nx * lx + ny * ly + nz * lz, 0)
     sky = 0.80 - 0.20 * ny
     brightness: Floats = camera.ambient * sky + camera.diffuse * lamp
     brightness *= 0.74 + 0.26 * np.minimum(nz * 1.6, 1)
-    brightness *= 1.0 + 0.05 * bump[0]
+    brightness *= 1.0 + 0.06 * bump[0]
     return brightness

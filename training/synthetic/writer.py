@@ -27,9 +27,10 @@ Rows = tuple[list[dict[str, Any]], dict[str, Any]]
 def generate(config: SyntheticConfig, out: Path, *, progress: Callable[[int, int], None] | None = None) -> Path:
     """Write the set to the folder `out` and return it.
 
-    Writes `reid_raw.json`, `imgs/cam_NN/*.jpg`, `attributes.json` (the truth) and `synthetic.json` (what it was made from). The same
-    config gives byte-identical files whatever the number of workers. `progress(done, total)` is told the images so far. The set
-    appears under its name only when it is complete. Raises SyntheticSetError if `out` holds anything but a synthetic set.
+    Writes `reid_raw.json`, `imgs/cam_NN/*.jpg`, `attributes.json` (the truth) and `synthetic.json` (what it was made
+    from). The same config gives byte-identical files whatever the number of workers. `progress(done, total)` is told
+    the images so far. The set appears under its name only when it is complete. Raises SyntheticSetError if `out`
+    holds anything but a synthetic set.
     """
     with fresh_folder(out, MARK) as root:
         jobs = [
@@ -71,14 +72,22 @@ def write_person(job: Job) -> Rows:
 
 
 def truth(picture: Picture, path: str) -> dict[str, Any]:
-    """What is true of one image: camera, time, view, visible parts (share of the crop's pixels) and the captions' mentions."""
+    """What is true of one image: camera, time, view, visible parts (share of the crop's pixels) and the captions'
+    mentions."""
     visible = {
         part.name.lower(): round(share, 4)
         for part, share in picture.sight.parts.items()
         if share > 0 and part is not Part.NOTHING
     }
-    return {"file_path": path, "camera": picture.camera.name, "captured_at": picture.captured_at, "yaw": picture.yaw,
-            "view": view_name(picture.yaw), "visible": visible, "mentions": [[list(m) for m in c.mentions] for c in picture.captions]}  # fmt: skip
+    return {
+        "file_path": path,
+        "camera": picture.camera.name,
+        "captured_at": picture.captured_at,
+        "yaw": picture.yaw,
+        "view": view_name(picture.yaw),
+        "visible": visible,
+        "mentions": [[list(m) for m in c.mentions] for c in picture.captions],
+    }
 
 
 def view_name(yaw: float) -> str:
@@ -92,7 +101,8 @@ def write_json(path: Path, value: object) -> None:
 
 
 def run(work: Callable[[In], Out], jobs: list[In], workers: int | None) -> Iterator[Out]:
-    """The results in the order of the jobs, from `workers` processes (None: one per usable core); one worker runs in this process."""
+    """The results in the order of the jobs, from `workers` processes (None: one per usable core); one worker runs in
+    this process."""
     count = min(workers or len(os.sched_getaffinity(0)), max(1, len(jobs) // 8))
     if count == 1:
         yield from map(work, jobs)
@@ -106,7 +116,8 @@ def run(work: Callable[[In], Out], jobs: list[In], workers: int | None) -> Itera
 def fresh_folder(out: Path, mark: str) -> Iterator[Path]:
     """A temporary sibling of `out`, which takes its place if the block succeeds and vanishes if it fails.
 
-    `mark` is the file that only a generated folder has. Raises SyntheticSetError if `out` exists, is not empty and has no such file.
+    `mark` is the file that only a generated folder has. Raises SyntheticSetError if `out` exists, is not empty and
+    has no such file.
     """
     if out.is_symlink() or (out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / mark).is_file()))):
         raise SyntheticSetError(
