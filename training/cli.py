@@ -2,8 +2,10 @@
 
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
@@ -14,7 +16,7 @@ from training.events import progress_bar
 
 if TYPE_CHECKING:
     from models.encoder import PersonEncoder
-    from training.evaluation import Embedded, Metrics
+    from training.evaluation import Embedded
     from training.records import PersonData, Split
 
 cli = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
@@ -70,17 +72,17 @@ def evaluate(
 ) -> None:
     """Measure a checkpoint on a split: R@1, R@5, R@10, mAP, mINP; beside the oracle on synthetic people."""
     encoder, people, embedded = _embed(checkpoint, data, format_name, split, device)
-    rows = {"model": embedded.measure()} | _oracle(data, split)
-    result = {name: metrics.to_dict() for name, metrics in rows.items()}
+    rows: dict[str, dict[str, Any]] = {"model": embedded.measure().to_dict()} | _oracle(data, split)
     if as_json:
-        typer.echo(json.dumps({"data": people.name, "split": split, **result}))
+        typer.echo(json.dumps({"data": people.name, "split": split, **rows}))
         return
     table = Table(title=f"{encoder.spec.method} on {people.name} {split}")
-    for column in ("", "R@1", "R@5", "R@10", "mAP", "mINP", "queries", "skipped"):
+    columns = ("R@1", "R@5", "R@10", "mAP", "mINP", "queries", "skipped")
+    for column in ("", *columns):
         table.add_column(column, justify="right" if column else "left")
-    for name, metrics in rows.items():
-        values = (metrics.r1, metrics.r5, metrics.r10, metrics.mean_ap, metrics.mean_inp)
-        table.add_row(name, *(f"{v:.2f}" for v in values), str(metrics.queries), str(metrics.skipped))
+    for name, row in rows.items():
+        values = (row.get(column, "") for column in columns)
+        table.add_row(name, *(f"{v:.2f}" if isinstance(v, float) else str(v) for v in values))
     Console().print(table)
 
 
@@ -102,10 +104,9 @@ def report(
     _, people, embedded = _embed(run / BEST, recipe.data.root, recipe.data.format, split, device)
     folder = out or run / "report"
     folder.mkdir(parents=True, exist_ok=True)
-    curves = {recipe.name: embedded.measure()} | _oracle(recipe.data.root, split)
     written = [
         plot_losses(run, folder),
-        plot_cmc(curves, folder),
+        plot_cmc(recipe.name, embedded.measure(), _oracle(recipe.data.root, split).get("oracle"), folder),
         ranked_sheet(embedded, people.splits[_split(split)], folder),
     ]
     _print({"written": [str(path) for path in written]}, as_json, "\n".join(f"wrote {path}" for path in written))
@@ -125,7 +126,8 @@ def synthesise(
     """Make a data set of synthetic people with descriptions, in CUHK-PEDES format."""
     from training.synthetic import SyntheticConfig, generate
 
-    config = SyntheticConfig(train_identities, val_identities, test_identities, images, seed, workers)
+    with _asked_for():
+        config = SyntheticConfig(train_identities, val_identities, test_identities, images, seed, workers)
     with progress_bar("synthetic people") as advance:
         folder = generate(config, out, progress=lambda done, total: advance(done, total, ""))
     _print({"folder": str(folder)}, as_json, f"wrote {folder}")
@@ -141,18 +143,22 @@ def synthesise_gallery(
     as_json: Json = False,
 ) -> None:
     """Make a folder of synthetic people with a manifest, as `descry ingest` reads it."""
-    from training.synthetic.gallery import write_gallery
+    from training.synthetic.gallery import GalleryConfig, write_gallery
 
+    with _asked_for():
+        config = GalleryConfig(identities=identities, images_per_identity=images, seed=seed, workers=workers)
     with progress_bar("synthetic gallery") as advance:
-        folder = write_gallery(
-            out,
-            identities=identities,
-            images_per_identity=images,
-            seed=seed,
-            workers=workers,
-            progress=lambda done, total: advance(done, total, ""),
-        )
+        folder = write_gallery(config, out, progress=lambda done, total: advance(done, total, ""))
     _print({"folder": str(folder)}, as_json, f"wrote {folder}")
+
+
+@contextmanager
+def _asked_for() -> Iterator[None]:
+    """Numbers out of range come from the command line: a usage error, not a crash."""
+    try:
+        yield
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
 
 
 def _embed(
@@ -179,11 +185,15 @@ def _embed(
     return encoder, people, embedded
 
 
-def _oracle(data: Path, split: str) -> "dict[str, Metrics]":
+def _oracle(data: Path, split: str) -> "dict[str, dict[str, Any]]":
     """The ceiling on synthetic people: ranking by the true attributes that each description mentions."""
-    from training.synthetic.oracle import has_truth, oracle_metrics
+    from training.synthetic.oracle import score_set
 
-    return {"oracle": oracle_metrics(data, _split(split))} if has_truth(data) else {}
+    if not (data / "synthetic.json").is_file():
+        return {}
+    score = score_set(data, split)
+    shares = {"R@1": score.rank1, "R@5": score.rank5, "R@10": score.rank10, "mAP": score.mean_ap}
+    return {"oracle": {name: 100 * share for name, share in shares.items()} | {"queries": score.queries}}
 
 
 def _split(name: str) -> "Split":

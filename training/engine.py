@@ -165,8 +165,8 @@ class Trainer:
         )
         terms: dict[str, Tensor] = self.method(moved)
         total = torch.stack(list(terms.values())).sum()
-        values = {name: float(value) for name, value in terms.items()}
-        if not math.isfinite(float(total)):
+        values = {name: float(value.detach()) for name, value in terms.items()}
+        if not math.isfinite(float(total.detach())):
             raise TrainingError(
                 f"the loss is {values} at epoch {epoch + 1}, batch {step + 1}; lower optimiser.lr or use precision fp32"
             )

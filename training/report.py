@@ -1,7 +1,7 @@
 """Pictures of a run: loss and quality curves, the CMC curve, and a sheet of ranked lists to look at."""
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from training.records import Record
 mpl.use("Agg")
 import matplotlib.pyplot as plt
 
+_ORACLE_RANKS = (1, 5, 10)
 LOSS, CMC, RANKED = "loss.png", "cmc.png", "ranked.jpg"
 _INK, _GREEN, _RED, _PAPER, _GREY = (28, 31, 36), (24, 128, 72), (196, 52, 52), (255, 255, 255), (110, 116, 124)
 _TILE, _GAP, _WORDS = (72, 160), 8, 250
@@ -46,13 +47,15 @@ def plot_losses(run: Path, out: Path) -> Path:
     return _save(figure, out / LOSS)
 
 
-def plot_cmc(curves: dict[str, Metrics], out: Path) -> Path:
-    """CMC curves, one for each name; writes `out/cmc.png`."""
+def plot_cmc(name: str, metrics: Metrics, oracle: Mapping[str, float] | None, out: Path) -> Path:
+    """The CMC curve, with the oracle's R@1, R@5 and R@10 where there is one; writes `out/cmc.png`."""
     figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
-    for name, metrics in curves.items():
-        label = f"{name}: R@1 {metrics.r1:.1f}, mAP {metrics.mean_ap:.1f}"
-        axes.plot(range(1, len(metrics.curve) + 1), metrics.curve, label=label, linewidth=1.8)
-    lowest = min(metrics.r1 for metrics in curves.values())
+    label = f"{name}: R@1 {metrics.r1:.1f}, mAP {metrics.mean_ap:.1f}"
+    axes.plot(range(1, len(metrics.curve) + 1), metrics.curve, label=label, linewidth=1.8)
+    if oracle:
+        heights = [oracle[f"R@{rank}"] for rank in _ORACLE_RANKS]
+        axes.plot(_ORACLE_RANKS, heights, "k^", label=f"oracle on true attributes: R@1 {heights[0]:.1f}")
+    lowest = metrics.r1
     axes.set(
         xlabel="rank k", ylabel="queries with a hit in the first k, %", ylim=(max(0, lowest - 10), 100.5), title="CMC"
     )
