@@ -1,0 +1,44 @@
+"""`descry`: the service at the command line, with the same verbs as the API.
+
+Nothing heavy is imported before a verb needs it: `descry --help` must not wait for PyTorch.
+"""
+
+import sys
+
+import typer
+
+from app.commands import gallery, models, serving, training
+from app.commands.output import errors
+from models.errors import DescryError
+
+app = typer.Typer(
+    name="descry",
+    help="Find a person in a gallery of images from a description in words or an example picture.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+app.command("demo")(serving.demo)
+app.command("serve")(serving.serve)
+app.command("ingest")(gallery.ingest)
+app.command("search")(gallery.search)
+app.add_typer(gallery.index, name="index")
+app.add_typer(models.app, name="models")
+for verb, text in training.VERBS.items():
+    app.command(verb, help=text, context_settings=training.PASS_ON, add_help_option=False)(training.forward)
+
+
+def main() -> None:
+    """Entry point. An error that was foreseen is one line on standard error and exit code 1."""
+    try:
+        app()
+    except DescryError as error:
+        errors().print(f"[bold red]error[/] [dim]{error.code}[/]: ", end="")
+        errors().print(error.message, markup=False, highlight=False, soft_wrap=True)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The verbs of `descry`, one module for each group."""

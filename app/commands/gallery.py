@@ -1,0 +1,157 @@
+"""descry ingest, search, index rebuild."""
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.table import Table
+
+from app.commands.output import AsJson, DataDir, errors, print_json, progress_bar, results
+
+if TYPE_CHECKING:
+    from app.core import Core
+    from app.search.schemas import SearchAnswer
+
+index = typer.Typer(help="The vector index: a view of the database.", no_args_is_help=True)
+
+
+def ingest(
+    path: Annotated[Path, typer.Argument(help="Folder of pictures, optionally with manifest.csv or manifest.jsonl.")],
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Take a folder of pictures into the gallery. Bad files are named, the rest is taken; running it again continues."""
+    from app.gallery.sources import open_source
+    from app.settings import load_settings
+
+    source = open_source(path)  # says what is wrong with the folder before anything slow starts
+    from app.core import opened
+
+    with opened(load_settings(data_dir=data_dir)) as core:
+        report = run_ingest(core, source)
+    if as_json:
+        print_json(report)
+        return
+    _print_report(report, path)
+
+
+def run_ingest(core: "Core", source: Any) -> dict[str, Any]:  # noqa: ANN401  a Source, whose module is imported late
+    """Ingest a source under a progress bar; returns counts and what was rejected."""
+    job = core.ingest()
+    counts = {"ingested": 0, "duplicate": 0, "rejected": 0}
+    rejected: list[dict[str, Any]] = []
+    started = time.perf_counter()
+    with progress_bar() as bar:
+        task = bar.add_task("Ingesting", total=len(source.entries), note="")
+        for outcome in job.run(source):
+            counts[outcome.status] += 1
+            if outcome.status == "rejected":
+                rejected.append({"file": outcome.name, "code": outcome.code, "message": outcome.message})
+            rate = counts["ingested"] / (time.perf_counter() - started)
+            bar.update(task, advance=1, note=f"{rate:.0f} images/s")
+    seconds = time.perf_counter() - started
+    return {**counts, "ignored": source.ignored, "seconds": round(seconds, 3), "rejections": rejected}
+
+
+def _print_report(report: dict[str, Any], path: Path) -> None:
+    if report["rejections"]:
+        table = Table("File", "Code", "Why", title=f"Rejected ({report['rejected']})", title_justify="left")
+        for item in report["rejections"]:
+            table.add_row(*(_plain(item[key]) for key in ("file", "code", "message")))
+        results().print(table)
+    extra = f", {report['ignored']:,} other files ignored" if report["ignored"] else ""
+    results().print(
+        f"{path}: [bold]{report['ingested']:,} ingested[/], {report['duplicate']:,} duplicates, "
+        f"{report['rejected']:,} rejected{extra} in {report['seconds']:.1f} s",
+        highlight=False,
+    )
+
+
+def search(
+    query: Annotated[str | None, typer.Argument(help="What the person looks like.", show_default=False)] = None,
+    image: Annotated[
+        Path | None, typer.Option("--image", help="Search with a picture instead.", exists=True, dir_okay=False)
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, max=100, help="Most candidates.")] = 10,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Find people by a description, or by a picture. The answer is candidates, not identifications."""
+    if (query is None) == (image is None):
+        raise typer.BadParameter("give a description, or --image FILE, and not both")
+    from app.core import opened
+    from app.settings import load_settings
+
+    with opened(load_settings(data_dir=data_dir)) as core:
+        core.active.follow()
+        answer = _answer(core, query, image, limit)
+    if as_json:
+        print_json(answer.model_dump(mode="json"))
+        return
+    for warning in answer.warnings:
+        errors().print(f"[yellow]note[/]: {_plain(warning.message)}", highlight=False)
+    table = Table("#", "Identity", "Score", "Camera", "Captured", "Description", "Image")
+    for rank, candidate in enumerate(answer.candidates, start=1):
+        best = candidate.images[0]
+        table.add_row(
+            str(rank),
+            _plain(candidate.identity.external_id or f"unnamed {candidate.identity.id}"),
+            f"{candidate.score:.3f}",
+            _plain(best.camera or ""),
+            best.captured_at.isoformat(" ", "seconds") if best.captured_at else "",
+            _plain(best.description or ""),
+            str(best.id),
+        )
+    results().print(table)
+
+
+def _answer(core: "Core", query: str | None, image: Path | None, limit: int) -> "SearchAnswer":
+    from app.gallery import pictures
+    from app.search.service import SearchService, check_query, text_warnings
+
+    model, limits, started = core.active.current(), core.settings, time.perf_counter()
+    service = SearchService(core.database, model)
+    if image is not None:
+        picture = pictures.decode(image.read_bytes(), max_pixels=limits.max_pixels, max_bytes=limits.max_upload_bytes)
+        vector = model.encoder.submit_picture(model.encoder.encoder.preprocess(picture.image)).result()
+        return service.answer(vector, "image", limit=limit, images_per_identity=4, warnings=[], started=started)
+    embedding = model.encoder.submit_text(check_query(query or "", limits.max_query_chars)).result()
+    return service.answer(
+        embedding.vector,
+        "text",
+        limit=limit,
+        images_per_identity=4,
+        warnings=text_warnings(embedding),
+        started=started,
+    )
+
+
+@index.command("rebuild")
+def rebuild(data_dir: DataDir = None, as_json: AsJson = False) -> None:
+    """Build the index of the active model version anew from the database."""
+    from app.core import opened
+    from app.settings import load_settings
+
+    with opened(load_settings(data_dir=data_dir)) as core:
+        core.active.follow()
+        report = []
+        for space, view in core.active.current().views.items():
+            started = time.perf_counter()
+            with progress_bar() as bar:
+                task = bar.add_task(f"Rebuilding {space}", total=view.count, note="")
+                view.rebuild(lambda done, bar=bar, task=task: bar.update(task, completed=done))  # type: ignore[misc]
+            seconds = round(time.perf_counter() - started, 3)
+            report.append({"space": space, "vectors": view.count, "sequence": view.sequence, "seconds": seconds})
+    if as_json:
+        print_json(report)
+        return
+    for item in report:
+        results().print(f"{item['space']}: {item['vectors']:,} vectors in {item['seconds']} s", highlight=False)
+
+
+def _plain(text: str) -> str:
+    """Text from outside as text: no markup, no control characters that would drive the terminal."""
+    from rich.markup import escape
+
+    return escape("".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text))

@@ -1,0 +1,152 @@
+"""descry models list, register, activate."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+
+from app.commands.output import AsJson, DataDir, print_json, progress_bar, results
+
+if TYPE_CHECKING:
+    from app.core import Core
+    from app.registry.schemas import ModelOut
+    from models.checkpoint import CheckpointInfo
+
+app = typer.Typer(help="Model versions: what turns words and pictures into vectors.", no_args_is_help=True)
+_TRIES = 5
+
+
+@app.command("list")
+def list_models(data_dir: DataDir = None, as_json: AsJson = False) -> None:
+    """Show every model version."""
+    from app.core import opened
+    from app.registry.service import ModelService
+    from app.settings import load_settings
+
+    settings = load_settings(data_dir=data_dir)
+    with opened(settings) as core, core.database.read() as session:
+        found = ModelService(session, settings.models_dir).all()
+    if as_json:
+        print_json([item.model_dump(mode="json") for item in found])
+        return
+    table = Table("Id", "Name", "Status", "Method", "Backbone", "Not encoded", "Registered")
+    for item in found:
+        table.add_row(
+            str(item.id),
+            item.name,
+            item.status,
+            item.method,
+            item.backbone,
+            f"{item.missing:,}",
+            item.created_at.isoformat(" ", "seconds"),
+        )
+    results().print(table)
+
+
+@app.command("register")
+def register(
+    path: Annotated[Path | None, typer.Argument(help="Checkpoint folder.", show_default=False)] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the version; the folder's if absent.")] = None,
+    open_clip: Annotated[
+        str | None, typer.Option("--open-clip", help="An open_clip model instead, e.g. ViT-B-16-quickgelu.")
+    ] = None,
+    pretrained: Annotated[str, typer.Option(help="open_clip's tag, or a .safetensors file.")] = "openai",
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Register a checkpoint, or zero-shot CLIP at a person's aspect ratio, as a model version."""
+    if (path is None) == (open_clip is None):
+        raise typer.BadParameter("give a checkpoint folder, or --open-clip MODEL, and not both")
+    from app.core import opened
+    from app.settings import load_settings
+
+    settings = load_settings(data_dir=data_dir)
+    with opened(settings) as core:
+        if path is not None:
+            version = register_checkpoint(core, path, name or path.resolve().name)
+        else:
+            info = _adopt_open_clip(str(open_clip), pretrained, settings.models_dir)
+            version = _register(core, info, name or f"{open_clip}-{Path(pretrained).stem}")
+    if as_json:
+        print_json(version.model_dump(mode="json"))
+        return
+    results().print(f"model version [bold]{version.id}[/] ({version.name}) is {version.status}", highlight=False)
+    if version.status != "active":
+        results().print(f"`descry models activate {version.id}` lets it answer", highlight=False)
+
+
+@app.command("activate")
+def activate(
+    model: Annotated[str, typer.Argument(help="Id or name.")], data_dir: DataDir = None, as_json: AsJson = False
+) -> None:
+    """Encode what the version lacks, beside the one that answers; then let it answer. Rolling back is the same."""
+    from app.core import opened
+    from app.registry.service import ModelService
+    from app.settings import load_settings
+
+    settings = load_settings(data_dir=data_dir)
+    with opened(settings) as core:
+        with core.database.read() as session:
+            version_id = ModelService(session, settings.models_dir).find(model).id
+        activate_version(core, version_id)
+        version = _describe(core, version_id)
+    if as_json:
+        print_json(version.model_dump(mode="json"))
+        return
+    results().print(f"model version [bold]{version.id}[/] ({version.name}) answers", highlight=False)
+
+
+def register_checkpoint(core: "Core", path: Path, name: str) -> "ModelOut":
+    """Copy a checkpoint into the data folder and make a version of it."""
+    from app.registry.service import adopt
+
+    return _register(core, adopt(path, core.settings.models_dir), name)
+
+
+def activate_version(core: "Core", version_id: int) -> None:
+    """Encode what a version lacks under a progress bar, then switch."""
+    from app.errors import ModelIncompleteError
+
+    _, _, encoder = core.active.load_encoder(version_id)
+    for attempt in range(_TRIES):  # images may come in while the last ones are encoded
+        if missing := core.activation.missing(version_id):
+            with progress_bar() as bar:
+                task = bar.add_task("Encoding the gallery", total=missing, note="")
+                core.activation.encode_missing(version_id, encoder, lambda done: bar.update(task, advance=done))
+        try:
+            core.activation.commit(version_id)
+        except ModelIncompleteError:
+            if attempt == _TRIES - 1:
+                raise
+        else:
+            return
+
+
+def _adopt_open_clip(backbone: str, pretrained: str, models_dir: Path) -> "CheckpointInfo":
+    from app.registry.service import adopt_with
+    from models.checkpoint import save_checkpoint
+    from models.clip_baseline import create_open_clip
+
+    encoder = create_open_clip(backbone, pretrained)
+    card = (
+        f"# {backbone}, {pretrained}\n\nZero-shot CLIP from open_clip, its position table resized to 384 x 128 pixels. "
+        "Not trained on people: a starting point, and the baseline for what is trained.\n"
+    )
+    return adopt_with(models_dir, lambda folder: save_checkpoint(encoder, folder, card=card))
+
+
+def _register(core: "Core", info: "CheckpointInfo", name: str) -> "ModelOut":
+    from app.registry.service import ModelService
+
+    with core.database.write() as session:
+        version_id = ModelService(session, core.settings.models_dir).register(info, name).id
+    return _describe(core, version_id)
+
+
+def _describe(core: "Core", version_id: int) -> "ModelOut":
+    from app.registry.service import ModelService
+
+    with core.database.read() as session:
+        service = ModelService(session, core.settings.models_dir)
+        return service.describe(service.find(version_id))

@@ -1,0 +1,45 @@
+"""What verbs print: results to standard output, progress and errors to standard error."""
+
+import json
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+DataDir = Annotated[
+    Path | None,
+    typer.Option("--data-dir", help="Folder of database, images and index (DESCRY_DATA_DIR).", show_default=False),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+
+
+@cache
+def results() -> Console:
+    """The console on standard output."""
+    return Console()
+
+
+@cache
+def errors() -> Console:
+    """The console on standard error."""
+    return Console(stderr=True)
+
+
+def print_json(value: Any) -> None:  # noqa: ANN401  anything that JSON can carry
+    """Print a result for programs."""
+    results().print(json.dumps(value, ensure_ascii=False, indent=1), markup=False, highlight=False, soft_wrap=True)
+
+
+def progress_bar() -> Progress:
+    """A bar on standard error with count, speed and remaining time; silent where that is no terminal's."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(compact=True),
+        TextColumn("{task.fields[note]}"),
+        console=errors(),
+    )

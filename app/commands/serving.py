@@ -1,0 +1,167 @@
+"""descry serve, demo."""
+
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from app.commands.output import DataDir, errors
+
+if TYPE_CHECKING:
+    from app.core import Core
+    from app.settings import Settings
+
+Host = Annotated[str | None, typer.Option(help="Address to listen on (DESCRY_HOST, default 127.0.0.1).")]
+Port = Annotated[int | None, typer.Option(help="Port to listen on (DESCRY_PORT, default 8000; 0 takes a free one).")]
+_GRACE_S = 10
+_IDENTITIES, _IMAGES, _SEED = 600, 4, 20
+
+
+def serve(host: Host = None, port: Port = None, data_dir: DataDir = None) -> None:
+    """Answer searches over HTTP."""
+    from app.settings import load_settings
+
+    settings = load_settings(host=host, port=port, data_dir=data_dir)
+    settings.check_host()
+    run_server(settings, listen(settings))
+
+
+def demo(host: Host = None, port: Port = None, data_dir: DataDir = None) -> None:
+    """Build a gallery of synthetic people (once), and serve it."""
+    from app.settings import load_settings
+
+    settings = load_settings(host=host, port=port, data_dir=data_dir)
+    settings.check_host()
+    listener = listen(settings)  # a taken port is better known before the gallery is built
+    prepare_demo(settings)
+    run_server(settings, listener)
+
+
+def listen(settings: "Settings") -> socket.socket:
+    """Take the port of the settings.
+
+    Raises:
+        PortTakenError: somebody else has it, or the address is not ours.
+    """
+    from app.errors import PortTakenError
+
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((settings.host, settings.port))
+    except OSError as error:
+        listener.close()
+        raise PortTakenError(
+            f"cannot listen on {settings.host}:{settings.port} ({error.strerror}); choose another with --port or "
+            "DESCRY_PORT"
+        ) from error
+    return listener
+
+
+def run_server(settings: "Settings", listener: socket.socket) -> None:
+    """Serve until interrupted; requests in flight are finished first."""
+    import uvicorn
+
+    from app.main import create_app
+    from app.telemetry import configure_logging
+
+    configure_logging()
+    config = uvicorn.Config(
+        create_app(settings),
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        lifespan="on",
+        timeout_graceful_shutdown=_GRACE_S,
+    )
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    errors().print(
+        f"Descry at [bold]http://{host}:{listener.getsockname()[1]}[/], data in {settings.data_dir}. "
+        "There is no access control: this machine only. Ctrl-C ends it."
+        if settings.on_loopback
+        else f"Descry at http://{host}:{listener.getsockname()[1]}, OPEN to everyone who reaches it.",
+        highlight=False,
+        soft_wrap=True,
+    )
+    server = uvicorn.Server(config)
+    server.run(sockets=[listener])
+    if not server.started:
+        raise typer.Exit(1)
+
+
+def prepare_demo(settings: "Settings") -> None:
+    """Make sure that a model version is active and that the gallery holds people. Quick when both are so."""
+    gallery = settings.data_dir / "demo-gallery"
+    done = gallery / ".ingested"
+    if done.exists():
+        return
+    making = None if gallery.is_dir() or _has_images(settings) else _synthesise(gallery)
+    try:
+        # PyTorch is imported while the child draws people.
+        from app.commands.gallery import run_ingest
+        from app.core import opened
+        from app.gallery.sources import open_source
+
+        with opened(settings) as core:
+            _activate_shipped(core)
+            if making is not None:
+                _finish(making, gallery)
+            if gallery.is_dir():
+                run_ingest(core, open_source(gallery))
+                done.touch()
+    finally:
+        if making is not None and making.poll() is None:
+            making.terminate()
+            making.wait()
+
+
+def _has_images(settings: "Settings") -> bool:
+    from app.database.migrate import upgrade
+    from app.database.sessions import Database
+    from app.gallery.repository import ImageRepository
+
+    database = Database(settings.database)
+    try:
+        upgrade(database)
+        with database.read() as session:
+            return ImageRepository(session).count() > 0
+    finally:
+        database.close()
+
+
+def _synthesise(gallery: Path) -> "subprocess.Popen[bytes]":
+    """Start drawing people. The folder gets its name when it is complete: half a gallery is never ingested."""
+    partial = _partial(gallery)
+    shutil.rmtree(partial, ignore_errors=True)
+    size = ["--identities", str(_IDENTITIES), "--images", str(_IMAGES), "--seed", str(_SEED)]
+    command = [sys.executable, "-m", "training", "synthesise-gallery", str(partial), *size]
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL)  # its progress bar is on standard error
+
+
+def _finish(making: "subprocess.Popen[bytes]", gallery: Path) -> None:
+    from app.errors import ConfigurationError
+
+    if code := making.wait():
+        raise ConfigurationError(f"the demo gallery could not be made: `python -m training` ended with code {code}")
+    _partial(gallery).rename(gallery)
+
+
+def _partial(gallery: Path) -> Path:
+    return gallery.with_name(f"{gallery.name}.partial")
+
+
+def _activate_shipped(core: "Core") -> None:
+    from app.commands.models import activate_version, register_checkpoint
+    from app.vectors.repository import LogRepository
+    from models.checkpoint import DEMO
+
+    with core.database.read() as session:
+        active = LogRepository(session).head().active_version_id
+    if active is None:
+        activate_version(core, register_checkpoint(core, DEMO, "demo").id)

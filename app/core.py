@@ -1,0 +1,91 @@
+"""The service without HTTP: what the server and the verbs of `descry` share."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from app.database.migrate import upgrade
+from app.database.sessions import Database
+from app.errors import NoActiveModelError, StorageError
+from app.gallery.ingest import Ingest
+from app.gallery.repository import ImageRepository
+from app.gallery.store import ImageStore
+from app.registry.activation import Activation
+from app.registry.active import ActiveModel
+from app.registry.service import ModelService
+from app.settings import Settings
+from app.vectors.repository import LogRepository
+
+
+@contextmanager
+def opened(settings: Settings) -> Iterator["Core"]:
+    """`open_core` for the length of a block."""
+    core = open_core(settings)
+    try:
+        yield core
+    finally:
+        core.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Core:
+    """The parts of one running Descry."""
+
+    settings: Settings
+    database: Database
+    store: ImageStore
+    active: ActiveModel
+    activation: Activation
+
+    def ingest(self) -> Ingest:
+        """An ingest for the version that is active now.
+
+        Raises:
+            NoActiveModelError: none is.
+        """
+        with self.database.read() as session:
+            version_id = LogRepository(session).head().active_version_id
+        if version_id is None:
+            raise NoActiveModelError
+        _, _, encoder = self.active.load_encoder(version_id)
+        return Ingest(self.database, self.store, version_id, encoder, self.settings)
+
+    def switch(self, version_id: int) -> None:
+        """Make a complete version the active one, here and in the database; loaded before, so that nothing waits.
+
+        Raises:
+            ModelNotFoundError, ModelIncompleteError: there is none, or images are not encoded for it.
+        """
+        with self.database.read() as session:
+            ModelService(session, self.settings.models_dir).find(version_id)
+        self.activation.check(version_id)
+        loaded = self.active.load(version_id)
+        self.activation.commit(version_id)
+        self.active.switch(loaded)
+
+    def close(self, *, save: bool = False) -> None:
+        """End threads and connections; `save` writes index snapshots first."""
+        self.active.close(save=save)
+        self.database.close()
+
+
+def open_core(settings: Settings) -> Core:
+    """Open the data folder: make it if absent, migrate the database, clean up after processes that died.
+
+    Raises:
+        StorageError: the folder cannot be made or written.
+    """
+    try:
+        settings.images_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"the data folder {settings.data_dir} cannot be made: {error.strerror}") from error
+    database = Database(settings.database)
+    upgrade(database)
+
+    def referenced(names: Sequence[str]) -> set[str]:
+        with database.read() as session:
+            return ImageRepository(session).referenced(names)
+
+    store = ImageStore(settings.images_dir, referenced)
+    store.recover()
+    return Core(settings, database, store, ActiveModel(database, settings), Activation(database, store, settings))

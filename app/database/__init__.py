@@ -1,0 +1,1 @@
+"""Tables, sessions and the migration runner: the truth that every index is a view of."""

@@ -1,0 +1,37 @@
+"""Bring the database to this version's schema; every verb that opens it does so first."""
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import inspect, text
+
+import migrations
+from app.database.sessions import Database
+
+HEAD_REVISION = "0001"
+"""The newest migration; a test compares it with the files, so that start-up need not read them."""
+
+
+def upgrade(database: Database) -> None:
+    """Apply every migration that the database lacks. Cheap when there is none."""
+    if _revision(database) != HEAD_REVISION:
+        run(database, "head")
+
+
+def run(database: Database, revision: str) -> None:
+    """Move the schema to a revision, up or down ("base" removes everything)."""
+    config = Config()
+    config.set_main_option("script_location", str(Path(migrations.__file__).parent))
+    config.attributes["engine"] = database.engine
+    if revision == "base":
+        command.downgrade(config, revision)
+    else:
+        command.upgrade(config, revision)
+
+
+def _revision(database: Database) -> str | None:
+    with database.engine.connect() as connection:
+        if not inspect(connection).has_table("alembic_version"):
+            return None
+        return connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one_or_none()

@@ -1,0 +1,159 @@
+"""The tables. Ids are never used twice, so that a view may remember them as deleted for ever."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    DateTime,
+    Dialect,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+EXTERNAL_ID_CHARS = CAMERA_CHARS = NAME_CHARS = 200
+DESCRIPTION_CHARS = 4000
+HEAD_ID = 1
+
+# SQLite only numbers rows by itself in a column of type INTEGER.
+_Id = BigInteger().with_variant(Integer(), "sqlite")
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An instant. Aware datetimes in and out; kept in UTC, also where the database knows no time zones."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Refuse naive datetimes: they do not name an instant."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a naive datetime does not name an instant")
+        return value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Name the zone again where the database dropped it."""
+        return value.replace(tzinfo=UTC) if value is not None and value.tzinfo is None else value
+
+
+def now() -> datetime:
+    """The present instant, aware."""
+    return datetime.now(UTC)
+
+
+class Table(DeclarativeBase):
+    """Base of all tables; constraint names are fixed so that migrations can refer to them on every database."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+
+
+class Identity(Table):
+    """A person, possibly unnamed."""
+
+    __tablename__ = "identities"
+    __table_args__ = ({"sqlite_autoincrement": True},)
+
+    id: Mapped[int] = mapped_column(_Id, primary_key=True)
+    external_id: Mapped[str | None] = mapped_column(String(EXTERNAL_ID_CHARS), unique=True)
+    attributes: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
+    provisional: Mapped[bool] = mapped_column(Boolean)
+    """Made for one image whose person nobody has named; it goes with its last image."""
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
+
+
+class Image(Table):
+    """One picture of one identity."""
+
+    __tablename__ = "images"
+    __table_args__ = ({"sqlite_autoincrement": True},)
+
+    id: Mapped[int] = mapped_column(_Id, primary_key=True)
+    identity_id: Mapped[int] = mapped_column(ForeignKey("identities.id"), index=True)
+    sha256: Mapped[str] = mapped_column(String(64), unique=True)
+    """Of the bytes that were ingested (not of the stored file), in hex: the same bytes are taken once."""
+    width: Mapped[int] = mapped_column(Integer)
+    height: Mapped[int] = mapped_column(Integer)
+    """Pixels, upright."""
+    camera: Mapped[str | None] = mapped_column(String(CAMERA_CHARS))
+    captured_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    description: Mapped[str | None] = mapped_column(Text)
+    attributes: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
+    store_name: Mapped[str] = mapped_column(String(80), unique=True)
+    """Name in the image store, from which those of the picture and its thumbnail follow."""
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
+
+
+class ModelVersion(Table):
+    """A checkpoint that was registered; its weights lie in the data folder."""
+
+    __tablename__ = "model_versions"
+    __table_args__ = ({"sqlite_autoincrement": True},)
+
+    id: Mapped[int] = mapped_column(_Id, primary_key=True)
+    name: Mapped[str] = mapped_column(String(NAME_CHARS), unique=True)
+    fingerprint: Mapped[str] = mapped_column(String(64), unique=True)
+    spec: Mapped[dict[str, Any]] = mapped_column(JSON)
+    folder: Mapped[str] = mapped_column(String(80))
+    """Name of the checkpoint folder under `models_dir`."""
+    metrics: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
+    activated_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    """When it last became the active version."""
+
+
+class Embedding(Table):
+    """The vector of one image in one stored space under one model version: an addition in the log."""
+
+    __tablename__ = "embeddings"
+    __table_args__ = (
+        UniqueConstraint("image_id", "model_version_id", "space"),
+        Index(None, "model_version_id", "space", "sequence"),
+    )
+
+    sequence: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    image_id: Mapped[int] = mapped_column(ForeignKey("images.id"))
+    model_version_id: Mapped[int] = mapped_column(ForeignKey("model_versions.id"))
+    space: Mapped[str] = mapped_column(String(16))
+    vector: Mapped[bytes] = mapped_column(LargeBinary)
+    """Unit-norm, little-endian float16."""
+
+
+class Deletion(Table):
+    """An image that is gone: a removal in the log. Its rows and files exist no more, only its number."""
+
+    __tablename__ = "deletions"
+
+    sequence: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    image_id: Mapped[int] = mapped_column(BigInteger)
+
+
+class Head(Table):
+    """The one row that says how far the log goes and which model version answers."""
+
+    __tablename__ = "head"
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    sequence: Mapped[int] = mapped_column(BigInteger)
+    """Last sequence number given out; commit order is sequence order."""
+    history: Mapped[str] = mapped_column(String(32))
+    """Random name of this log: a snapshot taken from another database never fits by accident."""
+    active_version_id: Mapped[int | None] = mapped_column(ForeignKey("model_versions.id"))

@@ -1,0 +1,16 @@
+"""What endpoints depend on, as types."""
+
+from typing import Annotated
+
+from fastapi import Depends, Path, Request
+
+from app.core import Core
+
+
+def _core(request: Request) -> Core:
+    core: Core = request.app.state.core
+    return core
+
+
+CoreDep = Annotated[Core, Depends(_core)]
+Id = Annotated[int, Path(ge=1, le=2**63 - 1)]

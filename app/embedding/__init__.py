@@ -1,0 +1,1 @@
+"""The encoder in production: one worker thread behind a micro-batching queue."""

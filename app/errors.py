@@ -1,0 +1,336 @@
+"""Every error that the service raises on purpose: typed, with HTTP status and stable code.
+
+models.errors.DescryError
++-- ServiceError                      500 internal_error
+    +-- NotFoundError                 404 not_found
+    |   +-- IdentityNotFoundError         identity_not_found
+    |   +-- ImageNotFoundError            image_not_found
+    |   +-- ModelNotFoundError            model_version_not_found
+    +-- InvalidError                  422 invalid_request
+    |   +-- QueryEmptyError               query_empty
+    |   +-- QueryTooLongError             query_too_long
+    |   +-- QueryNotUnderstoodError       query_not_understood
+    |   +-- SourceError                   source_unreadable
+    |   +-- ManifestError                 manifest_invalid
+    |   +-- EntryError                    manifest_entry_invalid
+    |   +-- PathOutsideError              path_outside_folder
+    |   +-- PictureError                  picture_unreadable
+    |       +-- FileMissingError          file_missing
+    |       +-- FileUnreadableError       file_unreadable
+    |       +-- FileChangedError          file_changed
+    |       +-- EmptyFileError            file_empty
+    |       +-- NotAnImageError           not_an_image
+    |       +-- FormatError               format_unsupported
+    |       +-- DamagedImageError         image_damaged
+    |       +-- TooManyPixelsError        too_many_pixels
+    |       +-- FileTooLargeError     413 file_too_large
+    +-- ConflictError                 409 conflict
+    |   +-- ExternalIdTakenError          external_id_taken
+    |   +-- ModelNameTakenError           model_name_taken
+    |   +-- ModelIncompleteError          model_version_incomplete
+    |   +-- ModelChangedError             model_changed
+    +-- BodyTooLargeError             413 body_too_large
+    +-- HostNotAllowedError           421 host_not_allowed
+    +-- OriginNotAllowedError         403 origin_not_allowed
+    +-- EncoderBusyError              429 encoder_busy          Retry-After
+    +-- UnavailableError              503 unavailable           Retry-After
+    |   +-- EncoderTimeoutError           encoder_timeout
+    |   +-- NoActiveModelError            no_active_model
+    +-- ConfigurationError            500 configuration_invalid
+        +-- OpenHostError                 open_host_refused
+        +-- PortTakenError                port_taken
+        +-- FaissConflictError            faiss_conflict
+        +-- SnapshotError                 snapshot_invalid
+"""
+
+from typing import Any, ClassVar
+
+from models.errors import DescryError
+
+PROBLEM_JSON = "application/problem+json"
+
+
+class ServiceError(DescryError):
+    """The root of the service's errors. `retry_after` (seconds) becomes the header of that name."""
+
+    status: ClassVar[int] = 500
+    code: ClassVar[str] = "internal_error"
+    title: ClassVar[str] = "Internal error"
+    retry_after: ClassVar[int | None] = None
+
+    @classmethod
+    def openapi(cls) -> dict[str, Any]:
+        """The entry of this error under `responses` of an operation."""
+        return {
+            "description": f"{cls.title} (`{cls.code}`)",
+            "content": {PROBLEM_JSON: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+        }
+
+
+def responses(*errors: type[ServiceError]) -> dict[int | str, dict[str, Any]]:
+    """OpenAPI `responses` for the errors that an operation can raise; those of one status share an entry."""
+    entries: dict[int | str, dict[str, Any]] = {}
+    for error in errors:
+        entry = error.openapi()
+        if error.status in entries:
+            entry["description"] = f"{entries[error.status]['description']}; {entry['description']}"
+        entries[error.status] = entry
+    return entries
+
+
+class NotFoundError(ServiceError):
+    """Something that was named does not exist (any more)."""
+
+    status, code, title = 404, "not_found", "Not found"
+
+
+class IdentityNotFoundError(NotFoundError):
+    """No identity has this id."""
+
+    code, title = "identity_not_found", "Identity not found"
+
+    def __init__(self, identity_id: int) -> None:
+        super().__init__(f"there is no identity {identity_id}")
+
+
+class ImageNotFoundError(NotFoundError):
+    """No image has this id."""
+
+    code, title = "image_not_found", "Image not found"
+
+    def __init__(self, image_id: int) -> None:
+        super().__init__(f"there is no image {image_id}")
+
+
+class ModelNotFoundError(NotFoundError):
+    """No model version has this id or name."""
+
+    code, title = "model_version_not_found", "Model version not found"
+
+    def __init__(self, wanted: int | str) -> None:
+        super().__init__(f"there is no model version {wanted}; `descry models list` shows those that exist")
+
+
+class InvalidError(ServiceError):
+    """The request, or a part of it, cannot be accepted as it is."""
+
+    status, code, title = 422, "invalid_request", "Invalid request"
+
+
+class QueryEmptyError(InvalidError):
+    """The description holds nothing."""
+
+    code, title = "query_empty", "The description is empty"
+
+
+class QueryTooLongError(InvalidError):
+    """The description is longer than `max_query_chars`."""
+
+    code, title = "query_too_long", "The description is too long"
+
+
+class QueryNotUnderstoodError(InvalidError):
+    """The active model knows no word of the description."""
+
+    code, title = "query_not_understood", "No word of the description is known"
+
+
+class SourceError(InvalidError):
+    """A folder to ingest is missing, not a folder, or not readable."""
+
+    code, title = "source_unreadable", "The folder cannot be read"
+
+
+class ManifestError(InvalidError):
+    """A manifest as a whole cannot be used."""
+
+    code, title = "manifest_invalid", "The manifest cannot be used"
+
+
+class EntryError(InvalidError):
+    """One entry of a manifest cannot be used."""
+
+    code, title = "manifest_entry_invalid", "The manifest entry cannot be used"
+
+
+class PathOutsideError(InvalidError):
+    """An entry names a file outside the folder that is ingested."""
+
+    code, title = "path_outside_folder", "The path leaves the folder"
+
+
+class PictureError(InvalidError):
+    """A file cannot become a gallery image or a query."""
+
+    code, title = "picture_unreadable", "The picture cannot be read"
+
+
+class FileMissingError(PictureError):
+    """An entry names a file that does not exist."""
+
+    code, title = "file_missing", "The file does not exist"
+
+
+class FileUnreadableError(PictureError):
+    """The operating system refuses to read the file."""
+
+    code, title = "file_unreadable", "The file cannot be read"
+
+
+class FileChangedError(PictureError):
+    """The file changed while it was ingested."""
+
+    code, title = "file_changed", "The file changed while it was read"
+
+
+class EmptyFileError(PictureError):
+    """The file holds no byte."""
+
+    code, title = "file_empty", "The file is empty"
+
+
+class NotAnImageError(PictureError):
+    """The content is no picture, whatever the name says."""
+
+    code, title = "not_an_image", "Not a picture"
+
+
+class FormatError(PictureError):
+    """A picture, but not in a format that Descry reads."""
+
+    code, title = "format_unsupported", "Unsupported picture format"
+
+
+class DamagedImageError(PictureError):
+    """A picture that is truncated or broken."""
+
+    code, title = "image_damaged", "The picture is damaged"
+
+
+class TooManyPixelsError(PictureError):
+    """A picture above `max_pixels`; refused before decoding."""
+
+    code, title = "too_many_pixels", "The picture has too many pixels"
+
+
+class FileTooLargeError(PictureError):
+    """A file above `max_upload_bytes`."""
+
+    status, code, title = 413, "file_too_large", "The file is too large"
+
+
+class ConflictError(ServiceError):
+    """The request contradicts the present state."""
+
+    status, code, title = 409, "conflict", "Conflict"
+
+
+class ExternalIdTakenError(ConflictError):
+    """Another identity has this external id."""
+
+    code, title = "external_id_taken", "The external id is taken"
+
+    def __init__(self, external_id: str) -> None:
+        super().__init__(f"another identity has the external id {external_id!r}")
+
+
+class ModelNameTakenError(ConflictError):
+    """Another model version has this name."""
+
+    code, title = "model_name_taken", "The model name is taken"
+
+
+class ModelIncompleteError(ConflictError):
+    """The gallery is not completely encoded under the version."""
+
+    code, title = "model_version_incomplete", "The gallery is not encoded for this model version"
+
+
+class ModelChangedError(ConflictError):
+    """Another model version became active while images were being encoded for the one before."""
+
+    code, title = "model_changed", "The active model changed"
+
+
+class BodyTooLargeError(ServiceError):
+    """A request body above its limit."""
+
+    status, code, title = 413, "body_too_large", "The request body is too large"
+
+
+class HostNotAllowedError(ServiceError):
+    """The Host header names somebody else (DNS rebinding)."""
+
+    status, code, title = 421, "host_not_allowed", "Host not allowed"
+
+
+class OriginNotAllowedError(ServiceError):
+    """A page of another origin tries to change something here."""
+
+    status, code, title = 403, "origin_not_allowed", "Origin not allowed"
+
+
+class EncoderBusyError(ServiceError):
+    """More queries wait for the encoder than may wait."""
+
+    status, code, title, retry_after = 429, "encoder_busy", "Too many queries at once", 1
+
+
+class UnavailableError(ServiceError):
+    """Nothing is wrong with the request; the service cannot answer now."""
+
+    status, code, title, retry_after = 503, "unavailable", "Not available now", 5
+
+
+class EncoderTimeoutError(UnavailableError):
+    """The encoder did not answer in `query_timeout_s`."""
+
+    code, title = "encoder_timeout", "The encoder did not answer in time"
+
+
+class NoActiveModelError(UnavailableError):
+    """No model version is active, so nothing can be encoded."""
+
+    code, title = "no_active_model", "No model version is active"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "no model version is active: register one with `descry models register PATH` and switch to it with "
+            "`descry models activate ID`"
+        )
+
+
+class StorageError(ServiceError):
+    """Pictures cannot be written: the disk is full, or the data folder is not writable."""
+
+    status, code, title = 507, "storage_failed", "The picture store cannot be written"
+
+
+class ConfigurationError(ServiceError):
+    """The installation or a setting does not work."""
+
+    code, title = "configuration_invalid", "Configuration error"
+
+
+class OpenHostError(ConfigurationError):
+    """Listening beyond loopback was not allowed explicitly."""
+
+    code, title = "open_host_refused", "Refusing to listen openly"
+
+
+class PortTakenError(ConfigurationError):
+    """Another program listens on the port."""
+
+    code, title = "port_taken", "The port is taken"
+
+
+class FaissConflictError(ConfigurationError):
+    """faiss-cpu and faiss-gpu are both installed and overwrite each other."""
+
+    code, title = "faiss_conflict", "Two FAISS builds are installed"
+
+
+class SnapshotError(ConfigurationError):
+    """An index snapshot on disk cannot be used; the view is rebuilt from the database."""
+
+    code, title = "snapshot_invalid", "The index snapshot cannot be used"

@@ -1,0 +1,1 @@
+"""The gallery: reading pictures, storing them, ingesting folders."""

@@ -1,0 +1,245 @@
+"""Ingest: read, hash, deduplicate, store and encode pictures; one transaction for each chunk.
+
+Two chunks are under way at any time: while one is encoded and committed, the next is read, decoded and stored by a
+pool of threads. The files of a chunk are on stable storage before its rows are committed, so that an outcome that was
+reported survives a power failure. Everything is keyed by the hash of the bytes: an ingest that was interrupted is
+continued by running it again.
+"""
+
+import hashlib
+import os
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from torch import Tensor
+
+from app.database.sessions import Database
+from app.embedding.service import EncoderService
+from app.errors import (
+    FileChangedError,
+    FileMissingError,
+    FileTooLargeError,
+    FileUnreadableError,
+    InvalidError,
+    ModelChangedError,
+    ServiceError,
+)
+from app.gallery import pictures
+from app.gallery.repository import ImageRepository
+from app.gallery.sources import Entry, Refused, Source
+from app.gallery.store import ImageStore, StoreChange
+from app.identities.repository import IdentityRepository
+from app.settings import Settings
+from app.vectors.repository import LogRepository, NewEmbedding
+
+Status = Literal["ingested", "duplicate", "rejected"]
+_HASH_BLOCK = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one entry.
+
+    Attributes:
+        image_id: of the image that was made, or of the one that has the same bytes already (None if that one was
+            only met in this chunk).
+        code, message: why it was rejected.
+    """
+
+    name: str
+    status: Status
+    image_id: int | None = None
+    code: str | None = None
+    message: str | None = None
+
+
+@dataclass(slots=True)
+class _Prepared:
+    """One picture, decoded and stored, waiting for its vector and its row."""
+
+    entry: Entry
+    sha256: str
+    store_name: str
+    size: tuple[int, int]
+    pixels: Tensor
+
+
+@dataclass(slots=True)
+class _Chunk:
+    """A chunk between its preparation and its commit. `files` settles what was stored."""
+
+    files: ExitStack
+    outcomes: dict[int, Outcome] = field(default_factory=dict)
+    prepared: dict[int, _Prepared] = field(default_factory=dict)
+    length: int = 0
+
+
+class Ingest:
+    """Takes sources into the gallery for one model version, which must be active all the time."""
+
+    def __init__(
+        self, database: Database, store: ImageStore, version_id: int, encoder: EncoderService, settings: Settings
+    ) -> None:
+        self._database, self._store, self._encoder, self._settings = database, store, encoder, settings
+        self._version_id = version_id
+        self._recent: deque[set[str]] = deque(maxlen=2)
+        """Hashes of the chunks that may not be committed yet."""
+
+    def run(self, source: Source) -> Iterator[Outcome]:
+        """Ingest every entry; yields their outcomes in order, each after the commit that makes it true.
+
+        Raises:
+            ModelChangedError: another model version became active; run the ingest again.
+            StorageError: the pictures cannot be stored; the chunks before are in the gallery.
+        """
+        entries, size = source.entries, self._settings.ingest_chunk
+        chunks = (entries[start : start + size] for start in range(0, len(entries), size))
+        # Twice the cores: a thread that waits for the disk's acknowledgement needs none.
+        with ThreadPoolExecutor(2 * (os.cpu_count() or 1)) as pool, ThreadPoolExecutor(1) as ahead:
+            coming: Future[_Chunk] | None = None
+            try:
+                for part in chunks:
+                    ready, coming = coming, ahead.submit(self._prepare, part, pool)
+                    if ready is not None:
+                        yield from self._finish(ready.result())
+                if coming is not None:
+                    ready, coming = coming, None
+                    yield from self._finish(ready.result())
+            finally:
+                if coming is not None and coming.exception() is None:
+                    coming.result().files.close()
+
+    def _prepare(self, entries: Sequence[Entry | Refused], pool: ThreadPoolExecutor) -> _Chunk:
+        with ExitStack() as files:
+            chunk = _Chunk(files, length=len(entries))
+            fresh = self._fresh(entries, chunk, pool)
+            if fresh:
+                change = files.enter_context(self._store.change(new=len(fresh)))
+                jobs = [
+                    (position, pool.submit(self._store_one, entry, sha256, name, change))
+                    for (position, (entry, sha256)), name in zip(fresh.items(), change.names, strict=True)
+                ]
+                wait(job for _, job in jobs)  # an error must not settle the files while others are still written
+                for position, job in jobs:
+                    try:
+                        chunk.prepared[position] = job.result()
+                    except InvalidError as error:
+                        entry, sha256 = fresh[position]
+                        self._recent[-1].discard(sha256)
+                        chunk.outcomes[position] = _rejected(entry.name, error)
+                change.seal()
+            chunk.files = files.pop_all()
+        return chunk
+
+    def _fresh(
+        self, entries: Sequence[Entry | Refused], chunk: _Chunk, pool: ThreadPoolExecutor
+    ) -> dict[int, tuple[Entry, str]]:
+        """The entries whose bytes are new, by position; the outcome of all others goes into the chunk."""
+        hashes: dict[int, tuple[Entry, str]] = {}
+        jobs = [(i, e, pool.submit(self._hash, e.path)) for i, e in enumerate(entries) if isinstance(e, Entry)]
+        for position, entry, job in jobs:
+            try:
+                hashes[position] = (entry, job.result())
+            except InvalidError as error:
+                chunk.outcomes[position] = _rejected(entry.name, error)
+        chunk.outcomes |= {i: _rejected(e.name, e.error) for i, e in enumerate(entries) if isinstance(e, Refused)}
+        with self._database.read() as session:
+            known = ImageRepository(session).known(sha256 for _, sha256 in hashes.values())
+        self._recent.append(set())
+        fresh: dict[int, tuple[Entry, str]] = {}
+        for position, (entry, sha256) in hashes.items():
+            if sha256 in known or any(sha256 in recent for recent in self._recent):
+                chunk.outcomes[position] = Outcome(entry.name, "duplicate", known.get(sha256))
+            else:
+                self._recent[-1].add(sha256)
+                fresh[position] = (entry, sha256)
+        return fresh
+
+    def _hash(self, path: Path) -> str:
+        try:
+            if path.stat().st_size > self._settings.max_upload_bytes:
+                raise FileTooLargeError(
+                    f"the file has {path.stat().st_size:,} bytes; at most {self._settings.max_upload_bytes:,} are "
+                    "accepted (DESCRY_MAX_UPLOAD_BYTES)"
+                )
+            digest = hashlib.sha256()
+            with path.open("rb") as handle:
+                while block := handle.read(_HASH_BLOCK):
+                    digest.update(block)
+        except OSError as error:
+            raise _unreadable(error) from error
+        return digest.hexdigest()
+
+    def _store_one(self, entry: Entry, sha256: str, name: str, change: StoreChange) -> _Prepared:
+        try:
+            data = entry.path.read_bytes()
+        except OSError as error:
+            raise _unreadable(error) from error
+        if hashlib.sha256(data).hexdigest() != sha256:
+            raise FileChangedError("the file changed while it was ingested; run the ingest again")
+        limits = self._settings
+        picture = pictures.decode(data, max_pixels=limits.max_pixels, max_bytes=limits.max_upload_bytes)
+        change.write(name, pictures.encode(picture), pictures.thumbnail(picture))
+        return _Prepared(entry, sha256, name, picture.size, self._encoder.encoder.preprocess(picture.image))
+
+    def _finish(self, chunk: _Chunk) -> list[Outcome]:
+        with chunk.files:
+            waiting = list(chunk.prepared.items())
+            vectors = self._encoder.encode_images([item.pixels for _, item in waiting])
+            half = {space: found.astype(np.float16) for space, found in vectors.items()}
+            with self._database.write() as session:
+                log = LogRepository(session)
+                if log.lock().active_version_id != self._version_id:
+                    raise ModelChangedError("another model version became active; run the ingest again")
+                images = ImageRepository(session)
+                known = images.known(item.sha256 for _, item in waiting)  # another process may have been faster
+                new = [row for row, (_, item) in enumerate(waiting) if item.sha256 not in known]
+                ids = self._insert(images, IdentityRepository(session), [waiting[row][1] for row in new])
+                log.add(
+                    [
+                        NewEmbedding(image_id, self._version_id, space, matrix[row])
+                        for image_id, row in zip(ids, new, strict=True)
+                        for space, matrix in half.items()
+                    ]
+                )
+        made = dict(zip(new, ids, strict=True))
+        for row, (position, item) in enumerate(waiting):
+            status: Status = "ingested" if row in made else "duplicate"
+            chunk.outcomes[position] = Outcome(item.entry.name, status, made.get(row, known.get(item.sha256)))
+        return [chunk.outcomes[position] for position in range(chunk.length)]
+
+    def _insert(self, images: ImageRepository, identities: IdentityRepository, items: list[_Prepared]) -> list[int]:
+        named = identities.resolve(item.entry.identity for item in items if item.entry.identity is not None)
+        unnamed = iter(identities.add_provisional(sum(item.entry.identity is None for item in items)))
+        return images.add(
+            [
+                {
+                    "identity_id": next(unnamed) if item.entry.identity is None else named[item.entry.identity],
+                    "sha256": item.sha256,
+                    "width": item.size[0],
+                    "height": item.size[1],
+                    "camera": item.entry.camera,
+                    "captured_at": item.entry.captured_at,
+                    "description": item.entry.description,
+                    "attributes": item.entry.attributes,
+                    "store_name": item.store_name,
+                }
+                for item in items
+            ]
+        )
+
+
+def _rejected(name: str, error: ServiceError) -> Outcome:
+    return Outcome(name, "rejected", code=error.code, message=error.message)
+
+
+def _unreadable(error: OSError) -> ServiceError:
+    if isinstance(error, FileNotFoundError):
+        return FileMissingError("the file does not exist (any more)")
+    return FileUnreadableError(f"the file cannot be read: {error.strerror or error}")

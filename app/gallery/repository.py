@@ -1,0 +1,99 @@
+"""All SQL about images."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from sqlalchemy import ColumnElement, delete, exists, func, insert, select
+from sqlalchemy.orm import Session
+
+from app.database.tables import Embedding, Image
+
+IN_LIMIT = 10_000
+"""Values in one IN list: every database allows that many."""
+
+
+def pieces(values: Iterable[Any]) -> Iterator[list[Any]]:
+    """Cut values into lists that fit an IN list."""
+    items = list(values)
+    return (items[start : start + IN_LIMIT] for start in range(0, len(items), IN_LIMIT))
+
+
+class ImageRepository:
+    """Reads and writes images."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def get(self, image_id: int) -> Image | None:
+        """One image."""
+        return self._session.get(Image, image_id)
+
+    def count(self) -> int:
+        """Number of images."""
+        return int(self._session.execute(select(func.count()).select_from(Image)).scalar_one())
+
+    def add(self, images: Sequence[dict[str, Any]]) -> list[int]:
+        """Insert images (columns by name) and return their ids in the same order."""
+        if not images:
+            return []
+        statement = insert(Image).returning(Image.id, sort_by_parameter_order=True)
+        return list(self._session.scalars(statement, images))
+
+    def known(self, hashes: Iterable[str]) -> dict[str, int]:
+        """Those SHA-256 hashes that are in the gallery, with the image of each."""
+        found: dict[str, int] = {}
+        for part in pieces(hashes):
+            rows = self._session.execute(select(Image.sha256, Image.id).where(Image.sha256.in_(part)))
+            found.update((row.sha256, row.id) for row in rows)
+        return found
+
+    def referenced(self, names: Iterable[str]) -> set[str]:
+        """Those store names that an image has."""
+        found: set[str] = set()
+        for part in pieces(names):
+            found.update(self._session.scalars(select(Image.store_name).where(Image.store_name.in_(part))))
+        return found
+
+    def identity_of(self, image_ids: Iterable[int]) -> dict[int, int]:
+        """The identity of each image that exists."""
+        found: dict[int, int] = {}
+        for part in pieces(image_ids):
+            rows = self._session.execute(select(Image.id, Image.identity_id).where(Image.id.in_(part)))
+            found.update((row.id, row.identity_id) for row in rows)
+        return found
+
+    def of_identities(self, identity_ids: Iterable[int]) -> dict[int, int]:
+        """Every image of some identities: image id to identity id."""
+        found: dict[int, int] = {}
+        for part in pieces(identity_ids):
+            rows = self._session.execute(select(Image.id, Image.identity_id).where(Image.identity_id.in_(part)))
+            found.update((row.id, row.identity_id) for row in rows)
+        return found
+
+    def delete(self, image_ids: Iterable[int]) -> None:
+        """Delete image rows; their embeddings must be gone."""
+        for part in pieces(image_ids):
+            self._session.execute(delete(Image).where(Image.id.in_(part)))
+
+    def lacking(self, version_id: int, *, after: int, limit: int) -> list[tuple[int, str]]:
+        """The next images (id, store name) above an id that have no vector under a model version."""
+        statement = select(Image.id, Image.store_name).where(Image.id > after, ~_encoded(version_id))
+        rows = self._session.execute(statement.order_by(Image.id).limit(limit))
+        return [(row.id, row.store_name) for row in rows]
+
+    def count_lacking(self, version_id: int) -> int:
+        """How many images have no vector under a model version."""
+        statement = select(func.count()).select_from(Image).where(~_encoded(version_id))
+        return int(self._session.execute(statement).scalar_one())
+
+    def still_lacking(self, version_id: int, image_ids: Iterable[int]) -> set[int]:
+        """Which of these images exist and have no vector under a model version."""
+        found: set[int] = set()
+        for part in pieces(image_ids):
+            found.update(self._session.scalars(select(Image.id).where(Image.id.in_(part), ~_encoded(version_id))))
+        return found
+
+
+def _encoded(version_id: int) -> ColumnElement[bool]:
+    # One transaction writes the vectors of all spaces, so that any one of them stands for all.
+    return exists().where(Embedding.image_id == Image.id, Embedding.model_version_id == version_id)

@@ -1,0 +1,221 @@
+"""What a folder offers to an ingest: its pictures, or the entries of its manifest."""
+
+import csv
+import io
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from app.database.tables import CAMERA_CHARS, DESCRIPTION_CHARS, EXTERNAL_ID_CHARS
+from app.errors import (
+    EntryError,
+    FileMissingError,
+    FormatError,
+    ManifestError,
+    PathOutsideError,
+    ServiceError,
+    SourceError,
+)
+from app.values import check_attributes, check_text, printable
+
+SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp"})
+OTHER_SUFFIXES = frozenset({".gif", ".bmp", ".tif", ".tiff", ".heic", ".heif", ".avif", ".jxl", ".jp2", ".ico"})
+MANIFESTS = ("manifest.jsonl", "manifest.csv")
+_LINE_CHARS = 200_000
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One picture to ingest and what is known of it."""
+
+    name: str
+    """As the folder or manifest calls it: relative, with forward slashes."""
+    path: Path
+    identity: str | None = None
+    camera: str | None = None
+    captured_at: datetime | None = None
+    description: str | None = None
+    attributes: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """An entry that cannot be ingested, and why."""
+
+    name: str
+    error: ServiceError
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What a folder offers, in a stable order.
+
+    Attributes:
+        entries: pictures, and entries that are refused already.
+        ignored: files that are no pictures, or that the manifest does not name.
+    """
+
+    entries: list[Entry | Refused]
+    ignored: int
+
+
+def open_source(folder: Path) -> Source:
+    """List what a folder offers: the entries of its manifest if it has one, else every picture in it, recursively.
+
+    Raises:
+        SourceError: it is no folder, or cannot be read.
+        ManifestError: its manifest as a whole cannot be used.
+    """
+    if not folder.is_dir():
+        what = "is a file, not a folder" if folder.exists() else "does not exist"
+        raise SourceError(f"{folder} {what}; name a folder that holds pictures")
+    manifests = [folder / name for name in MANIFESTS if (folder / name).is_file()]
+    if len(manifests) > 1:
+        raise ManifestError(f"{folder} has both {' and '.join(MANIFESTS)}; keep one of them")
+    try:
+        files = _walk(folder)
+        if manifests:
+            entries = list(_from_manifest(folder, manifests[0]))
+            named = {entry.name for entry in entries}
+            unnamed = [name for name in files if printable(name) not in named and name != manifests[0].name]
+            return Source(entries, len(unnamed))
+    except OSError as error:
+        raise SourceError(f"{folder} cannot be read: {error}") from error
+    return _from_walk(folder, files)
+
+
+def _walk(folder: Path) -> list[str]:
+    def visible(path: Path) -> bool:
+        return not any(part.startswith(".") for part in path.relative_to(folder).parts)
+
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if visible(path) and path.is_file())
+
+
+def _from_walk(folder: Path, files: list[str]) -> Source:
+    entries: list[Entry | Refused] = []
+    ignored = 0
+    for name in files:
+        suffix = Path(name).suffix.lower()
+        if suffix in SUFFIXES:
+            entries.append(_located(folder, name, {}))
+        elif suffix in OTHER_SUFFIXES:
+            entries.append(Refused(name, FormatError(f"{suffix} is not read; convert it to JPEG, PNG or WebP")))
+        else:
+            ignored += 1
+    return Source(entries, ignored)
+
+
+def _from_manifest(folder: Path, manifest: Path) -> Iterator[Entry | Refused]:
+    rows = _jsonl(manifest) if manifest.suffix == ".jsonl" else _csv(manifest)
+    for line, row in rows:
+        if isinstance(row, ServiceError):
+            yield Refused(f"{manifest.name}:{line}", row)
+            continue
+        name = row.pop("file", None)
+        if not isinstance(name, str) or not name.strip():
+            yield Refused(f"{manifest.name}:{line}", EntryError("the entry names no file (column or field `file`)"))
+            continue
+        yield _located(folder, name.strip(), row)
+
+
+def _located(folder: Path, name: str, row: dict[str, Any]) -> Entry | Refused:
+    """An entry for a file inside the folder. Links that lead out of it are refused like any other way out."""
+    try:
+        path = Path(name)
+        if path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name:
+            raise PathOutsideError("the path must be relative to the folder, with forward slashes and without `..`")
+        root = folder.resolve()
+        if not (root / path).resolve().is_relative_to(root):
+            raise PathOutsideError("the path leads out of the folder through a symbolic link")
+        if not (root / path).is_file():
+            raise FileMissingError("the file does not exist in the folder")
+        return Entry(printable(name), root / path, **_fields(row))
+    except ServiceError as error:
+        return Refused(printable(name), error)
+    except OSError as error:  # a name that is too long, a loop of links
+        return Refused(printable(name), FileMissingError(f"the path cannot be followed: {error.strerror}"))
+
+
+def _fields(row: dict[str, Any]) -> dict[str, Any]:
+    """The known fields, checked; every unknown one becomes an attribute."""
+    attributes = _attributes(row.pop("attributes", None))
+    known = {
+        "identity": _text(row, "identity", EXTERNAL_ID_CHARS),
+        "camera": _text(row, "camera", CAMERA_CHARS),
+        "description": _text(row, "description", DESCRIPTION_CHARS),
+        "captured_at": _instant(row.pop("captured_at", None)),
+    }
+    attributes |= {key: value for key, value in row.items() if value not in (None, "")}
+    try:
+        return {**known, "attributes": check_attributes(attributes)}
+    except ValueError as error:
+        raise EntryError(str(error)) from None
+
+
+def _text(row: dict[str, Any], key: str, limit: int) -> str | None:
+    value = row.pop(key, None)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise EntryError(f"`{key}` must be text, not {type(value).__name__}")
+    try:
+        return check_text(str(value), key, limit)
+    except ValueError as error:
+        raise EntryError(str(error)) from None
+
+
+def _instant(value: object) -> datetime | None:
+    """An ISO 8601 instant; without a zone it is taken as UTC."""
+    if value is None or value == "":
+        return None
+    try:
+        instant = datetime.fromisoformat(str(value))
+        return (instant if instant.tzinfo else instant.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise EntryError(f"`captured_at` is no ISO 8601 time, such as 2026-03-01T14:05:00+01:00: {value!r}") from None
+
+
+def _attributes(value: object) -> dict[str, Any]:
+    if value is None or value == "":
+        return {}
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except ValueError:
+            raise EntryError("`attributes` must be a JSON object") from None
+    if not isinstance(value, dict):
+        raise EntryError("`attributes` must be a JSON object")
+    return {str(key): item for key, item in value.items()}
+
+
+def _jsonl(manifest: Path) -> Iterator[tuple[int, dict[str, Any] | ServiceError]]:
+    for number, line in enumerate(_text_of(manifest).split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line) if len(line) <= _LINE_CHARS else None
+        except (ValueError, RecursionError):
+            row = None
+        yield number, row if isinstance(row, dict) else EntryError("the line is not a JSON object")
+
+
+def _csv(manifest: Path) -> Iterator[tuple[int, dict[str, Any] | ServiceError]]:
+    reader = csv.DictReader(io.StringIO(_text_of(manifest), newline=""), restkey="", strict=True)
+    try:
+        if "file" not in (reader.fieldnames or ()):
+            raise ManifestError(f"{manifest.name} has no column `file` (its first line must name the columns)")
+        for row in reader:
+            surplus = row.pop("", None)
+            yield reader.line_num, EntryError("the line has more cells than columns") if surplus else dict(row)
+    except csv.Error as error:
+        raise ManifestError(f"{manifest.name}, line {reader.line_num}: {error}") from error
+
+
+def _text_of(manifest: Path) -> str:
+    try:
+        return manifest.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ManifestError(f"{manifest.name} is not UTF-8 text: {error}") from error

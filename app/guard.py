@@ -1,0 +1,143 @@
+"""What goes round every request: who may talk to us, how much, and what every answer carries."""
+
+import logging
+import time
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.errors import BodyTooLargeError, HostNotAllowedError, OriginNotAllowedError
+from app.problems import service_problem, unexpected_problem
+from app.settings import Settings, is_loopback
+from app.telemetry import begin_request
+
+_log = logging.getLogger(__name__)
+_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+_MULTIPART_OVERHEAD = 64 * 1024
+CSP = (
+    "default-src 'self'; img-src 'self' blob: data:; object-src 'none'; base-uri 'none'; frame-ancestors 'none'; "
+    "form-action 'self'"
+)
+_HEADERS = {
+    "Content-Security-Policy": CSP,
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+}
+
+
+class Guard:
+    """The outermost layer of the application."""
+
+    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+        self._app, self._settings = app, settings
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Check, pass on, decorate the answer, write the access line."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        exchange = _Exchange(begin_request(headers.get("x-request-id")), receive, send, self._body_limit(headers))
+        try:
+            if (refusal := self._refusal(scope, headers)) is not None:
+                await refusal(scope, receive, exchange.send)
+                return
+            await self._app(scope, exchange.receive, exchange.send)
+        except ClientDisconnect:
+            _log.info("the client of %s %s went away", scope["method"], scope["path"])
+        except Exception:  # noqa: BLE001  the last line before the socket: logs all, tells the client nothing
+            _log.exception("unexpected error in %s %s", scope["method"], scope["path"])
+            if not exchange.status:
+                await unexpected_problem(scope["path"])(scope, receive, exchange.send)
+        finally:
+            _log.info(
+                "%s %s status=%d ms=%.1f", scope["method"], scope["path"], exchange.status, exchange.milliseconds()
+            )
+
+    def _refusal(self, scope: Scope, headers: Headers) -> Response | None:
+        path = scope["path"]
+        host = headers.get("host", "")
+        if not self._host_allowed(host):
+            return service_problem(
+                path,
+                HostNotAllowedError(
+                    "this server answers under its own name only; add the name to DESCRY_ALLOWED_HOSTS if it is right"
+                ),
+            )
+        origin = headers.get("origin")
+        if scope["method"] not in _SAFE_METHODS and origin is not None and urlsplit(origin).netloc != host:
+            return service_problem(path, OriginNotAllowedError("pages of other origins may not change anything here"))
+        length = headers.get("content-length", "")
+        if length.isdecimal() and int(length) > self._body_limit(headers):
+            return service_problem(path, _too_large(self._body_limit(headers)))
+        return None
+
+    def _host_allowed(self, host: str) -> bool:
+        """On loopback a page elsewhere could rebind its own name to us; its Host header gives it away."""
+        if not self._settings.on_loopback:
+            return True
+        try:
+            name = urlsplit(f"//{host}").hostname or ""
+        except ValueError:
+            return False
+        return is_loopback(name) or name in self._settings.allowed_hosts
+
+    def _body_limit(self, headers: Headers) -> int:
+        if headers.get("content-type", "").lower().startswith("multipart/form-data"):
+            return self._settings.max_upload_bytes + _MULTIPART_OVERHEAD
+        return self._settings.max_body_bytes
+
+
+class _Exchange:
+    """One request and its answer: counts what comes in, decorates what goes out."""
+
+    def __init__(self, request_id: str, receive: Receive, send: Send, limit: int) -> None:
+        self._id, self._receive, self._send, self._limit = request_id, receive, send, limit
+        self._received = 0
+        self._started = time.perf_counter()
+        self._overflowed = False
+        self.status = 0
+
+    def milliseconds(self) -> float:
+        return (time.perf_counter() - self._started) * 1000
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        self._received += len(message.get("body", b""))
+        if self._received > self._limit:
+            self._overflowed = True
+            raise _too_large(self._limit)
+        return message
+
+    async def send(self, message: Message) -> None:
+        if self._overflowed and self.status != 413:
+            # The framework turns what `receive` raises into a 400 of its own; the truth is this.
+            if message["type"] != "http.response.start":
+                return
+            self.status = 413
+            response = service_problem("", _too_large(self._limit))
+            await self._send(self._start(response.status_code, response.raw_headers))
+            await self._send({"type": "http.response.body", "body": response.body})
+            return
+        if self._overflowed:
+            return
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            message = self._start(message["status"], message.get("headers", []))
+        await self._send(message)
+
+    def _start(self, status: int, raw: list[tuple[bytes, bytes]]) -> Message:
+        headers = MutableHeaders(raw=list(raw))
+        for name, value in _HEADERS.items():
+            headers.setdefault(name, value)
+        headers["X-Request-ID"] = self._id
+        return {"type": "http.response.start", "status": status, "headers": headers.raw}
+
+
+def _too_large(limit: int) -> BodyTooLargeError:
+    return BodyTooLargeError(f"the request body is larger than the {limit:,} bytes that are accepted here")

@@ -1,0 +1,115 @@
+"""/v1/identities and /v1/images."""
+
+from typing import Any
+
+from fastapi import APIRouter, Request, Response, status
+from fastapi.responses import FileResponse
+
+from app.database.tables import Image
+from app.dependencies import CoreDep, Id
+from app.errors import (
+    ExternalIdTakenError,
+    IdentityNotFoundError,
+    ImageNotFoundError,
+    InvalidError,
+    StorageError,
+    responses,
+)
+from app.identities.schemas import IdentityDetail, IdentityPatch, ImageOut
+from app.identities.service import IdentityService
+
+router = APIRouter(prefix="/v1")
+_JPEG: dict[int | str, dict[str, Any]] = {200: {"content": {"image/jpeg": {}}}, 304: {"description": "Not modified"}}
+
+
+@router.get("/identities/{identity_id}", tags=["identities"], responses=responses(IdentityNotFoundError))
+def get_identity(identity_id: Id, core: CoreDep) -> IdentityDetail:
+    """A person with every image."""
+    with core.database.read() as session:
+        return IdentityService(session).detail(identity_id)
+
+
+@router.patch(
+    "/identities/{identity_id}",
+    tags=["identities"],
+    responses=responses(IdentityNotFoundError, ExternalIdTakenError, InvalidError),
+)
+def patch_identity(identity_id: Id, patch: IdentityPatch, core: CoreDep) -> IdentityDetail:
+    """Name a person, or replace the attributes."""
+    with core.database.write() as session:
+        IdentityService(session).change(identity_id, patch)
+    with core.database.read() as session:
+        return IdentityService(session).detail(identity_id)
+
+
+@router.delete(
+    "/identities/{identity_id}",
+    tags=["identities"],
+    status_code=status.HTTP_204_NO_CONTENT,
+    responses=responses(IdentityNotFoundError),
+)
+def delete_identity(identity_id: Id, core: CoreDep) -> None:
+    """Delete a person with every image, vector and file. Once answered, no search returns them."""
+    with core.store.change() as files, core.database.write() as session:
+        files.doom(IdentityService(session).delete_identity(identity_id))
+
+
+@router.get("/images/{image_id}", tags=["images"], responses=responses(ImageNotFoundError))
+def get_image(image_id: Id, core: CoreDep) -> ImageOut:
+    """What is known of an image."""
+    return ImageOut.of(_image(image_id, core))
+
+
+@router.delete(
+    "/images/{image_id}",
+    tags=["images"],
+    status_code=status.HTTP_204_NO_CONTENT,
+    responses=responses(ImageNotFoundError),
+)
+def delete_image(image_id: Id, core: CoreDep) -> None:
+    """Delete an image with its vectors and files. Once answered, no search returns it."""
+    with core.store.change() as files, core.database.write() as session:
+        files.doom(IdentityService(session).delete_image(image_id))
+
+
+@router.get(
+    "/images/{image_id}/file",
+    tags=["images"],
+    response_class=FileResponse,
+    responses={**_JPEG, **responses(ImageNotFoundError, StorageError)},
+)
+def get_file(image_id: Id, request: Request, core: CoreDep) -> Response:
+    """The picture: upright JPEG, without the metadata of the original."""
+    row = _image(image_id, core)
+    return _send(request, core, row, thumbnail=False)
+
+
+@router.get(
+    "/images/{image_id}/thumbnail",
+    tags=["images"],
+    response_class=FileResponse,
+    responses={**_JPEG, **responses(ImageNotFoundError, StorageError)},
+)
+def get_thumbnail(image_id: Id, request: Request, core: CoreDep) -> Response:
+    """The picture as a JPEG of at most 256 pixels a side."""
+    row = _image(image_id, core)
+    return _send(request, core, row, thumbnail=True)
+
+
+def _image(image_id: int, core: CoreDep) -> Image:
+    with core.database.read() as session:
+        return IdentityService(session).image(image_id)
+
+
+def _send(request: Request, core: CoreDep, row: Image, *, thumbnail: bool) -> Response:
+    # An image never changes, but it may be deleted: browsers may keep it, and must ask before they show it again.
+    headers = {
+        "ETag": f'"{row.id}-{row.sha256[:16]}-{"t" if thumbnail else "f"}"',
+        "Cache-Control": "private, no-cache",
+    }
+    if headers["ETag"] in request.headers.get("if-none-match", ""):
+        return Response(status_code=status.HTTP_304_NOT_MODIFIED, headers=headers)
+    path = core.store.thumbnail_path(row.store_name) if thumbnail else core.store.picture_path(row.store_name)
+    if not path.is_file():
+        raise ImageNotFoundError(row.id)
+    return FileResponse(path, media_type="image/jpeg", headers=headers)

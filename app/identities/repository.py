@@ -1,0 +1,77 @@
+"""All SQL about identities, and the one query that fetches everything a page of answers shows."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from sqlalchemy import delete, func, insert, select
+from sqlalchemy.orm import Session
+
+from app.database.tables import Identity, Image
+from app.gallery.repository import pieces
+
+
+class IdentityRepository:
+    """Reads and writes identities."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def get(self, identity_id: int) -> Identity | None:
+        """One identity."""
+        return self._session.get(Identity, identity_id)
+
+    def count(self) -> int:
+        """Number of identities."""
+        return int(self._session.execute(select(func.count()).select_from(Identity)).scalar_one())
+
+    def by_external_id(self, external_id: str) -> Identity | None:
+        """The identity with an external id."""
+        return self._session.scalars(select(Identity).where(Identity.external_id == external_id)).one_or_none()
+
+    def resolve(self, external_ids: Iterable[str]) -> dict[str, int]:
+        """The identity of each external id; those that do not exist yet are made."""
+        wanted = list(dict.fromkeys(external_ids))
+        found: dict[str, int] = {}
+        for part in pieces(wanted):
+            statement = select(Identity.external_id, Identity.id).where(Identity.external_id.in_(part))
+            for name, identity_id in self._session.execute(statement).tuples():
+                found[str(name)] = identity_id
+        new = [name for name in wanted if name not in found]
+        found.update(zip(new, self._add(new), strict=True))
+        return found
+
+    def add_provisional(self, count: int) -> list[int]:
+        """Make identities for pictures whose person nobody has named."""
+        return self._add([None] * count)
+
+    def _add(self, external_ids: Sequence[str | None]) -> list[int]:
+        if not external_ids:
+            return []
+        rows: list[dict[str, Any]] = [
+            {"external_id": name, "attributes": {}, "provisional": name is None} for name in external_ids
+        ]
+        statement = insert(Identity).returning(Identity.id, sort_by_parameter_order=True)
+        return list(self._session.scalars(statement, rows))
+
+    def images(self, identity_id: int) -> list[Image]:
+        """Every image of an identity, oldest first."""
+        return list(self._session.scalars(select(Image).where(Image.identity_id == identity_id).order_by(Image.id)))
+
+    def has_images(self, identity_id: int) -> bool:
+        """Whether any image of an identity is left."""
+        return (
+            self._session.execute(select(Image.id).where(Image.identity_id == identity_id).limit(1)).first() is not None
+        )
+
+    def delete(self, identity_id: int) -> None:
+        """Delete the row of an identity that has no images."""
+        self._session.execute(delete(Identity).where(Identity.id == identity_id))
+
+    def page(self, image_ids: Iterable[int]) -> dict[int, tuple[Image, Identity]]:
+        """Images with their identities, in one query for a page: by image id."""
+        found: dict[int, tuple[Image, Identity]] = {}
+        for part in pieces(image_ids):
+            statement = select(Image, Identity).join(Identity, Identity.id == Image.identity_id)
+            for image, identity in self._session.execute(statement.where(Image.id.in_(part))).tuples():
+                found[image.id] = (image, identity)
+        return found

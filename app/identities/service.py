@@ -1,0 +1,85 @@
+"""Identities and images within one unit of work."""
+
+from sqlalchemy.orm import Session
+
+from app.database.tables import Identity, Image
+from app.errors import ExternalIdTakenError, IdentityNotFoundError, ImageNotFoundError
+from app.gallery.repository import ImageRepository
+from app.identities.repository import IdentityRepository
+from app.identities.schemas import IdentityDetail, IdentityOut, IdentityPatch, ImageOut
+from app.vectors.repository import LogRepository
+
+
+class IdentityService:
+    """Reads, changes and deletes identities and images."""
+
+    def __init__(self, session: Session) -> None:
+        self._identities = IdentityRepository(session)
+        self._images = ImageRepository(session)
+        self._log = LogRepository(session)
+
+    def identity(self, identity_id: int) -> Identity:
+        """One identity.
+
+        Raises:
+            IdentityNotFoundError: there is none.
+        """
+        if (found := self._identities.get(identity_id)) is None:
+            raise IdentityNotFoundError(identity_id)
+        return found
+
+    def image(self, image_id: int) -> Image:
+        """One image.
+
+        Raises:
+            ImageNotFoundError: there is none.
+        """
+        if (found := self._images.get(image_id)) is None:
+            raise ImageNotFoundError(image_id)
+        return found
+
+    def detail(self, identity_id: int) -> IdentityDetail:
+        """An identity with its images."""
+        row = self.identity(identity_id)
+        images = [ImageOut.of(image) for image in self._identities.images(identity_id)]
+        return IdentityDetail(**IdentityOut.of(row).model_dump(), images=images)
+
+    def change(self, identity_id: int, patch: IdentityPatch) -> None:
+        """Apply the fields that the patch names. An identity that is given a name is no longer provisional.
+
+        Raises:
+            IdentityNotFoundError: there is none.
+            ExternalIdTakenError: another identity has the name.
+        """
+        row = self.identity(identity_id)
+        if "external_id" in patch.model_fields_set:
+            if patch.external_id is not None:
+                other = self._identities.by_external_id(patch.external_id)
+                if other is not None and other.id != identity_id:
+                    raise ExternalIdTakenError(patch.external_id)
+                row.provisional = False
+            row.external_id = patch.external_id
+        if "attributes" in patch.model_fields_set:
+            row.attributes = patch.attributes
+
+    def delete_identity(self, identity_id: int) -> list[str]:
+        """Delete an identity with its images and their vectors; returns the store names that go with it."""
+        self._log.lock()
+        self.identity(identity_id)
+        images = self._identities.images(identity_id)
+        ids = [image.id for image in images]
+        self._log.delete(ids)
+        self._images.delete(ids)
+        self._identities.delete(identity_id)
+        return [image.store_name for image in images]
+
+    def delete_image(self, image_id: int) -> list[str]:
+        """Delete an image and its vectors; returns its store name. A provisional identity goes with its last image."""
+        self._log.lock()
+        image = self.image(image_id)
+        identity = self.identity(image.identity_id)
+        self._log.delete([image_id])
+        self._images.delete([image_id])
+        if identity.provisional and not self._identities.has_images(identity.id):
+            self._identities.delete(identity.id)
+        return [image.store_name]

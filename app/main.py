@@ -1,0 +1,104 @@
+"""The application: `create_app(settings)`."""
+
+import logging
+import threading
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib import metadata
+from pathlib import Path
+
+from fastapi import FastAPI
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import FileResponse
+from fastapi.staticfiles import StaticFiles
+from sqlalchemy.exc import SQLAlchemyError
+
+from app import health, openapi, problems
+from app.core import Core, open_core
+from app.gallery.endpoints import router as gallery
+from app.guard import Guard
+from app.identities.endpoints import router as identities
+from app.registry.endpoints import router as registry
+from app.search.endpoints import router as search
+from app.settings import Settings
+from models.errors import DescryError
+
+_log = logging.getLogger(__name__)
+_PAGE = Path(__file__).parent / "web" / "static"
+_FOLLOW_S = 1.0
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The whole HTTP service over the data folder of the settings, which is opened when the server starts.
+
+    Raises:
+        OpenHostError: the settings would let anyone in.
+    """
+    settings.check_host()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        core = await run_in_threadpool(open_core, settings)
+        app.state.core = core
+        keeper = _Keeper(core)
+        try:
+            await run_in_threadpool(core.active.follow)
+            keeper.start()
+            yield
+        finally:
+            await run_in_threadpool(keeper.stop)
+            await run_in_threadpool(core.close, save=True)
+
+    app = FastAPI(
+        title="Descry",
+        summary="Find a person in a gallery of images from a description in words or an example picture.",
+        version=metadata.version("descry"),
+        lifespan=lifespan,
+        redoc_url=None,
+    )
+    for router in (search, identities, gallery, registry, health.router):
+        app.include_router(router)
+    problems.install(app)
+    openapi.install(app)
+    _mount_page(app)
+    app.add_middleware(Guard, settings=settings)
+    return app
+
+
+def _mount_page(app: FastAPI) -> None:
+    if not _PAGE.is_dir():
+        return
+    app.mount("/static", StaticFiles(directory=_PAGE), name="static")
+
+    @app.get("/", include_in_schema=False)
+    def page() -> FileResponse:
+        return FileResponse(_PAGE / "index.html", headers={"Cache-Control": "no-cache"})
+
+
+class _Keeper:
+    """The housekeeping thread: follows activations and the log of other processes, compacts and saves indexes."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="descry-keeper", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopped.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def _run(self) -> None:
+        maintained = time.monotonic()
+        while not self._stopped.wait(_FOLLOW_S):
+            try:
+                self._core.active.follow()
+                if time.monotonic() - maintained >= self._core.settings.maintenance_s:
+                    maintained = time.monotonic()
+                    self._core.active.maintain()
+            except (DescryError, SQLAlchemyError, OSError):
+                _log.exception("housekeeping failed; the next round tries again")

@@ -1,0 +1,1 @@
+"""Model versions: registering a checkpoint, encoding the gallery for it, activating it."""

@@ -1,0 +1,1 @@
+"""The query path: a description or a picture in, ranked identities out."""

@@ -1,0 +1,98 @@
+"""/v1/search."""
+
+import asyncio
+import time
+from concurrent.futures import Future
+from typing import Annotated, TypeVar
+
+from fastapi import APIRouter, File, Form, Request, UploadFile
+from fastapi.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect
+
+from app.dependencies import CoreDep
+from app.errors import (
+    BodyTooLargeError,
+    EncoderBusyError,
+    EncoderTimeoutError,
+    NoActiveModelError,
+    PictureError,
+    QueryEmptyError,
+    QueryNotUnderstoodError,
+    QueryTooLongError,
+    responses,
+)
+from app.gallery import pictures
+from app.search.schemas import IMAGES, LIMIT, SearchAnswer, TextQuery
+from app.search.service import SearchService, check_query, text_warnings
+
+R = TypeVar("R")
+router = APIRouter(prefix="/v1/search", tags=["search"])
+_ENCODER_ERRORS = (NoActiveModelError, EncoderTimeoutError, EncoderBusyError)
+_DISCONNECT_CHECK_S = 0.25
+
+
+@router.post(
+    "/text", responses=responses(QueryEmptyError, QueryTooLongError, QueryNotUnderstoodError, *_ENCODER_ERRORS)
+)
+async def search_text(body: TextQuery, request: Request, core: CoreDep) -> SearchAnswer:
+    """Find people by a description. The answer is a list of candidates, not an identification."""
+    started = time.perf_counter()
+    query = check_query(body.query, core.settings.max_query_chars)
+    model = core.active.current()
+    embedding = await _encoded(model.encoder.submit_text(query), request, core.settings.query_timeout_s)
+    warnings = text_warnings(embedding)
+    return await run_in_threadpool(
+        SearchService(core.database, model).answer,
+        embedding.vector,
+        "text",
+        limit=body.limit,
+        images_per_identity=body.images_per_identity,
+        warnings=warnings,
+        started=started,
+    )
+
+
+@router.post("/image", responses=responses(PictureError, BodyTooLargeError, *_ENCODER_ERRORS))
+async def search_image(
+    request: Request,
+    core: CoreDep,
+    file: Annotated[UploadFile, File(description="A JPEG, PNG or WebP picture of one person.")],
+    limit: Annotated[int, Form(ge=1, le=LIMIT)] = 10,
+    images_per_identity: Annotated[int, Form(ge=1, le=IMAGES)] = 4,
+) -> SearchAnswer:
+    """Find people by an example picture. The picture is not kept."""
+    started = time.perf_counter()
+    model = core.active.current()
+    data = await file.read()
+    limits = core.settings
+    picture = await run_in_threadpool(
+        pictures.decode, data, max_pixels=limits.max_pixels, max_bytes=limits.max_upload_bytes
+    )
+    pixels = await run_in_threadpool(model.encoder.encoder.preprocess, picture.image)
+    vector = await _encoded(model.encoder.submit_picture(pixels), request, limits.query_timeout_s)
+    return await run_in_threadpool(
+        SearchService(core.database, model).answer,
+        vector,
+        "image",
+        limit=limit,
+        images_per_identity=images_per_identity,
+        warnings=[],
+        started=started,
+    )
+
+
+async def _encoded(future: "Future[R]", request: Request, timeout_s: float) -> R:
+    """Wait for the encoder; give the place in the queue back if the client goes away or the time is up."""
+    deadline = time.monotonic() + timeout_s
+    waiting = asyncio.wrap_future(future)
+    try:
+        while True:
+            done, _ = await asyncio.wait({waiting}, timeout=_DISCONNECT_CHECK_S)
+            if done:
+                return waiting.result()
+            if await request.is_disconnected():
+                raise ClientDisconnect
+            if time.monotonic() > deadline:
+                raise EncoderTimeoutError(f"the encoder did not answer within {timeout_s:g} s; try again in a moment")
+    finally:
+        waiting.cancel()

@@ -1,0 +1,125 @@
+"""The query path after encoding: catch up with the log, search, group by identity, fetch the page."""
+
+import time
+import uuid
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.database.sessions import Database
+from app.database.tables import Identity, Image
+from app.embedding.service import TextEmbedding
+from app.errors import QueryEmptyError, QueryNotUnderstoodError, QueryTooLongError
+from app.gallery.repository import ImageRepository
+from app.identities.repository import IdentityRepository
+from app.identities.schemas import IdentityOut, image_fields
+from app.registry.active import LoadedModel
+from app.search.grouping import RankedIdentity, best_identities, rank_identities
+from app.search.schemas import Candidate, ModelRef, ScoredImage, SearchAnswer, Took, Warned
+from app.vectors.repository import LogRepository
+from models.encoder import Space
+
+
+def check_query(text: str, max_chars: int) -> str:
+    """The description, trimmed.
+
+    Raises:
+        QueryEmptyError, QueryTooLongError: nothing is left, or too much.
+    """
+    text = text.strip()
+    if not text:
+        raise QueryEmptyError("the description is empty; say what the person looks like")
+    if len(text) > max_chars:
+        raise QueryTooLongError(f"the description has {len(text):,} characters; at most {max_chars:,} are accepted")
+    return text
+
+
+def text_warnings(embedding: TextEmbedding) -> list[Warned]:
+    """What the tokenizer made of a description.
+
+    Raises:
+        QueryNotUnderstoodError: the model knows no word of it.
+    """
+    if embedding.empty:
+        words = f" (unknown: {', '.join(embedding.unknown[:10])})" if embedding.unknown else ""
+        raise QueryNotUnderstoodError(
+            f"the active model knows no word of this description{words}; describe clothes, colours, hair and what is "
+            "carried, in English"
+        )
+    found: list[Warned] = []
+    if embedding.unknown:
+        found.append(Warned(code="unknown_words", message=f"not understood: {', '.join(embedding.unknown)}"))
+    for typed, read in embedding.corrected:
+        found.append(Warned(code="spelling_corrected", message=f"{typed!r} was read as {read!r}"))
+    if embedding.truncated:
+        found.append(Warned(code="query_truncated", message="the description is long; its end was not used"))
+    return found
+
+
+class SearchService:
+    """Searches with one loaded model version."""
+
+    def __init__(self, database: Database, model: LoadedModel) -> None:
+        self._database, self._model = database, model
+
+    def answer(
+        self,
+        vector: NDArray[np.float32],
+        space: Space,
+        *,
+        limit: int,
+        images_per_identity: int,
+        warnings: list[Warned],
+        started: float,
+    ) -> SearchAnswer:
+        """The answer to an encoded query.
+
+        Args:
+            vector: (dim,) unit-norm, in the given space.
+            started: `time.perf_counter()` when the query arrived; encoding ended now.
+        """
+        encoded = time.perf_counter()
+        view = self._model.view(space)
+        with self._database.read() as session:
+            head = LogRepository(session).head()
+        # What another process wrote before this query came in is part of the answer.
+        view.catch_up(head.sequence)
+        with self._database.read() as session:
+            images = ImageRepository(session)
+            found = best_identities(lambda k: view.search(vector, k), images.identity_of, limit)
+            members = images.of_identities(found)
+            ranked = rank_identities(found, members, lambda ids: view.scores(vector, ids), images_per_identity)
+            searched = time.perf_counter()
+            wanted = [image for identity in ranked for image, _ in identity.images]
+            rows = IdentityRepository(session).page(wanted)
+            candidates = [_candidate(identity, rows) for identity in ranked]
+        fetched = time.perf_counter()
+        if not candidates:
+            warnings = [*warnings, Warned(code="gallery_empty", message="the gallery holds no images yet")]
+        return SearchAnswer(
+            query_id=uuid.uuid4().hex,
+            model_version=ModelRef(id=self._model.version_id, name=self._model.name),
+            candidates=candidates,
+            weak_below=None,
+            next_cursor=None,
+            warnings=warnings,
+            took_ms=Took(
+                encode=_ms(encoded - started),
+                search=_ms(searched - encoded),
+                fetch=_ms(fetched - searched),
+                total=_ms(fetched - started),
+            ),
+        )
+
+
+def _candidate(ranked: RankedIdentity, rows: dict[int, tuple[Image, Identity]]) -> Candidate:
+    return Candidate(
+        identity=IdentityOut.of(rows[ranked.images[0][0]][1]),
+        score=ranked.score,
+        confidence=None,
+        images=[ScoredImage(**image_fields(rows[image][0]), score=score) for image, score in ranked.images],
+    )
+
+
+def _ms(seconds: float) -> float:
+    return round(seconds * 1000, 3)

@@ -1,0 +1,110 @@
+"""Every setting of the service, typed. Each one is a `DESCRY_*` environment variable."""
+
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from app.errors import ConfigurationError, OpenHostError
+
+
+class Settings(BaseSettings):
+    """Settings of one process; `Settings()` reads the environment, keyword arguments override it."""
+
+    model_config = SettingsConfigDict(env_prefix="DESCRY_", frozen=True, extra="forbid")
+
+    data_dir: Path = Path("descry-data")
+    """Folder of everything that Descry keeps: database, images, index snapshots, model versions."""
+    host: str = "127.0.0.1"
+    port: int = Field(default=8000, ge=0, le=65535)
+    allow_open: bool = False
+    """Listen beyond this machine although there is no access control."""
+    allowed_hosts: Annotated[tuple[str, ...], NoDecode] = ()
+    """Further names (comma-separated) under which browsers may reach a server on loopback."""
+    database_url: str = ""
+    """SQLAlchemy URL; empty means SQLite in `data_dir`."""
+    device: str = "auto"
+    """Where the encoder runs: auto, cpu, cuda, cuda:1, ...; auto takes a GPU where there is one."""
+    max_upload_bytes: int = Field(default=20 * 2**20, ge=1)
+    """Largest picture file, uploaded or ingested, in bytes."""
+    max_pixels: int = Field(default=50_000_000, ge=1)
+    """Largest picture, in pixels; checked from the header, before anything is decoded."""
+    max_query_chars: int = Field(default=2000, ge=1)
+    max_body_bytes: int = Field(default=2**20, ge=1)
+    """Largest request body that is no upload, in bytes."""
+    query_queue: int = Field(default=256, ge=1)
+    """Queries that may wait for the encoder; one more is answered 429."""
+    query_batch: int = Field(default=32, ge=1)
+    query_timeout_s: float = Field(default=20.0, gt=0)
+    """Longest wait of one query for its embedding, in seconds; then 503."""
+    ingest_chunk: int = Field(default=256, ge=1)
+    """Images per transaction of an ingest."""
+    encode_batch: int = Field(default=64, ge=1)
+    """Images per forward pass when the gallery is encoded."""
+    maintenance_s: float = Field(default=10.0, gt=0)
+    """Seconds between two looks at whether an index wants compaction or a new snapshot."""
+
+    @field_validator("allowed_hosts", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @property
+    def database(self) -> str:
+        """The SQLAlchemy URL in force."""
+        return self.database_url or f"sqlite:///{(self.data_dir / 'descry.sqlite3').resolve()}"
+
+    @property
+    def images_dir(self) -> Path:
+        return self.data_dir / "images"
+
+    @property
+    def index_dir(self) -> Path:
+        return self.data_dir / "index"
+
+    @property
+    def models_dir(self) -> Path:
+        return self.data_dir / "models"
+
+    @property
+    def on_loopback(self) -> bool:
+        """Whether `host` can be reached from this machine alone."""
+        return is_loopback(self.host)
+
+    def check_host(self) -> None:
+        """Refuse to listen beyond this machine: there is no access control yet.
+
+        Raises:
+            OpenHostError: `host` is no loopback address and `allow_open` was not set.
+        """
+        if not self.on_loopback and not self.allow_open:
+            raise OpenHostError(
+                f"refusing to listen on {self.host}: this version has no access control, so anyone who reaches the "
+                "port could search and delete. Use 127.0.0.1, or set DESCRY_ALLOW_OPEN=true if something in front "
+                "of Descry decides who may enter"
+            )
+
+
+def load_settings(**overrides: Any) -> Settings:  # noqa: ANN401  fields of `Settings`
+    """The settings of this process; an override that is None leaves the environment's value.
+
+    Raises:
+        ConfigurationError: a variable has a value that cannot be.
+    """
+    try:
+        return Settings(**{name: value for name, value in overrides.items() if value is not None})
+    except ValidationError as error:
+        wrong = "; ".join(f"DESCRY_{'_'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors())
+        raise ConfigurationError(f"settings cannot be used: {wrong}") from None
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address means this machine only."""
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False

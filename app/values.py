@@ -1,0 +1,47 @@
+"""Checks of values that come from outside and go into every kind of database and JSON."""
+
+import json
+from typing import Any
+
+ATTRIBUTES_BYTES = 16_384
+
+
+def check_text(value: str, what: str, limit: int) -> str | None:
+    """A trimmed text, or None if nothing is left.
+
+    Raises:
+        ValueError: too long, or holding what not every database can store.
+    """
+    text = value.strip()
+    if len(text) > limit:
+        raise ValueError(f"`{what}` has {len(text):,} characters; at most {limit:,} are kept")
+    if "\0" in text:
+        raise ValueError(f"`{what}` holds a NUL character")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"`{what}` is not valid Unicode text") from None
+    return text or None
+
+
+def check_attributes(value: dict[str, Any]) -> dict[str, Any]:
+    """Attributes that can be stored and sent as JSON.
+
+    Raises:
+        ValueError: too long, nested too deep, or holding NaN, infinity, NUL or half a character.
+    """
+    try:
+        text = json.dumps(value, allow_nan=False, ensure_ascii=False)
+        size = len(text.encode())
+    except (ValueError, TypeError, RecursionError):
+        raise ValueError("`attributes` holds something that JSON cannot carry (NaN, infinity, broken text)") from None
+    if size > ATTRIBUTES_BYTES:
+        raise ValueError(f"`attributes` has {size:,} bytes as JSON; at most {ATTRIBUTES_BYTES:,} are kept")
+    if "\\u0000" in text:
+        raise ValueError("`attributes` holds a NUL character")
+    return value
+
+
+def printable(name: str) -> str:
+    """A file name that can be printed and sent, whatever bytes it was made of."""
+    return name.encode("utf-8", "replace").decode()

@@ -1,0 +1,78 @@
+"""What a vector index is. Every engine passes the same tests."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Ids = NDArray[np.int64]
+Half = NDArray[np.float16]
+Scores = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """A piece of the log of one view, in order.
+
+    Attributes:
+        sequence: the last sequence number that the piece covers.
+        ids: (n,) image ids that were added; an id is added once in the life of a gallery.
+        vectors: (n, dim) their unit-norm vectors, as stored.
+        deleted: (m,) image ids that were deleted, known to this view or not.
+    """
+
+    sequence: int
+    ids: Ids
+    vectors: Half
+    deleted: Ids
+
+
+@dataclass(frozen=True, slots=True)
+class Hits:
+    """Ranked answers: ids (k,) and scores (k,), by score descending, equal scores by id ascending."""
+
+    ids: Ids
+    scores: Scores
+
+
+class VectorIndex(ABC):
+    """Nearest vectors by inner product. Searches run beside `apply` and see the state before it or after it."""
+
+    def __init__(self, dim: int) -> None:
+        self.dim = dim
+
+    @property
+    @abstractmethod
+    def sequence(self) -> int:
+        """The last sequence number that was applied; 0 when new."""
+
+    @property
+    @abstractmethod
+    def count(self) -> int:
+        """Number of vectors that a search can return."""
+
+    @abstractmethod
+    def apply(self, changes: Changes) -> None:
+        """Apply a piece of the log that follows `sequence`. Not to be called from two threads at once."""
+
+    @abstractmethod
+    def search(self, query: NDArray[np.float32], k: int) -> Hits:
+        """The best min(k, count) vectors for a (dim,) query."""
+
+    @abstractmethod
+    def scores(self, query: NDArray[np.float32], ids: Ids) -> Hits:
+        """Scores of the given ids, those that are not in the index left out; ranked as `search` ranks."""
+
+    @abstractmethod
+    def contents(self) -> tuple[int, Ids, Half]:
+        """One consistent state: its sequence, the ids and the vectors, in no particular order."""
+
+    @property
+    @abstractmethod
+    def wants_compaction(self) -> bool:
+        """Whether `compact` would make searches cheaper by enough to be worth its cost."""
+
+    @abstractmethod
+    def compact(self) -> None:
+        """Fold recent changes into the base. Searches and `apply` may go on meanwhile."""

@@ -1,0 +1,131 @@
+"""The log: embeddings that were added and images that were deleted, in one sequence."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy.orm import Session
+
+from app.database.tables import HEAD_ID, Deletion, Embedding, Head
+from app.vectors.contract import Changes, Half
+
+PAGE = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class HeadRow:
+    """How far the log goes, which log it is, and which model version answers."""
+
+    sequence: int
+    history: str
+    active_version_id: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class NewEmbedding:
+    """A vector to append: `vector` is (dim,) float16, unit-norm."""
+
+    image_id: int
+    model_version_id: int
+    space: str
+    vector: Half
+
+
+class LogRepository:
+    """Reads and appends the log. Appends belong into a `Database.write` block."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def head(self) -> HeadRow:
+        """The present head. The cheapest question there is: each search asks it."""
+        row = self._session.execute(
+            select(Head.sequence, Head.history, Head.active_version_id).where(Head.id == HEAD_ID)
+        ).one()
+        return HeadRow(*row)
+
+    def reserve(self, count: int) -> int:
+        """Take `count` sequence numbers and return the first.
+
+        The update locks the head row until the transaction ends, on every database; so commit order is sequence
+        order, and no reader can see a number while a smaller one is still to come.
+        """
+        last = self._session.execute(
+            update(Head).where(Head.id == HEAD_ID).values(sequence=Head.sequence + count).returning(Head.sequence)
+        ).scalar_one()
+        return int(last) - count + 1
+
+    def lock(self) -> HeadRow:
+        """Keep every other writer out until the transaction ends; the head then stays as it is returned."""
+        self.reserve(0)
+        return self.head()
+
+    def activate(self, version_id: int) -> None:
+        """Make a model version the one that answers: one row."""
+        self._session.execute(update(Head).where(Head.id == HEAD_ID).values(active_version_id=version_id))
+
+    def add(self, embeddings: Sequence[NewEmbedding]) -> None:
+        """Append vectors."""
+        if not embeddings:
+            return
+        first = self.reserve(len(embeddings))
+        self._session.execute(
+            insert(Embedding),
+            [
+                {
+                    "sequence": first + offset,
+                    "image_id": item.image_id,
+                    "model_version_id": item.model_version_id,
+                    "space": item.space,
+                    "vector": item.vector.astype("<f2").tobytes(),
+                }
+                for offset, item in enumerate(embeddings)
+            ],
+        )
+
+    def delete(self, image_ids: Sequence[int]) -> None:
+        """Erase every vector of some images and append their deletion."""
+        if not image_ids:
+            return
+        first = self.reserve(len(image_ids))
+        for start in range(0, len(image_ids), PAGE):
+            self._session.execute(delete(Embedding).where(Embedding.image_id.in_(image_ids[start : start + PAGE])))
+        self._session.execute(
+            insert(Deletion),
+            [{"sequence": first + offset, "image_id": image_id} for offset, image_id in enumerate(image_ids)],
+        )
+
+    def count(self, version_id: int, space: str) -> int:
+        """Number of vectors that a complete view of the version and space holds."""
+        where = (Embedding.model_version_id == version_id, Embedding.space == space)
+        return int(self._session.execute(select(func.count()).select_from(Embedding).where(*where)).scalar_one())
+
+    def changes(self, version_id: int, space: str, dim: int, *, after: int) -> Iterator[Changes]:
+        """The log of one view after a sequence number, in pieces of bounded size; the last one reaches the head."""
+        upto = self.head().sequence
+        while True:
+            rows = self._session.execute(
+                select(Embedding.sequence, Embedding.image_id, Embedding.vector)
+                .where(
+                    Embedding.model_version_id == version_id,
+                    Embedding.space == space,
+                    Embedding.sequence > after,
+                    Embedding.sequence <= upto,
+                )
+                .order_by(Embedding.sequence)
+                .limit(PAGE)
+            ).all()
+            reached = rows[-1].sequence if len(rows) == PAGE else upto
+            deleted = self._session.scalars(
+                select(Deletion.image_id).where(Deletion.sequence > after, Deletion.sequence <= reached)
+            ).all()
+            yield Changes(
+                sequence=reached,
+                ids=np.array([row.image_id for row in rows], np.int64),
+                vectors=np.frombuffer(b"".join(row.vector for row in rows), "<f2").reshape(len(rows), dim),
+                deleted=np.array(deleted, np.int64),
+            )
+            if reached == upto:
+                return
+            after = reached

@@ -1,0 +1,131 @@
+"""A view: an index that follows the log of one (model version, space)."""
+
+import logging
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from numpy import float32
+from numpy.typing import NDArray
+
+from app.database.sessions import Database
+from app.errors import SnapshotError
+from app.vectors.contract import Hits, Ids, VectorIndex
+from app.vectors.faiss_engine import FaissIndex
+from app.vectors.repository import LogRepository
+from app.vectors.snapshot import Snapshot, SnapshotKey, load_snapshot, save_snapshot
+
+_log = logging.getLogger(__name__)
+SNAPSHOT_EVERY = 4096
+"""Changes after which a new snapshot is worth its write; fewer are quicker to replay."""
+
+
+class VectorView:
+    """An index that can be lost at any time: the database can always rebuild it.
+
+    Args:
+        version_id: the model version whose vectors it holds.
+        key: what its snapshot is of; its space and dimension are those of the view.
+        folder: where snapshots lie.
+    """
+
+    def __init__(self, database: Database, version_id: int, key: SnapshotKey, folder: Path) -> None:
+        self.version_id, self.key = version_id, key
+        self.path = folder / f"version-{version_id}-{key.space}.index"
+        self._database = database
+        self._following = threading.Lock()
+        self._maintaining = threading.Lock()
+        self._index: VectorIndex = FaissIndex(key.dim)
+        self._saved = -1
+        """Sequence of the last snapshot that was read or written."""
+        self._erased = 0
+        """Deletions that were applied since then."""
+
+    @property
+    def sequence(self) -> int:
+        """The last sequence number that searches see."""
+        return self._index.sequence
+
+    @property
+    def count(self) -> int:
+        """Number of vectors that searches see."""
+        return self._index.count
+
+    def open(self) -> None:
+        """Start from the snapshot if it fits, else from the database; then follow the log to its head."""
+        try:
+            self._start_from_snapshot()
+        except SnapshotError as error:
+            if self.path.exists():
+                _log.warning("index snapshot not used, rebuilding from the database: %s", error.message)
+            self.rebuild()
+
+    def rebuild(self, progress: Callable[[int], None] = lambda count: None) -> None:
+        """Build the index anew from the database and write its snapshot.
+
+        Args:
+            progress: told the number of vectors read so far.
+        """
+        with self._following:
+            fresh = FaissIndex(self.key.dim)
+            self._replay(fresh, progress)
+            fresh.compact()
+            self._index = fresh
+        self.save()
+
+    def catch_up(self, sequence: int | None = None) -> None:
+        """Apply what the log has gained. Free when `sequence` (the head, as the caller read it) is applied already."""
+        if sequence is not None and self._index.sequence >= sequence:
+            return
+        with self._following:
+            if sequence is None or self._index.sequence < sequence:
+                self._replay(self._index)
+
+    def search(self, query: NDArray[float32], k: int) -> Hits:
+        """The best k images, see `VectorIndex.search`."""
+        return self._index.search(query, k)
+
+    def scores(self, query: NDArray[float32], ids: Ids) -> Hits:
+        """Scores of the given images, see `VectorIndex.scores`."""
+        return self._index.scores(query, ids)
+
+    def maintain(self) -> None:
+        """Compact and save when that is worth it. Deleted vectors leave the disk with the next call."""
+        with self._maintaining:
+            self.catch_up()
+            if self._index.wants_compaction:
+                self._index.compact()
+            if self._erased or self._index.sequence - self._saved >= SNAPSHOT_EVERY:
+                self.save()
+
+    def save(self) -> None:
+        """Write a snapshot of the present state, unless the last one is of it."""
+        if self._saved == self._index.sequence and self.path.exists():
+            return
+        self._erased = 0
+        sequence, ids, vectors = self._index.contents()
+        save_snapshot(self.path, Snapshot(self.key, sequence, ids, vectors))
+        self._saved = sequence
+
+    def _replay(self, index: VectorIndex, progress: Callable[[int], None] = lambda count: None) -> None:
+        with self._database.read() as session:
+            log = LogRepository(session)
+            for changes in log.changes(self.version_id, self.key.space, self.key.dim, after=index.sequence):
+                index.apply(changes)
+                self._erased += len(changes.deleted)
+                progress(index.count)
+
+    def _start_from_snapshot(self) -> None:
+        with self._database.read() as session:
+            head = LogRepository(session).head()
+        found = load_snapshot(self.path, self.key, at_most=head.sequence)
+        index = FaissIndex(self.key.dim, sequence=found.sequence, ids=found.ids, vectors=found.vectors)
+        with self._following:
+            self._replay(index)
+            with self._database.read() as session:
+                stored = LogRepository(session).count(self.version_id, self.key.space)
+                later = LogRepository(session).head().sequence != index.sequence
+            if not later and stored != index.count:
+                raise SnapshotError(f"{self.path.name} holds {index.count} vectors, the database {stored}")
+            self._index = index
+            self._saved = found.sequence
