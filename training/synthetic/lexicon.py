@@ -49,7 +49,7 @@ NOUNS: dict[str, dict[str, tuple[str, ...]]] = {
         "any top": ("top",),
     },
     "outer": {
-        "jacket": ("zip-up jacket", "windbreaker", "zipped jacket", "light jacket"),
+        "jacket": ("zip-up jacket", "windbreaker", "zipped jacket", "zipper jacket"),
         "puffer jacket": (
             "puffer jacket",
             "down jacket",

@@ -155,6 +155,7 @@ class Phrases:
         return f"{self.rng.choice(verbs)}{self._direction() if self._chance(0.5) else ''}"
 
     def _direction(self) -> str:
+        ways: tuple[str, ...]
         if self.sight.back:
             ways = (" away from the camera", " ahead", " off") if self.sight.walking else (" with the back turned",)
         elif self.sight.front:
