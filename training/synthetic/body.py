@@ -57,7 +57,9 @@ def draw_pose(rng: Random, identity: Identity) -> Pose:
     """A random pose that fits what the person carries: a walking phase or a stand, and the arms."""
     walking = rng.random() < 0.62
     swing = rng.uniform(-1, 1) * (radians(24) if walking else radians(5))
-    swing = swing if abs(swing) > radians(9) or not walking else radians(14)
+    if "skirt" in identity["lower"] or identity["upper"] == "dress" or identity["outer"] == "coat":
+        swing *= 0.75
+    swing = swing if abs(swing) > radians(9) or not walking else radians(12)
     thigh = {"left": swing, "right": -swing * rng.uniform(0.8, 1.0)}
     knee = {side: abs(min(0.0, angle)) * 1.1 + rng.uniform(0.02, 0.12) for side, angle in thigh.items()}
     arm = {"left": -swing * rng.uniform(0.6, 1.0), "right": swing * rng.uniform(0.6, 1.0)}
@@ -149,6 +151,8 @@ def skin(identity: Identity, body: Figure) -> list[Primitive]:
         ),
         Primitive(body.trunk(0, 1.42), (x, y - 0.06, z - 0.02), (0.056, 0.056), (0.047, 0.047), Part.SKIN, colour),
     ]
+    # Under a skirt the thigh starts slimmer, or it would poke through the cloth at the hip.
+    thigh = 0.064 if identity["lower"] == "shorts" else 0.056
     for name, _ in SIDES:
         shoulder, elbow, hand = joints[f"{name} shoulder"], joints[f"{name} elbow"], joints[f"{name} hand"]
         hip, knee, ankle = joints[f"{name} hip"], joints[f"{name} knee"], joints[f"{name} ankle"]
@@ -156,7 +160,7 @@ def skin(identity: Identity, body: Figure) -> list[Primitive]:
             _limb(shoulder, elbow, 0.047 * limb, 0.037 * limb, colour),
             _limb(elbow, hand, 0.037 * limb, 0.026 * limb, colour, bulge=0.004),
             _limb(hand, beyond(elbow, hand, 0.075), 0.031, 0.026, colour),
-            _limb(hip, knee, 0.078 * limb, 0.052 * limb, colour),
+            _limb(hip, knee, thigh * limb, 0.052 * limb, colour),
             _limb(knee, ankle, 0.050 * limb, 0.034 * limb, colour, bulge=0.010),
         ]
     return shapes

@@ -224,8 +224,8 @@ def _skirt(
     flare = (0.02 + 0.16 * identity.traits["flare"]) * (1.0 - low) if hem is None else 0.035
     if identity["lower"] == "long skirt":
         flare *= 0.7
-    wide = (body.hips[0] + slack + flare, body.hips[1] + slack + flare * 0.8 + stride * 0.30)
-    hips = (body.hips[0] + slack + 0.008, body.hips[1] + slack + 0.008)
+    wide = (body.hips[0] + slack + flare, body.hips[1] + slack + flare * 0.8 + stride * 0.36)
+    hips = (body.hips[0] + slack + 0.008, body.hips[1] + slack + 0.010 + stride * 0.06)
     upper = (body.waist[0] + slack + 0.01, body.waist[1] + slack + 0.01)
     return [
         Primitive(body.trunk(0, top + 0.04), (0, 0.9, 0), upper, hips, part, colour, 3, fold=0.5, material=material),
@@ -262,7 +262,7 @@ def _lower(identity: Identity, body: Figure) -> list[Primitive]:
             end = between(hip, knee, 0.72 + 0.3 * identity.traits["length"])
             shapes.append(
                 Primitive(
-                    hip, end, (r0, r0), (r1 + 0.018, r1 + 0.018), part, colour, 4, fold=0.45, material=Material.LEG
+                    hip, end, (r0, r0), (r1 + 0.018, r1 + 0.018), part, colour, 2.5, fold=0.45, material=Material.LEG
                 )
             )
             continue

@@ -7,9 +7,9 @@ values: `COARSE` lists those, and `fits` decides. The oracle knows exactly as mu
 COLOURS: dict[str, tuple[str, ...]] = {
     "black": ("black", "black", "black", "black", "jet black", "pitch black"),
     "white": ("white", "white", "white", "off-white", "ivory"),
-    "grey": ("grey", "gray", "gray", "gray", "medium grey", "greyish"),
+    "grey": ("grey", "gray", "gray", "gray", "greyish"),
     "navy": ("navy", "navy blue", "dark blue", "dark blue", "deep blue"),
-    "blue": ("blue", "blue", "bright blue", "royal blue", "medium blue"),
+    "blue": ("blue", "blue", "bright blue", "royal blue"),
     "light blue": ("light blue", "light blue", "pale blue", "sky blue", "baby blue", "powder blue"),
     "red": ("red", "red", "bright red", "scarlet", "crimson"),
     "maroon": ("maroon", "dark red", "burgundy", "wine red"),

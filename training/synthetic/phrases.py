@@ -9,6 +9,7 @@ from training.synthetic.attributes import Identity
 from training.synthetic.parts import Part
 
 Mention = tuple[str, str]
+_SIZES = frozenset({"long", "short", "loose", "high", "tight", "big", "wide-brimmed"})
 
 # The least share of the crop's pixels at which a thing can be made out: at 96x48, 0.003 is 14 pixels.
 LEAST = {
@@ -83,6 +84,13 @@ class Phrases:
     def _word(self, words: tuple[str, ...]) -> str:
         """The first word more often than not, else any: everyday words lead their lists."""
         return words[0] if self._chance(0.5) else self.rng.choice(words)
+
+    def _coloured(self, colour: str, noun: str) -> str:
+        """Colour and noun in the order that English likes: "a long black coat", "a black hoodie"."""
+        size, _, rest = noun.partition(" ")
+        if rest and size in _SIZES and self._chance(0.8):
+            return f"{size} {colour} {rest}"
+        return f"{colour} {noun}"
 
     def _noun(self, attribute: str, vague: float) -> str:
         """A word for the value of a type attribute; with probability `vague` a coarser one, where there is one."""
@@ -218,8 +226,8 @@ class Phrases:
         identity, shown = self.identity, self.shown
         if identity["outer"] == "none" or "outer" not in shown:
             return [self._upper()] if "upper" in shown else []
-        words = [self._colour("outer_colour", silent=0.03), self._noun("outer", 0.32)]
-        outer = f"a {' '.join(word for word in words if word)}"
+        colour = self._colour("outer_colour", silent=0.03)
+        outer = f"a {self._coloured(colour, self._noun('outer', 0.32))}"
         if "upper" not in shown or not self._chance(0.85):
             return [outer]
         inner = self._upper(under=True)
@@ -237,7 +245,7 @@ class Phrases:
         if pattern in ("stripes", "checks") and "pattern" in self.shown and self._chance(0.9):
             self._say("upper_pattern", pattern)
             return f"a {self._patterned(colour, noun, pattern)}"
-        text = f"a {colour} {noun}"
+        text = f"a {self._coloured(colour, noun)}"
         if pattern == "print" and "print" in self.shown and not under and self._chance(0.8):
             self._say("upper_pattern", pattern)
             accent = self._colour("upper_accent", silent=0.3)
@@ -269,15 +277,15 @@ class Phrases:
         colour = self._colour("lower_colour", vague=0.13, silent=0.06)
         noun = self._noun("lower", 0.28)
         if identity["lower"].endswith("skirt"):
-            return f"a {colour} {noun}"
-        return f"{'a pair of ' if self._chance(0.2) else ''}{colour} {noun}"
+            return f"a {self._coloured(colour, noun)}"
+        return f"{'a pair of ' if self._chance(0.2) else ''}{self._coloured(colour, noun)}"
 
     def _shoes(self) -> str:
         if "shoes" not in self.shown or not self._chance(_OFTEN["shoes"]):
             return ""
         colour = self._colour("shoes_colour", vague=0.08, silent=0.04)
         noun = self._noun("shoes", 0.4)
-        return f"{'a pair of ' if self._chance(0.18) else ''}{colour} {noun}"
+        return f"{'a pair of ' if self._chance(0.18) else ''}{self._coloured(colour, noun)}"
 
     def head(self, participle: bool = False) -> str:
         """Hat and glasses: "is wearing a black cap and glasses", or "wearing ..."."""
@@ -288,7 +296,7 @@ class Phrases:
             items.append(self._noun("glasses", 0))
         if not items:
             return ""
-        verb = "wearing" if participle else self.rng.choice(("has on", "is wearing", "wears", "is also wearing"))
+        verb = "wearing" if participle else self.rng.choice(("is wearing", "wears", "is also wearing"))
         return f"{verb} {' and '.join(items)}"
 
     def carrying(self, participle: bool = False) -> str:

@@ -244,8 +244,8 @@ def _face(identity: Identity, body: Figure, surface: Paint) -> None:
     front = z > 0.035
     skin_colour = identity.colours["skin"]
     dark = (skin_colour[0] * 0.25, skin_colour[1] * 0.22, skin_colour[2] * 0.22)
-    put(front & (np.abs(x - 0.032) < 0.016) & (np.abs(y - 0.008) < 0.010), dark, 0.75)
-    put(front & (np.abs(x - 0.032) < 0.020) & (np.abs(y - 0.030) < 0.006), dark, 0.55)
+    put(front & (np.abs(x - 0.031) < 0.013) & (np.abs(y - 0.008) < 0.008), dark, 0.6)
+    put(front & (np.abs(x - 0.032) < 0.018) & (np.abs(y - 0.029) < 0.005), dark, 0.4)
     put(front & (x < 0.011) & (np.abs(y + 0.028) < 0.007), dark, 0.35)
     put(front & (x < 0.025) & (np.abs(y + 0.055) < 0.007), (150, 60, 60), 0.5)
     if identity["hair_length"] == "bald":

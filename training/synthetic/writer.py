@@ -29,8 +29,9 @@ def generate(config: SyntheticConfig, out: Path, *, progress: Callable[[int, int
 
     Writes `reid_raw.json`, `imgs/cam_NN/*.jpg`, `attributes.json` (the truth) and `synthetic.json` (what it was made
     from). The same config gives byte-identical files whatever the number of workers. `progress(done, total)` is told
-    the images so far. The set appears under its name only when it is complete. Raises SyntheticSetError if `out`
-    holds anything but a synthetic set.
+    the images so far. The set appears under its name only when it is complete. Worker processes are spawned, so a
+    script that calls this needs the usual `if __name__ == "__main__"` guard. Raises SyntheticSetError if `out` holds
+    anything but a synthetic set.
     """
     with fresh_folder(out, MARK) as root:
         jobs = [
@@ -103,13 +104,19 @@ def write_json(path: Path, value: object) -> None:
 def run(work: Callable[[In], Out], jobs: list[In], workers: int | None) -> Iterator[Out]:
     """The results in the order of the jobs, from `workers` processes (None: one per usable core); one worker runs in
     this process."""
-    count = min(workers or len(os.sched_getaffinity(0)), max(1, len(jobs) // 8))
+    count = min(workers or _usable_cores(), max(1, len(jobs) // 8))
     if count == 1:
         yield from map(work, jobs)
         return
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(count, context) as pool:
         yield from pool.map(work, jobs, chunksize=max(1, min(16, len(jobs) // (count * 4))))
+
+
+def _usable_cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 @contextmanager
