@@ -1,0 +1,78 @@
+"""`python -m benchmarks [NAME ...]`: run the benchmarks, print a table, and write the figures as JSON."""
+
+import json
+import os
+import platform
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.figures import Figure
+from benchmarks.gallery import make_gallery
+from benchmarks.ingest import measure_ingest
+from benchmarks.query import measure_queries
+
+MEASURES: dict[str, Callable[[Path, Path], list[Figure]]] = {"ingest": measure_ingest, "query": measure_queries}
+
+
+def run(
+    names: Annotated[list[str] | None, typer.Argument(help=f"Of: {', '.join(MEASURES)}; default all.")] = None,
+    identities: Annotated[int, typer.Option(help="People in the gallery, four images each.")] = 600,
+    out: Annotated[Path, typer.Option(help="Where the figures go.")] = Path("runs/benchmarks.json"),
+) -> None:
+    """Measure a synthetic gallery under the shipped checkpoint."""
+    unknown = set(names or ()) - set(MEASURES)
+    if unknown:
+        raise typer.BadParameter(f"no benchmark {', '.join(sorted(unknown))}; there are: {', '.join(MEASURES)}")
+    console = Console()
+    with tempfile.TemporaryDirectory(prefix="descry-bench-") as folder:
+        gallery = make_gallery(Path(folder) / "gallery", identities)
+        figures: list[Figure] = []
+        for name in names or MEASURES:
+            console.print(f"measuring {name} ...")
+            figures += MEASURES[name](gallery, Path(folder) / f"data-{name}")
+    console.print(_table(figures))
+    record = {"machine": machine(), "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps(record | {"figures": [figure.to_dict() for figure in figures]}, indent=1) + "\n")
+    console.print(f"written to {out}")
+
+
+def machine() -> dict[str, str | int]:
+    """What the figures were taken on."""
+    names = [line.split(":")[1].strip() for line in _lines(Path("/proc/cpuinfo")) if line.startswith("model name")]
+    return {
+        "processor": names[0] if names else platform.processor(),
+        "cores": os.cpu_count() or 1,
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else "none",
+    }
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_text().splitlines() if path.is_file() else []
+
+
+def _table(figures: list[Figure]) -> Table:
+    table = Table(title="Benchmarks")
+    for column in ("benchmark", "figure", "rival or floor", "ratio"):
+        table.add_column(column, justify="left" if column == "benchmark" else "right")
+    for figure in figures:
+        table.add_row(
+            figure.name,
+            f"{figure.value:,.2f} {figure.unit}",
+            f"{figure.rival:,.2f} {figure.unit}  ({figure.rival_name})",
+            f"{figure.value / figure.rival:.2f}",
+        )
+    return table
+
+
+typer.run(run)
