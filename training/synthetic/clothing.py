@@ -138,6 +138,8 @@ def _upper(identity: Identity, body: Figure, *, visible_trunk: bool) -> list[Pri
         reach = 0.62 if kind in _SHORT_SLEEVES else 0.98 + 0.99 * has_long_sleeves(identity)
         if kind == "dress" and not has_long_sleeves(identity):
             reach = 0.4
+        if kind == "blouse":
+            reach, slack = 1.35, slack + 0.016  # wide sleeves to the middle of the forearm
         if kind != "tank top":
             shapes += _sleeves(body, slack * 0.8, reach, part, colour, Material.UPPER_SLEEVE, fold)
     return shapes
@@ -163,17 +165,12 @@ def _collar(identity: Identity, body: Figure) -> list[Primitive]:
             ),
         ]
     if kind in ("shirt", "polo shirt", "blouse"):
-        return [
-            Primitive(
-                body.trunk(0, 1.44),
-                body.trunk(0, 1.485, -0.008),
-                (0.066, 0.064),
-                (0.058, 0.058),
-                Part.UPPER,
-                colour,
-                FLAT,
-            )
-        ]
+        # The collar's own tone is what tells a shirt from a t-shirt in a small picture.
+        trim = 0.6 if sum(colour) > 330 else 1.7
+        collar = (min(248.0, colour[0] * trim), min(248.0, colour[1] * trim), min(248.0, colour[2] * trim))
+        tone = collar if kind == "polo shirt" else colour
+        ends = (0.070, 0.068), (0.058, 0.058)
+        return [Primitive(body.trunk(0, 1.43), body.trunk(0, 1.49, -0.008), *ends, Part.UPPER, tone, FLAT)]
     return []
 
 

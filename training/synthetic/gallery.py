@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -73,10 +74,11 @@ def write_gallery(config: GalleryConfig, out: Path, *, progress: Callable[[int, 
         (root / "images").mkdir()
         jobs = [(config.seed, number, config.images_per_identity, str(root)) for number in range(config.identities)]
         total, lines = config.identities * config.images_per_identity, []
-        for rows in run(write_entry, jobs, config.workers):
-            lines += [json.dumps(row, ensure_ascii=False) for row in rows]
-            if progress is not None:
-                progress(len(lines), total)
+        with closing(run(write_entry, jobs, config.workers)) as results:
+            for rows in results:
+                lines += [json.dumps(row, ensure_ascii=False) for row in rows]
+                if progress is not None:
+                    progress(len(lines), total)
         (root / "manifest.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8", newline="\n")
         about = {
             "generator": "descry synthetic gallery",

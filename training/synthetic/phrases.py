@@ -9,6 +9,8 @@ from training.synthetic.attributes import Identity
 from training.synthetic.parts import Part
 
 Mention = tuple[str, str]
+# Tops that a small picture hardly tells apart: people then say "shirt" or "top".
+_ALIKE = frozenset({"t-shirt", "long-sleeved top", "shirt", "polo shirt", "blouse"})
 _SIZES = frozenset({"long", "short", "loose", "high", "tight", "big", "wide-brimmed"})
 
 # The least share of the crop's pixels at which a thing can be made out: at 96x48, 0.003 is 14 pixels.
@@ -239,7 +241,8 @@ class Phrases:
         """The upper garment with colour and pattern: "a red and white striped t-shirt", "a black hoodie with a white
         print"."""
         identity, rng = self.identity, self.rng
-        vague = 0.7 if under else 0.16 if self.sight.front else 0.4
+        alike = identity["upper"] in _ALIKE
+        vague = 0.7 if under else (0.34 if self.sight.front else 0.55) if alike else 0.12
         colour, pattern = self._colour("upper_colour", silent=0.02), identity["upper_pattern"]
         noun = self._noun("upper", vague)
         if pattern in ("stripes", "checks") and "pattern" in self.shown and self._chance(0.9):

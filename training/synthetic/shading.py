@@ -154,20 +154,25 @@ def _front(identity: Identity, body: Figure, surface: Paint) -> None:
         bare = (surface.material == Material.UPPER_TORSO) & (x > 0.115) & (surface.y > 1.30)
         surface.blend(bare, identity.colours["skin"], part=Part.SKIN)
     if kind in ("shirt", "blouse"):
-        surface.darken(front & (x < 0.010), 0.76)
+        surface.darken(front & (x < 0.013), 0.62)
+        surface.darken(front & (np.abs(surface.y - 1.40 + x * 0.5) < 0.012) & (x < 0.085), 0.7)
         surface.blend(
             front & (surface.y > 1.42) & (x < (surface.y - 1.40) * 0.45), identity.colours["skin"], part=Part.SKIN
         )
     if kind == "polo shirt":
-        surface.darken(front & (x < 0.014) & (surface.y > 1.30), 0.7)
+        surface.darken(front & (x < 0.022) & (surface.y > 1.29), 0.55)
         surface.blend(
             front & (surface.y > 1.43) & (x < (surface.y - 1.42) * 0.5), identity.colours["skin"], part=Part.SKIN
         )
+    if kind == "sweater":  # ribbed hem and neck
+        trunk = surface.material == Material.UPPER_TORSO
+        surface.darken(trunk & (surface.y < 0.945), 0.72)
+        surface.darken(front & ((x / 0.10) ** 2 + ((surface.y - 1.475) / 0.095) ** 2 < 1), 0.72)
     if kind == "hoodie":
         pocket = front & (surface.y > 0.96) & (surface.y < 1.10) & (x < 0.11 - (surface.y - 0.96) * 0.25)
-        surface.darken(pocket, 0.84)
+        surface.darken(pocket, 0.68)
         surface.blend(
-            front & (np.abs(x - 0.028) < 0.007) & (surface.y > 1.28) & (surface.y < 1.43),
+            front & (np.abs(x - 0.030) < 0.010) & (surface.y > 1.28) & (surface.y < 1.43),
             (230, 230, 226) if not light else (60, 60, 64),
         )
     if kind == "dress":

@@ -4,9 +4,10 @@ import json
 import multiprocessing
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 from uuid import uuid4
@@ -41,11 +42,12 @@ def generate(config: SyntheticConfig, out: Path, *, progress: Callable[[int, int
         records: list[dict[str, Any]] = []
         people: list[dict[str, Any]] = []
         total = len(jobs) * config.images_per_identity
-        for rows, person in run(write_person, jobs, config.workers):
-            records += rows
-            people.append(person)
-            if progress is not None:
-                progress(len(records), total)
+        with closing(run(write_person, jobs, config.workers)) as results:
+            for rows, person in results:
+                records += rows
+                people.append(person)
+                if progress is not None:
+                    progress(len(records), total)
         sizes = {split: config.identities(split) for split in SPLITS}
         about = {"generator": "descry synthetic", "version": VERSION, "seed": config.seed, "identities": sizes,
                  "images_per_identity": config.images_per_identity, "images": len(records)}  # fmt: skip
@@ -101,16 +103,21 @@ def write_json(path: Path, value: object) -> None:
     path.write_text(json.dumps(value, ensure_ascii=False, separators=(",", ":")) + "\n", encoding="utf-8", newline="\n")
 
 
-def run(work: Callable[[In], Out], jobs: list[In], workers: int | None) -> Iterator[Out]:
+def run(work: Callable[[In], Out], jobs: list[In], workers: int | None) -> Generator[Out, None, None]:
     """The results in the order of the jobs, from `workers` processes (None: one per usable core); one worker runs in
-    this process."""
+    this process. Closing the generator early drops the jobs that have not begun and waits for those that have."""
     count = min(workers or _usable_cores(), max(1, len(jobs) // 8))
     if count == 1:
         yield from map(work, jobs)
         return
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(count, context) as pool:
-        yield from pool.map(work, jobs, chunksize=max(1, min(16, len(jobs) // (count * 4))))
+        try:
+            yield from pool.map(work, jobs, chunksize=max(1, min(16, len(jobs) // (count * 4))))
+        except BrokenProcessPool as error:
+            raise SyntheticSetError("a worker process died, perhaps for want of memory: try fewer workers") from error
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 def _usable_cores() -> int:

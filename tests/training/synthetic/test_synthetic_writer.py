@@ -118,12 +118,13 @@ def test_a_set_and_an_empty_folder_are_replaced(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["set"]
 
 
-def test_a_run_that_fails_leaves_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("people", "workers"), [(1, 1), (40, 2)])
+def test_a_run_that_fails_leaves_nothing(tmp_path: Path, people: int, workers: int) -> None:
     def stop(done: int, total: int) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        generate(SyntheticConfig(1, 0, 0, 1, workers=1), tmp_path / "set", progress=stop)
+        generate(SyntheticConfig(people, 0, 0, 1, workers=workers), tmp_path / "set", progress=stop)
     assert list(tmp_path.iterdir()) == []
 
 
