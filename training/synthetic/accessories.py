@@ -4,10 +4,15 @@ from math import cos, sin
 
 from training.synthetic.attributes import Identity
 from training.synthetic.body import HEAD_HALF, Figure, beyond
+from training.synthetic.palette import Rgb
 from training.synthetic.parts import Material, Part
 from training.synthetic.raster import FLAT, Primitive, Vector
 
-_PHONE = (30.0, 30.0, 34.0)
+_PHONE: Rgb = (30.0, 30.0, 34.0)
+_METAL: Rgb = (70.0, 70.0, 74.0)
+_LID: Rgb = (230.0, 230.0, 226.0)
+_WOOD: Rgb = (60.0, 44.0, 32.0)
+Size = tuple[float, float]  # half-width, half-depth
 
 
 def hair(identity: Identity, body: Figure) -> list[Primitive]:
@@ -60,10 +65,10 @@ def _strand(
     body: Figure,
     start: Vector,
     end: Vector,
-    start_size: tuple[float, float],
-    end_size: tuple[float, float],
+    start_size: Size,
+    end_size: Size,
     part: int,
-    colour: tuple[float, float, float],
+    colour: Rgb,
     cap: float = 1.0,
     material: int = Material.HAIR,
 ) -> Primitive:
@@ -96,67 +101,22 @@ def hat(identity: Identity, body: Figure) -> list[Primitive]:
         return []
     colour, s = identity.colours["hat"], body.head_scale
     wide, deep = HEAD_HALF[0] * s + 0.014, HEAD_HALF[1] * s + 0.014
-    part, plain = int(Part.HAT), int(Material.PLAIN)
-    crown = _strand(
-        body,
-        (0, 0.055 * s, -0.012),
-        (0, 0.075 * s, -0.016),
-        (wide, deep),
-        (wide * 0.97, deep * 0.95),
-        part,
-        colour,
-        1.2,
-        plain,
-    )
+
+    def piece(start: Vector, end: Vector, first: Size, last: Size, cap: float) -> Primitive:
+        return _strand(body, start, end, first, last, int(Part.HAT), colour, cap, int(Material.PLAIN))
+
+    crown = piece((0, 0.055 * s, -0.012), (0, 0.075 * s, -0.016), (wide, deep), (wide * 0.97, deep * 0.95), 1.2)
     if kind == "cap":
-        peak = _strand(
-            body,
-            (0, 0.052 * s, deep * 0.5),
-            (0, 0.038 * s, deep + 0.085),
-            (wide * 0.9, 0.012),
-            (wide * 0.7, 0.010),
-            part,
-            colour,
-            1.5,
-            plain,
-        )
+        start, end = (0, 0.052 * s, deep * 0.5), (0, 0.038 * s, deep + 0.085)
+        peak = piece(start, end, (wide * 0.9, 0.012), (wide * 0.7, 0.010), 1.5)
         return [crown, peak._replace(front=(0, 1, 0))]
     if kind == "beanie":
-        rim = _strand(
-            body,
-            (0, 0.028 * s, -0.012),
-            (0, 0.052 * s, -0.012),
-            (wide + 0.008, deep + 0.008),
-            (wide + 0.008, deep + 0.008),
-            part,
-            colour,
-            FLAT,
-            plain,
-        )
-        top = _strand(
-            body,
-            (0, 0.07 * s, -0.02),
-            (0, 0.12 * s, -0.03),
-            (wide, deep),
-            (wide * 0.7, deep * 0.7),
-            part,
-            colour,
-            1.2,
-            plain,
-        )
+        around = (wide + 0.008, deep + 0.008)
+        rim = piece((0, 0.028 * s, -0.012), (0, 0.052 * s, -0.012), around, around, FLAT)
+        top = piece((0, 0.07 * s, -0.02), (0, 0.12 * s, -0.03), (wide, deep), (wide * 0.7, deep * 0.7), 1.2)
         return [rim, crown, top]
-    brim = _strand(
-        body,
-        (0, 0.052 * s, -0.01),
-        (0, 0.062 * s, -0.01),
-        (wide + 0.095, deep + 0.085),
-        (wide + 0.06, deep + 0.05),
-        part,
-        colour,
-        6,
-        plain,
-    )
-    return [brim, crown]
+    under, over = (wide + 0.095, deep + 0.085), (wide + 0.06, deep + 0.05)
+    return [piece((0, 0.052 * s, -0.01), (0, 0.062 * s, -0.01), under, over, 6), crown]
 
 
 def bag(identity: Identity, body: Figure) -> list[Primitive]:
@@ -164,141 +124,83 @@ def bag(identity: Identity, body: Figure) -> list[Primitive]:
     kind = identity["bag"]
     if kind == "none":
         return []
-    colour, part = identity.colours["bag"], int(Part.BAG)
+    colour = identity.colours["bag"]
     other = "right" if identity.traits["side"] < 0.5 else "left"
     sign = -1.0 if other == "right" else 1.0
     if kind == "backpack":
-        depth = body.chest[1] + 0.075
-        dark = (colour[0] * 0.82, colour[1] * 0.82, colour[2] * 0.82)
-        return [
-            Primitive(
-                body.trunk(0, 1.36, -depth),
-                body.trunk(0, 0.99, -depth - 0.02),
-                (0.135, 0.075),
-                (0.150, 0.095),
-                part,
-                colour,
-                2.2,
-                square=True,
-                fold=0.4,
-            ),
-            Primitive(
-                body.trunk(0, 1.15, -depth - 0.07),
-                body.trunk(0, 1.02, -depth - 0.08),
-                (0.105, 0.045),
-                (0.11, 0.05),
-                part,
-                dark,
-                3,
-                square=True,
-                fold=0.3,
-            ),
-        ]
+        return _backpack(body, colour)
     if kind == "shoulder bag":
         x, z = sign * (body.hips[0] + 0.085), 0.02
-        return [
-            Primitive(
-                (x, 0.98, z), (x, 0.78, z), (0.058, 0.135), (0.065, 0.145), part, colour, 3.5, square=True, fold=0.3
-            )
-        ]
+        return [_box((x, 0.98, z), (x, 0.78, z), (0.058, 0.135), (0.065, 0.145), Part.BAG, colour, 3.5)]
     hand = body.joints[f"{other} hand"]
-    if kind == "handbag":
-        elbow = body.joints[f"{other} elbow"]
-        grip = beyond(elbow, hand, 0.06)
-        if hand[1] > elbow[1] - 0.12:  # a bent arm carries it in the crook of the elbow
-            grip = (elbow[0] + sign * 0.02, elbow[1] - 0.02, elbow[2] + 0.06)
-        return _hanging(grip, (0.065, 0.135), 0.20, 0.13, colour, part)
-    x, z = sign * (abs(hand[0]) + 0.10), hand[2] - 0.16
-    floor = body.joints["floor"][1]
-    shapes = [
-        Primitive(
-            (x, floor + 0.56, z), (x, floor + 0.06, z), (0.175, 0.115), (0.175, 0.115), part, colour, 6, square=True
-        )
+    if kind == "suitcase":
+        return _suitcase(body, hand, sign, colour)
+    elbow = body.joints[f"{other} elbow"]
+    grip = beyond(elbow, hand, 0.06)
+    if hand[1] > elbow[1] - 0.12:  # a bent arm carries it in the crook of the elbow
+        grip = (elbow[0] + sign * 0.02, elbow[1] - 0.02, elbow[2] + 0.06)
+    return _hanging(grip, (0.065, 0.135), 0.20, 0.13, colour, int(Part.BAG))
+
+
+def _box(start: Vector, end: Vector, first: Size, last: Size, part: int, colour: Rgb, cap: float) -> Primitive:
+    return Primitive(start, end, first, last, part, colour, cap, square=True, fold=0.3)
+
+
+def _backpack(body: Figure, colour: Rgb) -> list[Primitive]:
+    depth = body.chest[1] + 0.075
+    dark = (colour[0] * 0.82, colour[1] * 0.82, colour[2] * 0.82)
+    top, bottom = body.trunk(0, 1.36, -depth), body.trunk(0, 0.99, -depth - 0.02)
+    over, under = body.trunk(0, 1.15, -depth - 0.07), body.trunk(0, 1.02, -depth - 0.08)
+    return [
+        _box(top, bottom, (0.135, 0.075), (0.150, 0.095), Part.BAG, colour, 2.2),
+        _box(over, under, (0.105, 0.045), (0.11, 0.05), Part.BAG, dark, 3),
     ]
+
+
+def _suitcase(body: Figure, hand: Vector, sign: float, colour: Rgb) -> list[Primitive]:
+    """A case on the floor beside and behind the hand, with its drawn-out handle."""
+    x, floor, z = sign * (abs(hand[0]) + 0.10), body.joints["floor"][1], hand[2] - 0.16
+    size, thin = (0.175, 0.115), (0.011, 0.011)
+    shapes = [Primitive((x, floor + 0.56, z), (x, floor + 0.06, z), size, size, Part.BAG, colour, 6, square=True)]
     for dx in (-0.06, 0.06):
         top = (hand[0] + dx * 0.7, hand[1] - 0.06, hand[2])
-        shapes.append(
-            Primitive((x + dx, floor + 0.55, z), top, (0.011, 0.011), (0.011, 0.011), part, (70.0, 70.0, 74.0))
-        )
+        shapes.append(Primitive((x + dx, floor + 0.55, z), top, thin, thin, Part.BAG, _METAL))
     return shapes
 
 
-def _hanging(
-    grip: Vector, size: tuple[float, float], height: float, handle: float, colour: tuple[float, float, float], part: int
-) -> list[Primitive]:
+def _hanging(grip: Vector, size: Size, height: float, handle: float, colour: Rgb, part: int) -> list[Primitive]:
     """A bag that hangs from the hand by two handles."""
     x, y, z = grip
-    top = y - handle
-    shapes = [
-        Primitive(
-            (x, top, z),
-            (x, top - height, z),
-            size,
-            (size[0] * 1.1, size[1] * 1.12),
-            part,
-            colour,
-            4,
-            square=True,
-            fold=0.3,
-        )
-    ]
+    top, thin = y - handle, (0.010, 0.010)
+    shapes = [_box((x, top, z), (x, top - height, z), size, (size[0] * 1.1, size[1] * 1.12), part, colour, 4)]
     for dz in (-0.6, 0.6):
-        shapes.append(Primitive((x, y, z), (x, top, z + dz * size[1]), (0.010, 0.010), (0.010, 0.010), part, colour))
+        shapes.append(Primitive((x, y, z), (x, top, z + dz * size[1]), thin, thin, part, colour))
     return shapes
 
 
 def carried(identity: Identity, body: Figure) -> list[Primitive]:
     """The thing in the busy hand."""
-    kind = identity["carried"]
+    kind, part = identity["carried"], int(Part.CARRIED)
     if kind == "none":
         return []
-    part = int(Part.CARRIED)
     busy = "left" if identity.traits["side"] < 0.5 else "right"
     colour = _PHONE if kind == "phone" else identity.colours["carried"]
     x, y, z = beyond(body.joints[f"{busy} elbow"], body.joints[f"{busy} hand"], 0.06)
+
+    def upright(high: float, low: float, first: float, last: float, tone: Rgb, cap: float) -> Primitive:
+        return Primitive((x, y + high, z), (x, y + low, z), (first, first), (last, last), part, tone, cap)
+
     if kind == "phone":
-        return [
-            Primitive(
-                (x, y + 0.10, z), (x, y - 0.04, z + 0.01), (0.042, 0.012), (0.042, 0.012), part, colour, 4, square=True
-            )
-        ]
-    if kind == "cup":
-        return [
-            Primitive((x, y + 0.10, z), (x, y - 0.04, z), (0.046, 0.046), (0.036, 0.036), part, colour, 6),
-            Primitive(
-                (x, y + 0.115, z), (x, y + 0.10, z), (0.048, 0.048), (0.048, 0.048), part, (230.0, 230.0, 226.0), 6
-            ),
-        ]
-    if kind == "bottle":
-        return [
-            Primitive((x, y + 0.08, z), (x, y - 0.16, z), (0.036, 0.036), (0.040, 0.040), part, colour, 3),
-            Primitive((x, y + 0.15, z), (x, y + 0.08, z), (0.016, 0.016), (0.034, 0.034), part, colour, 3),
-        ]
+        size = (0.042, 0.012)
+        return [Primitive((x, y + 0.10, z), (x, y - 0.04, z + 0.01), size, size, part, colour, 4, square=True)]
     if kind == "book":
-        return [
-            Primitive(
-                (x, y + 0.13, z + 0.03),
-                (x, y - 0.11, z + 0.02),
-                (0.10, 0.022),
-                (0.10, 0.022),
-                part,
-                colour,
-                8,
-                square=True,
-            )
-        ]
+        size = (0.10, 0.022)
+        return [Primitive((x, y + 0.13, z + 0.03), (x, y - 0.11, z + 0.02), size, size, part, colour, 8, square=True)]
+    if kind == "cup":
+        return [upright(0.10, -0.04, 0.046, 0.036, colour, 6), upright(0.115, 0.10, 0.048, 0.048, _LID, 6)]
+    if kind == "bottle":
+        return [upright(0.08, -0.16, 0.036, 0.040, colour, 3), upright(0.15, 0.08, 0.016, 0.034, colour, 3)]
     if kind == "umbrella":
-        return [
-            Primitive(
-                (x, y - 0.02, z),
-                (x, y - 0.52, z + 0.06),
-                (0.040, 0.040),
-                (0.012, 0.012),
-                part,
-                colour,
-                bulge=0.008,
-                fold=0.5,
-            ),
-            Primitive((x, y + 0.10, z), (x, y - 0.02, z), (0.013, 0.013), (0.013, 0.013), part, (60.0, 44.0, 32.0)),
-        ]
+        cloth = Primitive((x, y - 0.02, z), (x, y - 0.52, z + 0.06), (0.040, 0.040), (0.012, 0.012), part, colour)
+        return [cloth._replace(bulge=0.008, fold=0.5), upright(0.10, -0.02, 0.013, 0.013, _WOOD, 1)]
     return _hanging((x, y, z), (0.06, 0.13), 0.30, 0.10, colour, part)

@@ -38,13 +38,12 @@ def describe(identity: Identity, sight: Sight, rng: Random) -> Caption:
 
 def _tidy(text: str) -> str:
     text = re.sub(r"\s+([.,])", r"\1", re.sub(r"\s+", " ", text)).strip()
-    text = re.sub(r"\ba (?=(?:[aeio]|umbrella|auburn|elderly|older|overcoat)[a-z])", "an ", text)
-    text = re.sub(r"\bA (?=[aeio][a-z])", "An ", text)
+    text = re.sub(r"\b([aA]) (?=[aeio]|umbrella)", r"\1n ", text)
     return re.sub(r"(?:^|(?<=\. ))[a-z]", lambda match: match.group().upper(), text)
 
 
 def join(items: list[str], rng: Random) -> str:
-    """ "a", "a and b", "a, b and c": with or without the last comma."""
+    """The items as one list in words, "a, b and c", with or without the last comma."""
     if len(items) < 2:
         return "".join(items)
     if len(items) == 2:

@@ -2,9 +2,13 @@
 
 from training.synthetic.attributes import Identity
 from training.synthetic.body import SIDES, Figure, between, beyond
+from training.synthetic.palette import Rgb
 from training.synthetic.parts import Material, Part
 from training.synthetic.raster import FLAT, Primitive, Vector
 
+_UP: Vector = (0.0, 1.0, 0.0)
+_LIGHT_SOLE: Rgb = (222.0, 222.0, 218.0)
+_DARK_SOLE: Rgb = (34.0, 32.0, 32.0)
 # How far a garment stands off the body, metres.
 _SLACK = {
     "t-shirt": 0.014,
@@ -56,7 +60,7 @@ def skirt_hem(identity: Identity) -> float:
 
 
 def _trunk(
-    body: Figure, slack: float, hem: float, part: int, colour: tuple[float, float, float], material: int, fold: float
+    body: Figure, slack: float, hem: float, part: int, colour: Rgb, material: int, fold: float
 ) -> list[Primitive]:
     def wide(size: tuple[float, float], more: float = 0.0) -> tuple[float, float]:
         return (size[0] + slack + more, size[1] + slack + more)
@@ -82,7 +86,7 @@ def _trunk(
 
 
 def _sleeves(
-    body: Figure, slack: float, reach: float, part: int, colour: tuple[float, float, float], material: int, fold: float
+    body: Figure, slack: float, reach: float, part: int, colour: Rgb, material: int, fold: float
 ) -> list[Primitive]:
     """Sleeves that cover `reach` of the arm: up to 1 the upper arm, up to 2 the forearm."""
     shapes, limb = [], body.limb
@@ -206,7 +210,7 @@ def _skirt(
     identity: Identity,
     body: Figure,
     part: int,
-    colour: tuple[float, float, float],
+    colour: Rgb,
     material: int,
     top: float,
     hem: float | None = None,
@@ -275,63 +279,36 @@ def _lower(identity: Identity, body: Figure) -> list[Primitive]:
 
 def _shoes(identity: Identity, body: Figure) -> list[Primitive]:
     kind, colour = identity["shoes"], identity.colours["shoes"]
-    sole = (222.0, 222.0, 218.0) if kind == "sneakers" and identity.traits["shine"] < 0.75 else (34.0, 32.0, 32.0)
-    bare = identity.colours["skin"]
+    light = kind == "sneakers" and identity.traits["shine"] < 0.75
+    under = colour if kind in ("sandals", "high heels") else _LIGHT_SOLE if light else _DARK_SOLE
+    foot = (Part.SKIN, identity.colours["skin"]) if kind == "sandals" else (Part.SHOES, colour)
     shapes = []
     for name, sign in SIDES:
         knee, ankle = body.joints[f"{name} knee"], body.joints[f"{name} ankle"]
-        pitch = (ankle[2] - knee[2]) * 0.6
-        toe: Vector = (ankle[0] + sign * 0.025, ankle[1] - 0.042 + max(-0.06, min(0.05, pitch)), ankle[2] + 0.145)
-        heel: Vector = (ankle[0], ankle[1] - 0.035, ankle[2] - 0.035)
-        up = (0.0, 1.0, 0.0)
-        body_colour = bare if kind == "sandals" else colour
-        part = int(Part.SKIN if kind == "sandals" else Part.SHOES)
-        shapes.append(
-            Primitive(
-                heel, toe, (0.040, 0.042), (0.040, 0.030), part, body_colour, 1.1, front=up, material=Material.SHOE
-            )
-        )
+        pitch = max(-0.06, min(0.05, (ankle[2] - knee[2]) * 0.6))
+        toe = (ankle[0] + sign * 0.025, ankle[1] - 0.042 + pitch, ankle[2] + 0.145)
+        heel = (ankle[0], ankle[1] - 0.035, ankle[2] - 0.035)
         low = (heel[0], heel[1] - 0.03, heel[2]), (toe[0], toe[1] - 0.022, toe[2])
-        under = colour if kind in ("sandals", "high heels") else sole
-        shapes.append(Primitive(low[0], low[1], (0.043, 0.013), (0.042, 0.013), Part.SHOES, under, 1.1, front=up))
+        shapes += [
+            Primitive(heel, toe, (0.040, 0.042), (0.040, 0.030), *foot, 1.1, front=_UP, material=Material.SHOE),
+            Primitive(*low, (0.043, 0.013), (0.042, 0.013), Part.SHOES, under, 1.1, front=_UP),
+        ]
         if kind == "sandals":
-            for share in (0.45, 0.95):
-                at = between(heel, toe, share)
-                shapes.append(
-                    Primitive(
-                        at,
-                        beyond(heel, at, 0.03),
-                        (0.042, 0.038 - 0.008 * share),
-                        (0.042, 0.038 - 0.01 * share),
-                        Part.SHOES,
-                        colour,
-                        FLAT,
-                        front=up,
-                    )
-                )
-        if kind == "boots":
-            top = between(ankle, knee, 0.30 + 0.45 * identity.traits["shine"] * (identity["sex"] == "woman"))
-            shapes.append(
-                Primitive(
-                    (ankle[0], ankle[1] - 0.03, ankle[2]),
-                    top,
-                    (0.043, 0.043),
-                    (0.06, 0.06),
-                    Part.SHOES,
-                    colour,
-                    3,
-                    fold=0.3,
-                )
-            )
-        if kind == "high heels":
-            shapes.append(
-                Primitive(
-                    (heel[0], heel[1], heel[2] - 0.02),
-                    (heel[0], heel[1] - 0.09, heel[2] - 0.02),
-                    (0.014, 0.014),
-                    (0.008, 0.008),
-                    Part.SHOES,
-                    colour,
-                )
-            )
+            shapes += _sandal_straps(heel, toe, colour)
+        elif kind == "boots":
+            high = 0.30 + 0.45 * identity.traits["shine"] * (identity["sex"] == "woman")
+            base, top = (ankle[0], ankle[1] - 0.03, ankle[2]), between(ankle, knee, high)
+            shapes.append(Primitive(base, top, (0.043, 0.043), (0.06, 0.06), Part.SHOES, colour, 3, fold=0.3))
+        elif kind == "high heels":
+            top, tip = (heel[0], heel[1], heel[2] - 0.02), (heel[0], heel[1] - 0.09, heel[2] - 0.02)
+            shapes.append(Primitive(top, tip, (0.014, 0.014), (0.008, 0.008), Part.SHOES, colour))
     return shapes
+
+
+def _sandal_straps(heel: Vector, toe: Vector, colour: Rgb) -> list[Primitive]:
+    straps = []
+    for share in (0.45, 0.95):
+        at = between(heel, toe, share)
+        first, last = (0.042, 0.038 - 0.008 * share), (0.042, 0.038 - 0.01 * share)
+        straps.append(Primitive(at, beyond(heel, at, 0.03), first, last, Part.SHOES, colour, FLAT, front=_UP))
+    return straps

@@ -116,7 +116,7 @@ class Phrases:
         return self._word(lexicon.COLOURS[value])
 
     def noun(self) -> str:
-        """ "young woman", "older man", "person", with what they say about sex, age and build."""
+        """A word for who it is ("young woman", "older man", "person") with what it says of sex, age and build."""
         identity, age = self.identity, self.identity["age"]
         told = age if age == "child" or self._chance(0.7) else "adult"
         if told != "adult":
@@ -135,7 +135,7 @@ class Phrases:
         return f"{self.rng.choice(('the', 'the', 'a', 'a', 'a', 'this'))} {self.noun()}"
 
     def pronoun(self) -> str:
-        """ "he", "she" or, where the sex goes unsaid, "the person"."""
+        """The pronoun "he" or "she" or, where the sex goes unsaid, "the person"."""
         if not self.names_sex:
             return "the child" if ("age", "child") in self.mentions else "the person"
         self._say("sex", self.identity["sex"])
@@ -175,7 +175,7 @@ class Phrases:
         return self.rng.choice(ways)
 
     def hair(self) -> str:
-        """ "long brown hair", "black hair in a ponytail", "a bald head" or nothing."""
+        """The hair, such as "long brown hair" or "black hair in a ponytail", "a bald head", or nothing."""
         identity, shown = self.identity, self.shown
         if "hair" not in shown:
             if "scalp" in shown and self._chance(0.75):

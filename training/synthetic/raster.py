@@ -96,69 +96,40 @@ class Canvas(NamedTuple):
 def project(primitives: list[Primitive], view: View) -> Projection:
     """The primitives as this view sees them."""
     turn = view.matrix()
-    flat = np.array(
-        [
-            (
-                *p.start,
-                *p.end,
-                *p.start_size,
-                *p.end_size,
-                *p.side,
-                *p.front,
-                p.cap,
-                p.bulge,
-                p.square,
-                p.fold,
-                *p.colour,
-            )
-            for p in primitives
-        ],
-        np.float32,
-    )
-    start, end = flat[:, 0:3] @ turn.T, flat[:, 3:6] @ turn.T
+    vectors = np.array([(*p.start, *p.end, *p.side, *p.front) for p in primitives], np.float32)
+    sizes = np.array([(*p.start_size, *p.end_size, p.bulge) for p in primitives], np.float32) * np.float32(view.scale)
+    looks = np.array([(p.cap, p.square, p.fold, *p.colour) for p in primitives], np.float32).T
+    start, end = vectors[:, 0:3] @ turn.T, vectors[:, 3:6] @ turn.T
     start += (view.x, view.y, view.z)
     end += (view.x, view.y, view.z)
-    side, front = flat[:, 10:13] @ (turn.T / view.scale), flat[:, 13:16] @ (turn.T / view.scale)
+    side, front = vectors[:, 6:9] @ (turn.T / view.scale), vectors[:, 9:12] @ (turn.T / view.scale)
     axis = end - start
     length = np.maximum(np.hypot(axis[:, 0], axis[:, 1]), 1e-3)
-    ux, uy = axis[:, 0] / length, axis[:, 1] / length
-    degenerate = length < 0.05
-    ux, uy = np.where(degenerate, 0, ux), np.where(degenerate, 1, uy)
-    # The cross-section's ellipse in the plane of "across the axis" (e) and "towards the viewer" (z).
-    side_e, front_e = -uy * side[:, 0] + ux * side[:, 1], -uy * front[:, 0] + ux * front[:, 1]
-    width, k1, k2 = [], [], []
-    for column in (6, 8):
-        a, b = flat[:, column] * view.scale, flat[:, column + 1] * view.scale
-        is_round = np.abs(a - b) < 1e-3
-        ee = np.where(is_round, a * a, (a * side_e) ** 2 + (b * front_e) ** 2)
-        ez = np.where(is_round, 0, a * a * side_e * side[:, 2] + b * b * front_e * front[:, 2])
-        zz = np.where(is_round, a * a, (a * side[:, 2]) ** 2 + (b * front[:, 2]) ** 2)
-        ee = np.maximum(ee, 0.04)
-        width.append(np.sqrt(ee))
-        k1.append(ez / ee)
-        k2.append(np.sqrt(np.maximum(ee * zz - ez * ez, 0)) / ee)
-    bulge = flat[:, 17] * view.scale
-    rows = [
-        start[:, 0],
-        start[:, 1],
-        start[:, 2],
-        ux,
-        uy,
-        length,
-        width[0],
-        width[1] - width[0],
-        (k1[0] + k1[1]) / 2,
-        np.maximum((k2[0] + k2[1]) / 2, 0.05),
-        axis[:, 2],
-        flat[:, 16],
-        bulge,
-        flat[:, 18],
-        flat[:, 19],
-        *flat[:, 20:23].T,
-    ]
+    pointing = length < 0.05  # straight at the camera: any direction in the image will do
+    ux, uy = np.where(pointing, 0, axis[:, 0] / length), np.where(pointing, 1, axis[:, 1] / length)
+    w0, m0, n0 = _cross_section(sizes[:, 0], sizes[:, 1], side, front, ux, uy)
+    w1, m1, n1 = _cross_section(sizes[:, 2], sizes[:, 3], side, front, ux, uy)
+    bulge, (cap, square, fold) = sizes[:, 4], looks[:3]
+    k1, k2 = (m0 + m1) / 2, np.maximum((n0 + n1) / 2, 0.05)
+    rows = [*start.T, ux, uy, length, w0, w1 - w0, k1, k2, axis[:, 2], cap, bulge, square, fold, *looks[3:]]
     parts = np.array([p.part for p in primitives], np.uint8)
     materials = np.array([p.material for p in primitives], np.uint8)
-    return Projection(np.stack(rows).astype(np.float32), parts, materials, np.maximum(width[0], width[1]) + bulge)
+    return Projection(np.stack(rows).astype(np.float32), parts, materials, np.maximum(w0, w1) + bulge)
+
+
+def _cross_section(a: Floats, b: Floats, side: Floats, front: Floats, ux: Floats, uy: Floats) -> tuple[Floats, ...]:
+    """Half-width, k1 and k2, each (n,), of ellipses with half-axes `a` along `side` and `b` along `front`: the
+    ellipse in the plane of "across the axis" (e) and "towards the viewer" (z)."""
+    side_e, front_e = ux * side[:, 1] - uy * side[:, 0], ux * front[:, 1] - uy * front[:, 0]
+    is_round = np.abs(a - b) < 1e-3
+    ee = np.where(is_round, a * a, (a * side_e) ** 2 + (b * front_e) ** 2)
+    ez = np.where(is_round, 0, a * a * side_e * side[:, 2] + b * b * front_e * front[:, 2])
+    zz = np.where(is_round, a * a, (a * side[:, 2]) ** 2 + (b * front[:, 2]) ** 2)
+    ee = np.maximum(ee, 0.04)
+    depth: Floats = np.sqrt(np.maximum(ee * zz - ez * ez, 0)) / ee
+    skew: Floats = ez / ee
+    width: Floats = np.sqrt(ee)
+    return width, skew, depth
 
 
 def rasterise(scene: Projection, canvas: Canvas, first: int = 0) -> None:

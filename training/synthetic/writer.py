@@ -94,7 +94,7 @@ def truth(picture: Picture, path: str) -> dict[str, Any]:
 
 
 def view_name(yaw: float) -> str:
-    """ "front", "side" or "back" for a yaw in degrees."""
+    """The view ("front", "side" or "back") for a yaw in degrees."""
     return "front" if abs(yaw) < 50 else "back" if abs(yaw) > 130 else "side"
 
 
