@@ -127,7 +127,7 @@ def _cross_section(a: Floats, b: Floats, side: Floats, front: Floats, ux: Floats
     zz = np.where(is_round, a * a, (a * side[:, 2]) ** 2 + (b * front[:, 2]) ** 2)
     ee = np.maximum(ee, 0.04)
     depth: Floats = np.sqrt(np.maximum(ee * zz - ez * ez, 0)) / ee
-    skew: Floats = ez / ee
+    skew: Floats = (ez / ee).astype(np.float32)
     width: Floats = np.sqrt(ee)
     return width, skew, depth
 
