@@ -1,6 +1,7 @@
 """descry ingest, search, index rebuild."""
 
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,6 +11,8 @@ from rich.table import Table
 from app.commands.output import AsJson, DataDir, errors, print_json, progress_bar, results
 
 if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
     from app.core import Core
     from app.search.schemas import SearchAnswer
 
@@ -21,7 +24,7 @@ def ingest(
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
-    """Take a folder of pictures into the gallery. Bad files are named, the rest is taken; running it again continues."""
+    """Take a folder of pictures into the gallery. Bad files are named, the rest is taken; run it again to continue."""
     from app.gallery.sources import open_source
     from app.settings import load_settings
 
@@ -91,7 +94,8 @@ def search(
         return
     for warning in answer.warnings:
         errors().print(f"[yellow]note[/]: {_plain(warning.message)}", highlight=False)
-    table = Table("#", "Identity", "Score", "Camera", "Captured", "Description", "Image")
+    table = Table("#", "Identity", "Score", "Camera", "Captured", "Image")
+    table.add_column("Description", no_wrap=True, overflow="ellipsis", ratio=1)
     for rank, candidate in enumerate(answer.candidates, start=1):
         best = candidate.images[0]
         table.add_row(
@@ -99,9 +103,9 @@ def search(
             _plain(candidate.identity.external_id or f"unnamed {candidate.identity.id}"),
             f"{candidate.score:.3f}",
             _plain(best.camera or ""),
-            best.captured_at.isoformat(" ", "seconds") if best.captured_at else "",
-            _plain(best.description or ""),
+            best.captured_at.strftime("%Y-%m-%d %H:%M") if best.captured_at else "",
             str(best.id),
+            _plain(best.description or ""),
         )
     results().print(table)
 
@@ -140,7 +144,7 @@ def rebuild(data_dir: DataDir = None, as_json: AsJson = False) -> None:
             started = time.perf_counter()
             with progress_bar() as bar:
                 task = bar.add_task(f"Rebuilding {space}", total=view.count, note="")
-                view.rebuild(lambda done, bar=bar, task=task: bar.update(task, completed=done))  # type: ignore[misc]
+                view.rebuild(partial(_show, bar, task))
             seconds = round(time.perf_counter() - started, 3)
             report.append({"space": space, "vectors": view.count, "sequence": view.sequence, "seconds": seconds})
     if as_json:
@@ -148,6 +152,10 @@ def rebuild(data_dir: DataDir = None, as_json: AsJson = False) -> None:
         return
     for item in report:
         results().print(f"{item['space']}: {item['vectors']:,} vectors in {item['seconds']} s", highlight=False)
+
+
+def _show(bar: "Progress", task: "TaskID", done: int) -> None:
+    bar.update(task, completed=done)
 
 
 def _plain(text: str) -> str:

@@ -1,5 +1,6 @@
 """descry models list, register, activate."""
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -113,7 +114,7 @@ def activate_version(core: "Core", version_id: int) -> None:
         if missing := core.activation.missing(version_id):
             with progress_bar() as bar:
                 task = bar.add_task("Encoding the gallery", total=missing, note="")
-                core.activation.encode_missing(version_id, encoder, lambda done: bar.update(task, advance=done))
+                core.activation.encode_missing(version_id, encoder, partial(bar.advance, task))
         try:
             core.activation.commit(version_id)
         except ModelIncompleteError:
