@@ -18,20 +18,20 @@ LEAST = {
     "hair": 0.0045,
     "tail": 0.006,
     "hat": 0.004,
-    "glasses": 0.0012,
+    "glasses": 0.0016,
     "upper": 0.018,
-    "inner": 0.010,
+    "inner": 0.015,
     "print": 0.005,
     "outer": 0.020,
     "lower": 0.014,
     "shoes": 0.0045,
     "bag": 0.008,
     "strap": 0.008,
-    "carried": 0.005,
+    "carried": 0.0065,
     "scalp": 0.0045,
     "phone": 0.002,
 }
-_OFTEN = {"hair": 0.68, "hat": 0.85, "glasses": 0.7, "shoes": 0.66, "bag": 0.93, "carried": 0.85, "lower": 0.96}
+_OFTEN = {"hair": 0.68, "hat": 0.85, "glasses": 0.6, "shoes": 0.66, "bag": 0.93, "carried": 0.85, "lower": 0.96}
 
 
 @dataclass(frozen=True)
@@ -230,7 +230,7 @@ class Phrases:
             return [self._upper()] if "upper" in shown else []
         colour = self._colour("outer_colour", silent=0.03)
         outer = f"a {self._coloured(colour, self._noun('outer', 0.32))}"
-        if "upper" not in shown or not self._chance(0.85):
+        if "upper" not in shown or not self._chance(0.75):
             return [outer]
         inner = self._upper(under=True)
         if self._chance(0.6):
