@@ -90,7 +90,8 @@ class Phrases:
     def _coloured(self, colour: str, noun: str) -> str:
         """Colour and noun in the order that English likes: "a long black coat", "a black hoodie"."""
         size, _, rest = noun.partition(" ")
-        if rest and size in _SIZES and self._chance(0.8):
+        # "a long black coat", but "a blue long sleeve top": there the size belongs to the sleeve.
+        if rest and size in _SIZES and not rest.startswith("sleeve") and self._chance(0.8):
             return f"{size} {colour} {rest}"
         return f"{colour} {noun}"
 
