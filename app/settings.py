@@ -41,8 +41,8 @@ class Settings(BaseSettings):
     """Longest wait of one query for its embedding, in seconds; then 503."""
     ingest_chunk: int = Field(default=256, ge=1)
     """Images per transaction of an ingest."""
-    encode_batch: int = Field(default=64, ge=1)
-    """Images per forward pass when the gallery is encoded."""
+    encode_batch: int = Field(default=32, ge=1)
+    """Images per forward pass when the gallery is encoded; on a CPU one pass runs on each core."""
     maintenance_s: float = Field(default=10.0, gt=0)
     """Seconds between two looks at whether an index wants compaction or a new snapshot."""
 

@@ -1,7 +1,13 @@
-"""One loaded encoder: queries through micro-batching queues, the gallery in plain batches."""
+"""One loaded encoder: queries through micro-batching queues, the gallery in plain batches.
 
+On a CPU the gallery is encoded by one thread a core, each with a batch of its own. Several cores within one batch
+wait for each other at every layer: on a machine that has other work too (the decoding of the same pictures, say) that
+took between 1 and 8 times as long. `torch.set_num_threads` counts for the thread that calls it.
+"""
+
+import os
 from collections.abc import Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +23,9 @@ from models.checkpoint import load_checkpoint
 from models.encoder import PersonEncoder, Space
 
 Vectors = NDArray[np.float32]
+_CORES = os.cpu_count() or 1
+_SMALL = 20_000_000
+"""Parameters below which one core answers a query faster than several do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +55,8 @@ class EncoderService:
         self.spec = encoder.spec
         self.device = next(encoder.parameters(), torch.empty(0)).device
         self._encode_batch = settings.encode_batch
+        weights = sum(parameter.numel() for parameter in encoder.parameters())
+        self._query_threads = 1 if weights < _SMALL else _CORES
         self._texts = Batcher(
             self._encode_texts, batch=settings.query_batch, waiting=settings.query_queue, name="descry-encode-text"
         )
@@ -85,13 +96,21 @@ class EncoderService:
         Returns:
             For each stored space (N, dim) float32, unit-norm, in the order given.
         """
-        parts: dict[Space, list[Vectors]] = {space: [] for space in self.spec.stored_spaces}
-        for start in range(0, len(pixels), self._encode_batch):
-            vectors = self._forward(torch.stack(list(pixels[start : start + self._encode_batch])))
-            for space in parts:
-                parts[space].append(vectors[space].float().cpu().numpy())
-        empty = {space: np.empty((0, self.spec.spaces[space].dim), np.float32) for space in parts}
-        return {space: np.concatenate([empty[space], *found]) for space, found in parts.items()}
+        batches = [
+            torch.stack(list(pixels[start : start + self._encode_batch]))
+            for start in range(0, len(pixels), self._encode_batch)
+        ]
+        if self.device.type == "cpu":
+            with ThreadPoolExecutor(_CORES, thread_name_prefix="descry-encode") as pool:
+                done = list(pool.map(self._forward_alone, batches))
+        else:
+            done = [self._forward(batch) for batch in batches]
+        return {
+            space: np.concatenate(
+                [np.empty((0, self.spec.spaces[space].dim), np.float32), *(_array(part[space]) for part in done)]
+            )
+            for space in self.spec.stored_spaces
+        }
 
     def close(self) -> None:
         """Answer what is queued, then end the worker threads."""
@@ -99,18 +118,27 @@ class EncoderService:
         self._pictures.close()
 
     def _encode_texts(self, texts: Sequence[str]) -> list[TextEmbedding]:
+        torch.set_num_threads(self._query_threads)
         tokens = self.encoder.tokenize(texts)
         with torch.inference_mode():
-            vectors = self.encoder.encode_text(tokens.ids.to(self.device)).float().cpu().numpy()
+            vectors = _array(self.encoder.encode_text(tokens.ids.to(self.device)))
         return [
             TextEmbedding(vectors[i], tokens.unknown[i], tokens.corrected[i], tokens.truncated[i], tokens.empty[i])
             for i in range(len(texts))
         ]
 
     def _encode_pictures(self, pixels: Sequence[Tensor]) -> list[Vectors]:
-        vectors = self._forward(torch.stack(list(pixels)))[self.spec.stored("image")].float().cpu().numpy()
-        return list(vectors)
+        torch.set_num_threads(self._query_threads)
+        return list(_array(self._forward(torch.stack(list(pixels)))[self.spec.stored("image")]))
 
     def _forward(self, pixels: Tensor) -> dict[Space, Tensor]:
         with torch.inference_mode():
             return self.encoder.encode_image(self.encoder.normalise(pixels.to(self.device)))
+
+    def _forward_alone(self, pixels: Tensor) -> dict[Space, Tensor]:
+        torch.set_num_threads(1)
+        return self._forward(pixels)
+
+
+def _array(vectors: Tensor) -> Vectors:
+    return np.asarray(vectors.float().cpu().numpy(), np.float32)

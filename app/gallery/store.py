@@ -19,7 +19,7 @@ from io import TextIOWrapper
 from pathlib import Path
 
 from app.errors import StorageError
-from app.files import sync_folder
+from app.files import sync_files, sync_folder
 
 _NAME = re.compile(r"[0-9a-f]{2}/[0-9a-f]{2}/[0-9a-f]{32}")
 
@@ -127,7 +127,7 @@ class StoreChange:
         self.note(names)
 
     def write(self, name: str, picture: bytes, thumbnail: bytes) -> None:
-        """Write both files of a name and wait until their bytes are stored. Safe from several threads.
+        """Write both files of a name; `seal` makes them durable. Safe from several threads.
 
         Raises:
             StorageError: the disk is full, or refuses.
@@ -139,17 +139,22 @@ class StoreChange:
             raise StorageError(f"a picture cannot be stored in {self._store.folder}: {error.strerror}") from error
 
     def seal(self) -> None:
-        """Make the names durable too. Call it after the last `write` and before the commit."""
-        for folder in (self._folder, self._folder.parent, self._store.folder):
-            sync_folder(folder)
+        """Wait until everything that was written is on stable storage. Call it before the commit.
+
+        Raises:
+            StorageError: the disk is full, or refuses.
+        """
+        paths = (self._store.picture_path, self._store.thumbnail_path)
+        try:
+            sync_files(self._folder, (path(name) for name in self.names for path in paths if path(name).exists()))
+        except OSError as error:
+            raise StorageError(f"pictures cannot be stored in {self._store.folder}: {error.strerror}") from error
 
 
 def _write(path: Path, data: bytes) -> None:
     # No rename: nothing reads a name before its row is committed, and a torn file has no row.
     with path.open("xb") as handle:
         handle.write(data)
-        handle.flush()
-        os.fsync(handle.fileno())
 
 
 def _locked_by_other(handle: TextIOWrapper) -> bool:
