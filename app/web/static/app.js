@@ -11,11 +11,11 @@ import { card, headline, skeleton, summary } from "./results.js";
 const FIRST = 18;
 const MOST = 100; // of the API
 const EXAMPLES = [
-  "a woman in a red coat with a black backpack",
-  "man in a grey hoodie and blue jeans, wearing a cap",
-  "older man with glasses, white shirt, carrying an umbrella",
-  "girl in a yellow dress with long blonde hair",
-  "someone in a green jacket pulling a suitcase",
+  "a woman with long blonde hair in a red coat",
+  "man in a black hoodie and blue jeans with a cap",
+  "woman in a yellow dress with a handbag",
+  "older man in a white shirt and brown trousers",
+  "someone in a purple jacket with a red suitcase",
 ];
 
 const query = byId("query");
@@ -39,12 +39,16 @@ const zone = new PictureZone({
   onRemove: () => go("/"),
   onRefused: () => say("Drop a picture file: JPEG, PNG or WebP."),
 });
-const detail = new Detail((id, label) => go(`/?like=${id}`, { label }));
+const detail = new Detail((id, label) => {
+  go(`/?like=${id}`, { label });
+  byId("results").focus({ preventScroll: true }); // the card that had the focus is gone
+});
 
 /** Go to an address within the page: a new entry of the history, unless it is where we are. */
 function go(address, state = {}) {
   const here = location.pathname + location.search === address && state.picture === undefined && !history.state?.picture;
   history[here ? "replaceState" : "pushState"](state, "", address);
+  scrollTo({ top: 0 });
   void show();
 }
 
