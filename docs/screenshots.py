@@ -33,7 +33,7 @@ class Shot:
 
 
 SHOTS = (
-    Shot("page", "text", (1440, 980)),
+    Shot("page", "text", (1440, 920)),
     Shot("page-dark", "text", scheme="dark"),
     Shot("page-phone", "text", (390, 844)),
     Shot("page-detail", "detail"),

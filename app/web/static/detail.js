@@ -63,11 +63,12 @@ export class Detail {
     const { shared, own } = split(identity);
     const name = format.nameOf(identity);
     const figures = identity.images.map((image, index) => this.#figure(image, own[index], scores.get(image.id), name));
-    return [
+    const parts = [
       attributeList(shared),
       el("h3", {}, format.count(identity.images.length, "image", "images")),
       el("div", { className: "figures" }, figures),
     ];
+    return parts.filter((part) => part !== null);
   }
 
   #figure(image, attributes, score, name) {
