@@ -100,8 +100,7 @@ class Ingest:
         """
         entries, size = source.entries, self._settings.ingest_chunk
         chunks = (entries[start : start + size] for start in range(0, len(entries), size))
-        # Twice the cores: a thread that waits for the disk's acknowledgement needs none.
-        with ThreadPoolExecutor(2 * (os.cpu_count() or 1)) as pool, ThreadPoolExecutor(1) as ahead:
+        with ThreadPoolExecutor(os.cpu_count()) as pool, ThreadPoolExecutor(1) as ahead:
             coming: Future[_Chunk] | None = None
             try:
                 for part in chunks:

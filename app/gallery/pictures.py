@@ -93,14 +93,14 @@ def encode(picture: Picture) -> bytes:
     return _jpeg(picture.image, quality=_QUALITY, subsampling=0)
 
 
-def thumbnail(picture: Picture) -> bytes:
-    """A JPEG whose longer side is at most `THUMBNAIL_SIDE` pixels (smaller pictures keep their size)."""
+def thumbnail(picture: Picture) -> bytes | None:
+    """A JPEG whose longer side has `THUMBNAIL_SIDE` pixels; None for a picture that is no larger than that itself."""
     image = picture.image
-    scale = min(1.0, THUMBNAIL_SIDE / max(image.size))
-    if scale < 1.0:
-        size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
-        image = image.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0)
-    return _jpeg(image, quality=_THUMBNAIL_QUALITY)
+    scale = THUMBNAIL_SIDE / max(image.size)
+    if scale >= 1.0:
+        return None
+    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+    return _jpeg(image.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0), quality=_THUMBNAIL_QUALITY)
 
 
 def _open(data: bytes) -> Image.Image:

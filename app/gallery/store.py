@@ -1,7 +1,7 @@
 """Pictures on disk, under internal names that tell nothing.
 
     images/<2 hex>/<2 hex>/<32 hex>.jpg         the upright picture
-    images/<2 hex>/<2 hex>/<32 hex>.thumb.jpg   its thumbnail
+    images/<2 hex>/<2 hex>/<32 hex>.thumb.jpg   its thumbnail, unless it is as small itself
     images/journal/<32 hex>                     the names that a change in progress creates or removes
 
 The database decides what exists. A change writes the names that it touches into a journal file, then the pictures,
@@ -40,7 +40,11 @@ class ImageStore:
         return self.folder / f"{name}.jpg"
 
     def thumbnail_path(self, name: str) -> Path:
-        """Where the thumbnail of a store name lies."""
+        """Where the thumbnail of a store name lies; a small picture is its own (a file less to make for each crop)."""
+        path = self._own_thumbnail(name)
+        return path if path.exists() else self.picture_path(name)
+
+    def _own_thumbnail(self, name: str) -> Path:
         return self.folder / f"{name}.thumb.jpg"
 
     @contextmanager
@@ -95,7 +99,7 @@ class ImageStore:
         for name in gone:
             if name not in kept:
                 self.picture_path(name).unlink(missing_ok=True)
-                self.thumbnail_path(name).unlink(missing_ok=True)
+                self._own_thumbnail(name).unlink(missing_ok=True)
                 folders.add(self.picture_path(name).parent)
         for folder in folders:  # erased means erased, also after a power failure
             if folder.is_dir():
@@ -126,15 +130,16 @@ class StoreChange:
         """Say whose rows the transaction deletes: their files go when the block ends, if it was committed."""
         self.note(names)
 
-    def write(self, name: str, picture: bytes, thumbnail: bytes) -> None:
-        """Write both files of a name; `seal` makes them durable. Safe from several threads.
+    def write(self, name: str, picture: bytes, thumbnail: bytes | None) -> None:
+        """Write the files of a name; `seal` makes them durable. Safe from several threads.
 
         Raises:
             StorageError: the disk is full, or refuses.
         """
         try:
-            _write(self._store.picture_path(name), picture)
-            _write(self._store.thumbnail_path(name), thumbnail)
+            _write(self._folder / f"{Path(name).name}.jpg", picture)
+            if thumbnail is not None:
+                _write(self._folder / f"{Path(name).name}.thumb.jpg", thumbnail)
         except OSError as error:
             raise StorageError(f"a picture cannot be stored in {self._store.folder}: {error.strerror}") from error
 
@@ -144,9 +149,8 @@ class StoreChange:
         Raises:
             StorageError: the disk is full, or refuses.
         """
-        paths = (self._store.picture_path, self._store.thumbnail_path)
         try:
-            sync_files(self._folder, (path(name) for name in self.names for path in paths if path(name).exists()))
+            sync_files(self._folder, sorted(self._folder.iterdir()))
         except OSError as error:
             raise StorageError(f"pictures cannot be stored in {self._store.folder}: {error.strerror}") from error
 
