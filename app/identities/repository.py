@@ -34,7 +34,7 @@ class IdentityRepository:
         found: dict[str, int] = {}
         for part in pieces(wanted):
             statement = select(Identity.external_id, Identity.id).where(Identity.external_id.in_(part))
-            for name, identity_id in self._session.execute(statement).tuples():
+            for name, identity_id in self._session.execute(statement):
                 found[str(name)] = identity_id
         new = [name for name in wanted if name not in found]
         found.update(zip(new, self._add(new), strict=True))
@@ -72,6 +72,6 @@ class IdentityRepository:
         found: dict[int, tuple[Image, Identity]] = {}
         for part in pieces(image_ids):
             statement = select(Image, Identity).join(Identity, Identity.id == Image.identity_id)
-            for image, identity in self._session.execute(statement.where(Image.id.in_(part))).tuples():
+            for image, identity in self._session.execute(statement.where(Image.id.in_(part))):
                 found[image.id] = (image, identity)
         return found
