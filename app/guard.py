@@ -140,4 +140,4 @@ class _Exchange:
 
 
 def _too_large(limit: int) -> BodyTooLargeError:
-    return BodyTooLargeError(f"the request body is larger than the {limit:,} bytes that are accepted here")
+    return BodyTooLargeError(f"the request body is larger than the {limit / 2**20:.1f} MiB that are accepted here")

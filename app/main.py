@@ -1,6 +1,7 @@
 """The application: `create_app(settings)`."""
 
 import logging
+import os
 import threading
 import time
 from collections.abc import AsyncIterator
@@ -13,6 +14,9 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
 from sqlalchemy.exc import SQLAlchemyError
+from starlette.responses import Response
+from starlette.staticfiles import PathLike
+from starlette.types import Scope
 
 from app import health, openapi, problems
 from app.core import Core, open_core
@@ -69,11 +73,22 @@ def create_app(settings: Settings) -> FastAPI:
 def _mount_page(app: FastAPI) -> None:
     if not _PAGE.is_dir():
         return
-    app.mount("/static", StaticFiles(directory=_PAGE), name="static")
+    app.mount("/static", _Fresh(directory=_PAGE), name="static")
 
     @app.get("/", include_in_schema=False)
     def page() -> FileResponse:
         return FileResponse(_PAGE / "index.html", headers={"Cache-Control": "no-cache"})
+
+
+class _Fresh(StaticFiles):
+    """The page's files, asked for again each time (an ETag answers): no old module beside a new page."""
+
+    def file_response(
+        self, full_path: PathLike, stat_result: os.stat_result, scope: Scope, status_code: int = 200
+    ) -> Response:
+        response = super().file_response(full_path, stat_result, scope, status_code)
+        response.headers["Cache-Control"] = "no-cache"
+        return response
 
 
 class _Keeper:

@@ -53,6 +53,7 @@ def register(
         str | None, typer.Option("--open-clip", help="An open_clip model instead, e.g. ViT-B-16-quickgelu.")
     ] = None,
     pretrained: Annotated[str, typer.Option(help="open_clip's tag, or a .safetensors file.")] = "openai",
+    let_answer: Annotated[bool, typer.Option("--activate", help="Let it answer at once.")] = False,
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
@@ -69,6 +70,9 @@ def register(
         else:
             info = _adopt_open_clip(str(open_clip), pretrained, settings.models_dir)
             version = _register(core, info, name or f"{open_clip}-{Path(pretrained).stem}")
+        if let_answer:
+            activate_version(core, version.id)
+            version = _describe(core, version.id)
     if as_json:
         print_json(version.model_dump(mode="json"))
         return

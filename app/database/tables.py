@@ -97,6 +97,8 @@ class Image(Table):
     captured_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     description: Mapped[str | None] = mapped_column(Text)
     attributes: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
+    source_name: Mapped[str | None] = mapped_column(Text)
+    """What its file was called where it came from, so that people find it there again."""
     store_name: Mapped[str] = mapped_column(String(80), unique=True)
     """Name in the image store, from which those of the picture and its thumbnail follow."""
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)

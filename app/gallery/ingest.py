@@ -227,6 +227,7 @@ class Ingest:
                     "captured_at": item.entry.captured_at,
                     "description": item.entry.description,
                     "attributes": item.entry.attributes,
+                    "source_name": item.entry.name,
                     "store_name": item.store_name,
                 }
                 for item in items

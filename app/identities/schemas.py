@@ -20,6 +20,8 @@ class ImageOut(BaseModel):
     captured_at: datetime | None
     description: str | None
     attributes: dict[str, Any]
+    source_name: str | None
+    """The file's name, relative to the folder that was ingested."""
     created_at: datetime
     url: str
     thumbnail_url: str
@@ -41,6 +43,7 @@ def image_fields(row: Image) -> dict[str, Any]:
         "captured_at": row.captured_at,
         "description": row.description,
         "attributes": row.attributes,
+        "source_name": row.source_name,
         "created_at": row.created_at,
         "url": f"/v1/images/{row.id}/file",
         "thumbnail_url": f"/v1/images/{row.id}/thumbnail",

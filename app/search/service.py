@@ -50,7 +50,7 @@ def text_warnings(embedding: TextEmbedding) -> list[Warned]:
     if embedding.unknown:
         found.append(Warned(code="unknown_words", message=f"not understood: {', '.join(embedding.unknown)}"))
     for typed, read in embedding.corrected:
-        found.append(Warned(code="spelling_corrected", message=f"{typed!r} was read as {read!r}"))
+        found.append(Warned(code="spelling_corrected", message=f"“{typed}” was read as “{read}”"))
     if embedding.truncated:
         found.append(Warned(code="query_truncated", message="the description is long; its end was not used"))
     return found

@@ -38,6 +38,7 @@ def upgrade() -> None:
         sa.Column("captured_at", _INSTANT, nullable=True),
         sa.Column("description", sa.Text(), nullable=True),
         sa.Column("attributes", sa.JSON(), nullable=False),
+        sa.Column("source_name", sa.Text(), nullable=True),
         sa.Column("store_name", sa.String(80), nullable=False),
         sa.Column("created_at", _INSTANT, nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_images"),

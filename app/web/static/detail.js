@@ -86,6 +86,7 @@ export class Detail {
         {},
         whereAndWhen(image),
         score === undefined ? null : el("p", { className: "hint" }, `Score ${format.score(score)}`),
+        image.source_name === null ? null : el("p", { className: "hint" }, `File ${image.source_name}`),
         image.description === null ? null : el("p", { className: "description" }, image.description),
         attributeList(attributes),
         search,

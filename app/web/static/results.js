@@ -78,7 +78,9 @@ export function whereAndWhen(image) {
   const time = image.captured_at === null
     ? null
     : el("time", { dateTime: image.captured_at }, format.instant(image.captured_at));
-  if (image.camera === null && time === null) return el("p", { className: "where none" }, "Camera and time unknown");
+  if (image.camera === null && time === null) {
+    return el("p", { className: "where none" }, image.source_name ?? "Camera and time unknown");
+  }
   return el("p", { className: "where" }, image.camera === null ? null : el("span", { className: "camera" }, image.camera), time);
 }
 
@@ -91,7 +93,7 @@ export function portrait(image, address, loading = "lazy") {
 
 function thumbnail(image) {
   const picture = portrait(image, image.thumbnail_url);
-  const about = [image.camera, image.captured_at && format.instant(image.captured_at), `score ${format.score(image.score)}`];
+  const about = [image.source_name, image.camera, image.captured_at && format.instant(image.captured_at), `score ${format.score(image.score)}`];
   picture.title = about.filter(Boolean).join("\n");
   return picture;
 }
