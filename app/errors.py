@@ -36,6 +36,7 @@ models.errors.DescryError
     +-- UnavailableError              503 unavailable           Retry-After
     |   +-- EncoderTimeoutError           encoder_timeout
     |   +-- NoActiveModelError            no_active_model
+    +-- StorageError                  507 storage_failed
     +-- ConfigurationError            500 configuration_invalid
         +-- OpenHostError                 open_host_refused
         +-- PortTakenError                port_taken

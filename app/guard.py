@@ -42,7 +42,8 @@ class Guard:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        exchange = _Exchange(begin_request(headers.get("x-request-id")), receive, send, self._body_limit(headers))
+        request_id = begin_request(headers.get("x-request-id"))
+        exchange = _Exchange(scope["path"], request_id, receive, send, self._body_limit(headers))
         try:
             if (refusal := self._refusal(scope, headers)) is not None:
                 await refusal(scope, receive, exchange.send)
@@ -96,8 +97,8 @@ class Guard:
 class _Exchange:
     """One request and its answer: counts what comes in, decorates what goes out."""
 
-    def __init__(self, request_id: str, receive: Receive, send: Send, limit: int) -> None:
-        self._id, self._receive, self._send, self._limit = request_id, receive, send, limit
+    def __init__(self, path: str, request_id: str, receive: Receive, send: Send, limit: int) -> None:
+        self._path, self._id, self._receive, self._send, self._limit = path, request_id, receive, send, limit
         self._received = 0
         self._started = time.perf_counter()
         self._overflowed = False
@@ -120,7 +121,7 @@ class _Exchange:
             if message["type"] != "http.response.start":
                 return
             self.status = 413
-            response = service_problem("", _too_large(self._limit))
+            response = service_problem(self._path, _too_large(self._limit))
             await self._send(self._start(response.status_code, response.raw_headers))
             await self._send({"type": "http.response.body", "body": response.body})
             return

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-ATTRIBUTES_BYTES = 16_384
+ATTRIBUTES_BYTES, ATTRIBUTES_DEPTH = 16_384, 16
 
 
 def check_text(value: str, what: str, limit: int) -> str | None:
@@ -37,9 +37,16 @@ def check_attributes(value: dict[str, Any]) -> dict[str, Any]:
         raise ValueError("`attributes` holds something that JSON cannot carry (NaN, infinity, broken text)") from None
     if size > ATTRIBUTES_BYTES:
         raise ValueError(f"`attributes` has {size:,} bytes as JSON; at most {ATTRIBUTES_BYTES:,} are kept")
+    if _deeper_than(ATTRIBUTES_DEPTH, value):
+        raise ValueError(f"`attributes` is nested deeper than {ATTRIBUTES_DEPTH} levels")
     if "\\u0000" in text:
         raise ValueError("`attributes` holds a NUL character")
     return value
+
+
+def _deeper_than(levels: int, value: object) -> bool:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return levels < 0 or any(_deeper_than(levels - 1, item) for item in inner)
 
 
 def printable(name: str) -> str:

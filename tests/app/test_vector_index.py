@@ -24,7 +24,7 @@ def unit(seed: int, count: int, dim: int = DIM) -> Half:
     """Unit vectors from a small set, so that equal vectors and equal scores are common."""
     found = np.random.default_rng(seed).integers(-1, 2, (count, dim)).astype(np.float32)
     found[:, 0] += 2
-    return (found / np.linalg.norm(found, axis=1, keepdims=True)).astype(np.float16)
+    return np.asarray(found / np.linalg.norm(found, axis=1, keepdims=True), np.float16)
 
 
 def brute_force(stored: dict[int, NDArray[np.float16]], query: NDArray[np.float32], k: int) -> list[tuple[int, float]]:

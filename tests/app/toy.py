@@ -1,7 +1,5 @@
 """A deterministic encoder for tests of the service: colours of a 4 x 2 grid, and words for colours."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -83,15 +81,3 @@ def picture(path: Path, top: str, bottom: str = "black", *, size: tuple[int, int
     path.parent.mkdir(parents=True, exist_ok=True)
     image.save(path, quality=95)
     return path
-
-
-@contextmanager
-def threads_end() -> Iterator[None]:
-    """Nothing that a test starts outlives it unnoticed."""
-    import threading
-
-    before = set(threading.enumerate())
-    yield
-    for thread in set(threading.enumerate()) - before:
-        thread.join(timeout=5)
-        assert not thread.is_alive() or thread.daemon, thread.name
