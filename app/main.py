@@ -23,6 +23,7 @@ from app.core import Core, open_core
 from app.gallery.endpoints import router as gallery
 from app.guard import Guard
 from app.identities.endpoints import router as identities
+from app.reference.endpoints import router as reference
 from app.registry.endpoints import router as registry
 from app.search.endpoints import router as search
 from app.settings import Settings
@@ -59,9 +60,10 @@ def create_app(settings: Settings) -> FastAPI:
         summary="Find a person in a gallery of images from a description in words or an example picture.",
         version=metadata.version("descry"),
         lifespan=lifespan,
+        docs_url=None,  # the framework's pages load scripts from other hosts; ours is `app.reference`
         redoc_url=None,
     )
-    for router in (search, identities, gallery, registry, health.router):
+    for router in (search, identities, gallery, registry, health.router, reference):
         app.include_router(router)
     problems.install(app)
     openapi.install(app)

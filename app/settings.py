@@ -39,10 +39,10 @@ class Settings(BaseSettings):
     query_batch: int = Field(default=32, ge=1)
     query_timeout_s: float = Field(default=20.0, gt=0)
     """Longest wait of one query for its embedding, in seconds; then 503."""
-    ingest_chunk: int = Field(default=256, ge=1)
+    ingest_chunk: int = Field(default=128, ge=1)
     """Images per transaction of an ingest."""
-    encode_batch: int = Field(default=32, ge=1)
-    """Images per forward pass when the gallery is encoded; on a CPU one pass runs on each core."""
+    encode_batch: int = Field(default=64, ge=1)
+    """Most images per forward pass when the gallery is encoded; on a CPU one pass runs on each core."""
     maintenance_s: float = Field(default=10.0, gt=0)
     """Seconds between two looks at whether an index wants compaction or a new snapshot."""
 

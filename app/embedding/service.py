@@ -96,10 +96,10 @@ class EncoderService:
         Returns:
             For each stored space (N, dim) float32, unit-norm, in the order given.
         """
-        batches = [
-            torch.stack(list(pixels[start : start + self._encode_batch]))
-            for start in range(0, len(pixels), self._encode_batch)
-        ]
+        size = self._encode_batch
+        if self.device.type == "cpu":  # two batches a core, so that a core with other work does not hold up the rest
+            size = max(1, min(size, -(-len(pixels) // (2 * _CORES))))
+        batches = [torch.stack(list(pixels[start : start + size])) for start in range(0, len(pixels), size)]
         if self.device.type == "cpu":
             with ThreadPoolExecutor(_CORES, thread_name_prefix="descry-encode") as pool:
                 done = list(pool.map(self._forward_alone, batches))

@@ -169,3 +169,13 @@ def test_openapi_describes_the_errors_as_they_are(client: TestClient) -> None:
     assert "query_not_understood" in search["422"]["description"]
     for reference in set(re.findall(r"#/components/schemas/(\w+)", text)):
         assert reference in document["components"]["schemas"]
+
+
+def test_the_reference_needs_no_other_host(client: TestClient) -> None:
+    page = client.get("/docs")
+    assert page.headers["content-type"].startswith("text/html")
+    assert "<script" not in page.text
+    assert set(re.findall(r'(?:href|src)="([^"]+)"', page.text)) == {"/docs/style.css", "/openapi.json"}
+    assert client.get("/docs/style.css").headers["content-type"].startswith("text/css")
+    for path in client.get("/openapi.json").json()["paths"]:
+        assert f"<code>{path}</code>" in page.text
