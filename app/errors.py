@@ -296,8 +296,8 @@ class NoActiveModelError(UnavailableError):
 
     def __init__(self) -> None:
         super().__init__(
-            "no model version is active: register one with `descry models register PATH` and switch to it with "
-            "`descry models activate ID`"
+            "no model version is active: `descry models register --shipped --activate` takes the one that comes with "
+            "Descry, PATH instead of --shipped takes a checkpoint of your own"
         )
 
 

@@ -94,7 +94,7 @@ def search(
         return
     for warning in answer.warnings:
         errors().print(f"[yellow]note[/]: {_plain(warning.message)}", highlight=False)
-    table = Table("#", "Identity", "Score", "Camera", "Captured", "Image")
+    table = Table("#", "Identity", "Score", "Camera", "Captured", "File")
     table.add_column("Description", no_wrap=True, overflow="ellipsis", ratio=1)
     for rank, candidate in enumerate(answer.candidates, start=1):
         best = candidate.images[0]
@@ -104,7 +104,7 @@ def search(
             f"{candidate.score:.3f}",
             _plain(best.camera or ""),
             best.captured_at.strftime("%Y-%m-%d %H:%M") if best.captured_at else "",
-            str(best.id),
+            _plain(best.source_name or ""),
             _plain(best.description or ""),
         )
     results().print(table)

@@ -53,20 +53,23 @@ def register(
         str | None, typer.Option("--open-clip", help="An open_clip model instead, e.g. ViT-B-16-quickgelu.")
     ] = None,
     pretrained: Annotated[str, typer.Option(help="open_clip's tag, or a .safetensors file.")] = "openai",
+    shipped: Annotated[bool, typer.Option("--shipped", help="The checkpoint that comes with Descry.")] = False,
     let_answer: Annotated[bool, typer.Option("--activate", help="Let it answer at once.")] = False,
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
     """Register a checkpoint, or zero-shot CLIP at a person's aspect ratio, as a model version."""
-    if (path is None) == (open_clip is None):
-        raise typer.BadParameter("give a checkpoint folder, or --open-clip MODEL, and not both")
+    if [path is not None, shipped, open_clip is not None].count(True) != 1:
+        raise typer.BadParameter("give exactly one of: a checkpoint folder, --shipped, --open-clip MODEL")
     from app.core import opened
     from app.settings import load_settings
+    from models.checkpoint import DEMO
 
     settings = load_settings(data_dir=data_dir)
     with opened(settings) as core:
-        if path is not None:
-            version = register_checkpoint(core, path, name or path.resolve().name)
+        if open_clip is None:
+            folder = path or DEMO
+            version = register_checkpoint(core, folder, name or folder.resolve().name)
         else:
             info = _adopt_open_clip(str(open_clip), pretrained, settings.models_dir)
             version = _register(core, info, name or f"{open_clip}-{Path(pretrained).stem}")

@@ -115,10 +115,15 @@ class SearchService:
 def _candidate(ranked: RankedIdentity, rows: dict[int, tuple[Image, Identity]]) -> Candidate:
     return Candidate(
         identity=IdentityOut.of(rows[ranked.images[0][0]][1]),
-        score=ranked.score,
+        score=_cosine(ranked.score),
         confidence=None,
-        images=[ScoredImage(**image_fields(rows[image][0]), score=score) for image, score in ranked.images],
+        images=[ScoredImage(**image_fields(rows[image][0]), score=_cosine(score)) for image, score in ranked.images],
     )
+
+
+def _cosine(score: float) -> float:
+    """Vectors are kept in half precision, so that their length, and with it a score, may be 1.000005."""
+    return max(-1.0, min(1.0, score))
 
 
 def _ms(seconds: float) -> float:
