@@ -52,7 +52,9 @@ def _missing(core: Core) -> list[str]:
         return ["database"]
     loaded = core.active.loaded
     if loaded is None:
-        return ["active model: none" if active is None else f"model version {active}: loading"]
+        return [
+            "active model: none" if active is None else f"model version {active}: not loaded (yet); the log says why"
+        ]
     started = time.perf_counter()
     try:
         probe = loaded.encoder.submit_text(_PROBE).result(core.settings.query_timeout_s)

@@ -31,7 +31,7 @@ from models.errors import DescryError
 
 _log = logging.getLogger(__name__)
 _PAGE = Path(__file__).parent / "web" / "static"
-_FOLLOW_S = 1.0
+_FOLLOW_S, _RETRY_S = 1.0, 10.0
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -48,7 +48,7 @@ def create_app(settings: Settings) -> FastAPI:
         app.state.core = core
         keeper = _Keeper(core)
         try:
-            await run_in_threadpool(core.active.follow)
+            await run_in_threadpool(keeper.follow)
             keeper.start()
             yield
         finally:
@@ -109,13 +109,27 @@ class _Keeper:
         if self._thread.is_alive():
             self._thread.join()
 
+    def follow(self) -> bool:
+        """Follow activations and the log; False, with a line in the log, when that failed.
+
+        A model that cannot be loaded must not keep the server from starting: /readyz names it, pictures and
+        identities are still served, and another version can be activated.
+        """
+        try:
+            self._core.active.follow()
+        except (DescryError, SQLAlchemyError, OSError):
+            _log.exception("cannot follow the database; trying again in %g s", _RETRY_S)
+            return False
+        return True
+
     def _run(self) -> None:
         maintained = time.monotonic()
-        while not self._stopped.wait(_FOLLOW_S):
-            try:
-                self._core.active.follow()
-                if time.monotonic() - maintained >= self._core.settings.maintenance_s:
-                    maintained = time.monotonic()
+        pause = _FOLLOW_S
+        while not self._stopped.wait(pause):
+            pause = _FOLLOW_S if self.follow() else _RETRY_S
+            if time.monotonic() - maintained >= self._core.settings.maintenance_s:
+                maintained = time.monotonic()
+                try:
                     self._core.active.maintain()
-            except (DescryError, SQLAlchemyError, OSError):
-                _log.exception("housekeeping failed; the next round tries again")
+                except (DescryError, SQLAlchemyError, OSError):
+                    _log.exception("an index could not be saved; the next round tries again")

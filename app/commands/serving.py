@@ -50,7 +50,8 @@ def listen(settings: "Settings") -> socket.socket:
     from app.errors import PortTakenError
 
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    # With the protocol spelled out, or asyncio leaves Nagle on: 40 ms on each answer over a kept connection.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((settings.host, settings.port))

@@ -10,6 +10,7 @@ from app.commands.models import activate_version, register_checkpoint
 from app.core import Core, open_core
 from app.errors import ModelIncompleteError, ModelNameTakenError, ModelNotFoundError, StorageError
 from app.gallery.sources import open_source
+from app.main import create_app
 from app.registry.service import ModelService
 from app.settings import Settings
 from app.vectors.repository import LogRepository
@@ -115,3 +116,17 @@ def test_a_lost_picture_is_named(core: Core, ingest: IngestFolder, tmp_path: Pat
 def test_versions_that_do_not_exist(core: Core, wanted: str) -> None:
     with core.database.read() as session, pytest.raises(ModelNotFoundError):
         ModelService(session, core.settings.models_dir).find(wanted)
+
+
+def test_a_server_whose_model_is_broken_starts_and_says_so(core: Core, settings: Settings) -> None:
+    weights = next(settings.models_dir.rglob(WEIGHTS))
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[:-3])
+    with TestClient(create_app(settings), base_url="http://127.0.0.1") as client:
+        missing = client.get("/readyz").json()["missing"]
+        assert missing == ["model version 1: not loaded (yet); the log says why"]
+        assert client.post("/v1/search/text", json={"query": "red"}).status_code == 503
+        assert client.get("/v1/models").status_code == 200
+        weights.write_bytes(whole)
+        assert client.post("/v1/models/1/activate").status_code == 200
+        assert client.get("/readyz").json()["ready"]

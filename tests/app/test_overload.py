@@ -1,0 +1,51 @@
+"""Overload: what cannot be answered in time is refused with a code, and service resumes."""
+
+import socket
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from starlette.testclient import TestClient
+
+from app.commands.serving import listen
+from app.core import Core
+from app.main import create_app
+from app.settings import Settings
+from models.tokenizers import TokenizedTexts
+from tests.app.toy import ToyEncoder
+
+
+def test_a_stuck_encoder_refuses_then_times_out_then_recovers(
+    core: Core, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate, entered = threading.Event(), threading.Event()
+    whole = ToyEncoder.tokenize
+
+    def tokenize(self: ToyEncoder, texts: Sequence[str]) -> TokenizedTexts:
+        entered.set()
+        assert gate.wait(20)
+        return whole(self, texts)
+
+    monkeypatch.setattr(ToyEncoder, "tokenize", tokenize)
+    narrow = settings.model_copy(update={"query_queue": 1, "query_timeout_s": 1.0})
+    with (
+        TestClient(create_app(narrow), base_url="http://127.0.0.1") as client,
+        ThreadPoolExecutor(8) as pool,
+    ):
+        first = pool.submit(client.post, "/v1/search/text", json={"query": "red"})
+        assert entered.wait(5)
+        rest = [pool.submit(client.post, "/v1/search/text", json={"query": "red"}) for _ in range(5)]
+        answers = [job.result() for job in (first, *rest)]
+        codes = sorted(answer.json()["code"] for answer in answers)
+        assert codes == ["encoder_busy"] * 4 + ["encoder_timeout"] * 2
+        assert {answer.status_code for answer in answers} == {429, 503}
+        assert all(int(answer.headers["retry-after"]) > 0 for answer in answers)
+        gate.set()
+        assert client.post("/v1/search/text", json={"query": "red"}).status_code == 200
+
+
+def test_answers_on_a_kept_connection_do_not_wait_for_acknowledgements(settings: Settings) -> None:
+    with listen(settings.model_copy(update={"port": 0})) as listener:
+        # asyncio switches Nagle's algorithm off only for sockets that name the protocol.
+        assert listener.proto == socket.IPPROTO_TCP
