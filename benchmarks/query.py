@@ -60,7 +60,8 @@ def _encode_and_search(core: Core, query: str) -> float:
 def _server(settings: Settings) -> Iterator[tuple[str, Core]]:
     app = create_app(settings)
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
-    with socket.socket() as listener:
+    # Named as TCP, for only then asyncio turns off the delay of small packets (Nagle): 40 ms on each answer.
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
         listener.bind(("127.0.0.1", 0))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()

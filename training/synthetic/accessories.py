@@ -41,7 +41,7 @@ def hair(identity: Identity, body: Figure) -> list[Primitive]:
     tail = int(Part.TAIL)
     if style == "bun":
         shapes.append(
-            _strand(body, (0, 0.085 * s, -0.085), (0, 0.09 * s, -0.09), (0.05, 0.045), (0.05, 0.045), tail, colour)
+            _strand(body, (0, 0.10 * s, -0.10), (0, 0.105 * s, -0.105), (0.064, 0.058), (0.064, 0.058), tail, colour)
         )
     elif style == "ponytail":
         low = -0.16 if length == "medium" else -0.30

@@ -57,11 +57,12 @@ NOUNS: dict[str, dict[str, tuple[str, ...]]] = {
             "quilted jacket",
             "puffy jacket",
             "winter jacket",
+            "anorak",
         ),
         "blazer": ("blazer", "blazer", "suit jacket", "sport coat"),
         "cardigan": ("cardigan", "cardigan", "knitted cardigan"),
-        "vest": ("padded vest", "sleeveless jacket", "gilet", "body warmer", "puffer vest"),
-        "coat": ("long coat", "overcoat", "trench coat", "long coat"),
+        "vest": ("padded vest", "sleeveless jacket", "gilet", "body warmer", "puffer vest", "waistcoat"),
+        "coat": ("long coat", "overcoat", "trench coat", "long coat", "parka"),
         "any jacket": ("jacket",),
         "any coat": ("coat",),
     },
@@ -130,7 +131,7 @@ NOUNS: dict[str, dict[str, tuple[str, ...]]] = {
     },
     "build": {
         "slim": ("slim", "thin", "slender", "skinny", "slightly built"),
-        "heavy": ("heavyset", "stocky", "large", "heavy", "overweight", "broad"),
+        "heavy": ("heavyset", "stocky", "large", "heavy", "overweight", "broad", "chubby", "big"),
     },
 }
 

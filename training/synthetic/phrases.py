@@ -17,6 +17,7 @@ _SIZES = frozenset({"long", "short", "loose", "high", "tight", "big", "wide-brim
 LEAST = {
     "hair": 0.0045,
     "tail": 0.006,
+    "bun": 0.003,
     "hat": 0.004,
     "glasses": 0.0016,
     "upper": 0.018,
@@ -51,7 +52,7 @@ class Sight:
         least = LEAST["upper"] if identity["outer"] == "none" else LEAST["inner"]
         found = {
             "hair": share[Part.HAIR] + share[Part.TAIL] >= LEAST["hair"],
-            "tail": share[Part.TAIL] >= LEAST["tail"],
+            "tail": share[Part.TAIL] >= LEAST["bun" if identity["hair_style"] == "bun" else "tail"],
             "scalp": share[Part.SCALP] >= LEAST["scalp"],
             "hat": share[Part.HAT] >= LEAST["hat"],
             "glasses": share[Part.GLASSES] >= LEAST["glasses"],

@@ -144,3 +144,20 @@ def test_a_colour_never_stands_inside_long_sleeve() -> None:
     texts = [caption.text for _, _, caption in _sample()]
     assert any("sleeve" in text for text in texts)
     assert [text for text in texts if re.search(r"\b(?:long|short) (?:[a-z]+ ){1,2}sleeve\b", text)] == []
+
+
+def test_every_value_that_has_words_gets_said() -> None:
+    said = {
+        mention
+        for number in range(400)
+        for picture in pictures_of(identity_of(6, "train", number), 6, "train", number, 1)
+        for caption in picture.captions
+        for mention in caption.mentions
+    }
+    silent = [
+        (attribute, value)
+        for attribute, values in lexicon.NOUNS.items()
+        for value in values
+        if (attribute, value) not in said
+    ]
+    assert silent == []
