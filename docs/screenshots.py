@@ -19,7 +19,7 @@ FLAGS = (
     "--disable-sync",
 )
 QUERY = "a woman with long blonde hair in a red coat"
-PICTURE_QUERY = "someone in a purple jacket with a red suitcase"
+PICTURE_QUERY = "a person in a purple jacket with a red suitcase"
 
 
 @dataclass(frozen=True)

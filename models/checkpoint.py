@@ -49,6 +49,7 @@ def save_checkpoint(
     }
     partial = folder / f"{WEIGHTS}.partial"
     save_file(state, partial)
+    partial.chmod(0o644)  # the library writes for the owner alone; a server often runs as another user
     with partial.open("rb") as handle:
         os.fsync(handle.fileno())
     partial.replace(folder / WEIGHTS)

@@ -63,6 +63,9 @@ class Trainer:
         self.accelerator = Accelerator(mixed_precision=_precision(recipe, device), cpu=device == "cpu")
         if self.accelerator.num_processes > 1:
             raise TrainingError("this version trains in one process; start it without torchrun")
+        split = recipe.data.select_on
+        if not any(record.descriptions for record in data.splits[split]):
+            raise TrainingError(f"{data.name} has no descriptions in its {split} split, which chooses the best epoch")
         torch.manual_seed(recipe.seed)
         encoder = build_encoder(recipe, data.splits["train"])
         self.sources = {
@@ -146,7 +149,8 @@ class Trainer:
                     reported = now
                     self._report(epoch, terms, log)
                 self._advance(advance, step + 1, terms)
-                if self.position.step % self.recipe.save_every == 0:
+                # The last step's state is saved after the evaluation, so that a resumed run never leaves one out.
+                if self.position.step % self.recipe.save_every == 0 and step + 1 < self.pairs.steps:
                     self._save_state()
         done = max(self.pairs.steps - first, 1)
         log.write("epoch", epoch=epoch, losses={name: round(value / done, 5) for name, value in sums.items()})

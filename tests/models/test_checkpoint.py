@@ -26,6 +26,7 @@ def folder(encoder: ClipBaseline, tmp_path: Path) -> Path:
 def test_a_checkpoint_gives_the_same_vectors_again(encoder: ClipBaseline, folder: Path) -> None:
     loaded = load_checkpoint(folder)
     assert not loaded.training
+    assert (folder / WEIGHTS).stat().st_mode & 0o777 == 0o644
     assert sorted(path.name for path in folder.iterdir()) == sorted([WEIGHTS, SPEC, CARD])
     pixels = torch.rand(3, 3, 32, 16)
     torch.testing.assert_close(loaded.encode_image(pixels), encoder.encode_image(pixels), atol=1e-6, rtol=0)

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -170,3 +171,23 @@ def test_pictures_from_disk_and_from_memory_are_the_same(tiny_set: Path) -> None
     assert kept.fits
     assert not lazy.fits
     assert torch.equal(kept.get([3, 1]), lazy.get([3, 1]))
+
+
+def test_a_set_without_words_to_choose_by_is_told(tiny_set: Path, tmp_path: Path) -> None:
+    data = read_dataset("cuhk_pedes", tiny_set)
+    wordless = tuple(replace(record, descriptions=()) for record in data.splits["val"])
+    with pytest.raises(TrainingError, match="val split, which chooses"):
+        Trainer(recipe(tiny_set), replace(data, splits={**data.splits, "val": wordless}), tmp_path, device="cpu")
+
+
+def test_a_run_killed_after_its_last_step_still_evaluates_it(tiny_set: Path, tmp_path: Path) -> None:
+    chosen, data = recipe(tiny_set, save_every=1, schedule={"epochs": 1}), read_dataset("cuhk_pedes", tiny_set)
+    killed = Trainer(chosen, data, tmp_path, device="cpu")
+
+    def stop(epoch: int, log: object) -> None:
+        raise KeyboardInterrupt
+
+    killed._evaluate = stop  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        killed.run()
+    assert Trainer(chosen, data, tmp_path, device="cpu").run().path == tmp_path / BEST

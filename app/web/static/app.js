@@ -15,7 +15,7 @@ const EXAMPLES = [
   "man in a black hoodie and blue jeans with a cap",
   "woman in a yellow dress with a handbag",
   "older man in a white shirt and brown trousers",
-  "someone in a purple jacket with a red suitcase",
+  "a person in a purple jacket with a red suitcase",
 ];
 
 const query = byId("query");
