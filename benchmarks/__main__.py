@@ -31,7 +31,7 @@ def run(
     unknown = set(names or ()) - set(MEASURES)
     if unknown:
         raise typer.BadParameter(f"no benchmark {', '.join(sorted(unknown))}; there are: {', '.join(MEASURES)}")
-    console = Console()
+    console, record = Console(), {"machine": machine(), "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
     with tempfile.TemporaryDirectory(prefix="descry-bench-") as folder:
         gallery = make_gallery(Path(folder) / "gallery", identities)
         figures: list[Figure] = []
@@ -39,7 +39,6 @@ def run(
             console.print(f"measuring {name} ...")
             figures += MEASURES[name](gallery, Path(folder) / f"data-{name}")
     console.print(_table(figures))
-    record = {"machine": machine(), "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(record | {"figures": [figure.to_dict() for figure in figures]}, indent=1) + "\n")
     console.print(f"written to {out}")
