@@ -36,12 +36,14 @@ models.errors.DescryError
     +-- UnavailableError              503 unavailable           Retry-After
     |   +-- EncoderTimeoutError           encoder_timeout
     |   +-- NoActiveModelError            no_active_model
+    |   +-- DatabaseUnreachableError      database_unreachable
     +-- StorageError                  507 storage_failed
     +-- ConfigurationError            500 configuration_invalid
         +-- OpenHostError                 open_host_refused
         +-- PortTakenError                port_taken
         +-- FaissConflictError            faiss_conflict
         +-- SnapshotError                 snapshot_invalid
+        +-- DatabaseUrlError              database_url_invalid
 """
 
 from typing import Any, ClassVar
@@ -301,6 +303,12 @@ class NoActiveModelError(UnavailableError):
         )
 
 
+class DatabaseUnreachableError(UnavailableError):
+    """The database does not answer, or does not let us in."""
+
+    code, title = "database_unreachable", "The database cannot be opened"
+
+
 class StorageError(ServiceError):
     """Pictures cannot be written: the disk is full, or the data folder is not writable."""
 
@@ -335,3 +343,9 @@ class SnapshotError(ConfigurationError):
     """An index snapshot on disk cannot be used; the view is rebuilt from the database."""
 
     code, title = "snapshot_invalid", "The index snapshot cannot be used"
+
+
+class DatabaseUrlError(ConfigurationError):
+    """`database_url` names no database that Descry runs on, or one whose driver is not installed."""
+
+    code, title = "database_url_invalid", "The database URL cannot be used"

@@ -5,17 +5,27 @@ from pathlib import Path
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import inspect, text
+from sqlalchemy.exc import OperationalError
 
 import migrations
 from app.database.sessions import Database
+from app.errors import DatabaseUnreachableError
 
 HEAD_REVISION = "0001"
 """The newest migration; a test compares it with the files, so that start-up need not read them."""
 
 
 def upgrade(database: Database) -> None:
-    """Apply every migration that the database lacks. Cheap when there is none."""
-    if _revision(database) != HEAD_REVISION:
+    """Apply every migration that the database lacks. Cheap when there is none.
+
+    Raises:
+        DatabaseUnreachableError: it does not answer, or does not let us in.
+    """
+    try:
+        revision = _revision(database)
+    except OperationalError as error:
+        raise DatabaseUnreachableError(f"the database cannot be opened: {error.orig}") from error
+    if revision != HEAD_REVISION:
         run(database, "head")
 
 
