@@ -6,7 +6,9 @@ models.errors.DescryError
     |   +-- IdentityNotFoundError         identity_not_found
     |   +-- ImageNotFoundError            image_not_found
     |   +-- ModelNotFoundError            model_version_not_found
+    |   +-- CollectionNotFoundError       collection_not_found
     +-- InvalidError                  422 invalid_request
+    |   +-- CollectionNameError           collection_name_invalid
     |   +-- QueryEmptyError               query_empty
     |   +-- QueryTooLongError             query_too_long
     |   +-- QueryNotUnderstoodError       query_not_understood
@@ -27,6 +29,7 @@ models.errors.DescryError
     +-- ConflictError                 409 conflict
     |   +-- ExternalIdTakenError          external_id_taken
     |   +-- ModelNameTakenError           model_name_taken
+    |   +-- CollectionNameTakenError      collection_name_taken
     |   +-- ModelIncompleteError          model_version_incomplete
     |   +-- ModelChangedError             model_changed
     +-- BodyTooLargeError             413 body_too_large
@@ -114,10 +117,25 @@ class ModelNotFoundError(NotFoundError):
         super().__init__(f"there is no model version {wanted}; `descry models list` shows those that exist")
 
 
+class CollectionNotFoundError(NotFoundError):
+    """No collection has this name."""
+
+    code, title = "collection_not_found", "Collection not found"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"there is no collection {name[:200]!r}")
+
+
 class InvalidError(ServiceError):
     """The request, or a part of it, cannot be accepted as it is."""
 
     status, code, title = 422, "invalid_request", "Invalid request"
+
+
+class CollectionNameError(InvalidError):
+    """A text that cannot be the name of a collection."""
+
+    code, title = "collection_name_invalid", "The collection's name cannot be used"
 
 
 class QueryEmptyError(InvalidError):
@@ -241,6 +259,15 @@ class ModelNameTakenError(ConflictError):
     """Another model version has this name."""
 
     code, title = "model_name_taken", "The model name is taken"
+
+
+class CollectionNameTakenError(ConflictError):
+    """Another collection has this name."""
+
+    code, title = "collection_name_taken", "The collection's name is taken"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"there is a collection {name!r} already")
 
 
 class ModelIncompleteError(ConflictError):

@@ -11,7 +11,7 @@ import migrations
 from app.database.sessions import Database
 from app.errors import DatabaseUnreachableError
 
-HEAD_REVISION = "0001"
+HEAD_REVISION = "0002"
 """The newest migration; a test compares it with the files, so that start-up need not read them."""
 
 
@@ -30,11 +30,12 @@ def upgrade(database: Database) -> None:
 
 
 def run(database: Database, revision: str) -> None:
-    """Move the schema to a revision, up or down ("base" removes everything)."""
+    """Move the schema to a revision, up or down ("base" removes everything, "head" is the newest)."""
     config = Config()
     config.set_main_option("script_location", str(Path(migrations.__file__).parent))
     config.attributes["engine"] = database.engine
-    if revision == "base":
+    present = _revision(database) or ""
+    if revision == "base" or (revision != "head" and revision < present):
         command.downgrade(config, revision)
     else:
         command.upgrade(config, revision)

@@ -24,6 +24,7 @@ TREE = {"text": "Zürich \u2603 \U0001f9e5 'quoted' \"twice\" %s :x", "deep": {"
 def image(number: int, identity_id: int, **columns: Any) -> dict[str, Any]:  # noqa: ANN401  columns of the table
     return {
         "identity_id": identity_id,
+        "collection_id": 1,
         "sha256": f"{number:064x}",
         "width": 40,
         "height": 90,
@@ -104,7 +105,7 @@ def test_lists_longer_than_a_statement(database: Database, statements: list[int]
     with database.write() as session:
         images, people = ImageRepository(session), IdentityRepository(session)
         hashes = [*(f"{number:064x}" for number in range(10**9, 10**9 + MANY)), f"{3:064x}"]
-        assert images.known(hashes) == {f"{3:064x}": ids[3]}
+        assert images.known(hashes, 1) == {f"{3:064x}": ids[3]}
         assert images.referenced([f"00/00/{number:032x}" for number in range(MANY)]) == {
             f"00/00/{number:032x}" for number in range(12)
         }
