@@ -4,8 +4,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from app.collections.service import CollectionService
 from app.database.migrate import upgrade
 from app.database.sessions import Database
+from app.database.tables import DEFAULT_COLLECTION
 from app.errors import NoActiveModelError, StorageError
 from app.gallery.ingest import Ingest
 from app.gallery.repository import ImageRepository
@@ -37,18 +39,21 @@ class Core:
     active: ActiveModel
     activation: Activation
 
-    def ingest(self) -> Ingest:
-        """An ingest for the version that is active now.
+    def ingest(self, collection: str = DEFAULT_COLLECTION) -> Ingest:
+        """An ingest into a collection, which is made if it does not exist, for the version that is active now.
 
         Raises:
             NoActiveModelError: none is.
+            CollectionNameError: the text cannot be a name.
         """
         with self.database.read() as session:
             version_id = LogRepository(session).head().active_version_id
         if version_id is None:
             raise NoActiveModelError
         _, _, encoder = self.active.load_encoder(version_id)
-        return Ingest(self.database, self.store, version_id, encoder, self.settings)
+        with self.database.write() as session:
+            collection_id = CollectionService(session).resolve(collection)
+        return Ingest(self.database, self.store, version_id, encoder, self.settings, collection_id)
 
     def switch(self, version_id: int) -> None:
         """Make a complete version the active one, here and in the database; loaded before, so that nothing waits.

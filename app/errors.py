@@ -6,7 +6,9 @@ models.errors.DescryError
     |   +-- IdentityNotFoundError         identity_not_found
     |   +-- ImageNotFoundError            image_not_found
     |   +-- ModelNotFoundError            model_version_not_found
+    |   +-- CollectionNotFoundError       collection_not_found
     +-- InvalidError                  422 invalid_request
+    |   +-- CollectionNameError           collection_name_invalid
     |   +-- QueryEmptyError               query_empty
     |   +-- QueryTooLongError             query_too_long
     |   +-- QueryNotUnderstoodError       query_not_understood
@@ -27,6 +29,7 @@ models.errors.DescryError
     +-- ConflictError                 409 conflict
     |   +-- ExternalIdTakenError          external_id_taken
     |   +-- ModelNameTakenError           model_name_taken
+    |   +-- CollectionNameTakenError      collection_name_taken
     |   +-- ModelIncompleteError          model_version_incomplete
     |   +-- ModelChangedError             model_changed
     +-- BodyTooLargeError             413 body_too_large
@@ -36,12 +39,14 @@ models.errors.DescryError
     +-- UnavailableError              503 unavailable           Retry-After
     |   +-- EncoderTimeoutError           encoder_timeout
     |   +-- NoActiveModelError            no_active_model
+    |   +-- DatabaseUnreachableError      database_unreachable
     +-- StorageError                  507 storage_failed
     +-- ConfigurationError            500 configuration_invalid
         +-- OpenHostError                 open_host_refused
         +-- PortTakenError                port_taken
         +-- FaissConflictError            faiss_conflict
         +-- SnapshotError                 snapshot_invalid
+        +-- DatabaseUrlError              database_url_invalid
 """
 
 from typing import Any, ClassVar
@@ -112,10 +117,25 @@ class ModelNotFoundError(NotFoundError):
         super().__init__(f"there is no model version {wanted}; `descry models list` shows those that exist")
 
 
+class CollectionNotFoundError(NotFoundError):
+    """No collection has this name."""
+
+    code, title = "collection_not_found", "Collection not found"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"there is no collection {name[:200]!r}")
+
+
 class InvalidError(ServiceError):
     """The request, or a part of it, cannot be accepted as it is."""
 
     status, code, title = 422, "invalid_request", "Invalid request"
+
+
+class CollectionNameError(InvalidError):
+    """A text that cannot be the name of a collection."""
+
+    code, title = "collection_name_invalid", "The collection's name cannot be used"
 
 
 class QueryEmptyError(InvalidError):
@@ -241,6 +261,15 @@ class ModelNameTakenError(ConflictError):
     code, title = "model_name_taken", "The model name is taken"
 
 
+class CollectionNameTakenError(ConflictError):
+    """Another collection has this name."""
+
+    code, title = "collection_name_taken", "The collection's name is taken"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"there is a collection {name!r} already")
+
+
 class ModelIncompleteError(ConflictError):
     """The gallery is not completely encoded under the version."""
 
@@ -301,6 +330,12 @@ class NoActiveModelError(UnavailableError):
         )
 
 
+class DatabaseUnreachableError(UnavailableError):
+    """The database does not answer, or does not let us in."""
+
+    code, title = "database_unreachable", "The database cannot be opened"
+
+
 class StorageError(ServiceError):
     """Pictures cannot be written: the disk is full, or the data folder is not writable."""
 
@@ -335,3 +370,9 @@ class SnapshotError(ConfigurationError):
     """An index snapshot on disk cannot be used; the view is rebuilt from the database."""
 
     code, title = "snapshot_invalid", "The index snapshot cannot be used"
+
+
+class DatabaseUrlError(ConfigurationError):
+    """`database_url` names no database that Descry runs on, or one whose driver is not installed."""
+
+    code, title = "database_url_invalid", "The database URL cannot be used"

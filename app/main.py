@@ -19,6 +19,7 @@ from starlette.staticfiles import PathLike
 from starlette.types import Scope
 
 from app import health, openapi, problems
+from app.collections.endpoints import router as collections
 from app.core import Core, open_core
 from app.gallery.endpoints import router as gallery
 from app.guard import Guard
@@ -63,7 +64,7 @@ def create_app(settings: Settings) -> FastAPI:
         docs_url=None,  # the framework's pages load scripts from other hosts; ours is `app.reference`
         redoc_url=None,
     )
-    for router in (search, identities, gallery, registry, health.router, reference):
+    for router in (search, identities, gallery, collections, registry, health.router, reference):
         app.include_router(router)
     problems.install(app)
     openapi.install(app)

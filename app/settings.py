@@ -24,7 +24,7 @@ class Settings(BaseSettings):
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = ()
     """Further names (comma-separated) under which browsers may reach a server on loopback."""
     database_url: str = ""
-    """SQLAlchemy URL; empty means SQLite in `data_dir`."""
+    """`postgresql://user:password@host/name`; empty means SQLite in `data_dir`."""
     device: str = "auto"
     """Where the encoder runs: auto, cpu, cuda, cuda:1, ...; auto takes a GPU where there is one."""
     max_upload_bytes: int = Field(default=20 * 2**20, ge=1)
@@ -53,7 +53,7 @@ class Settings(BaseSettings):
 
     @property
     def database(self) -> str:
-        """The SQLAlchemy URL in force."""
+        """The database URL in force."""
         return self.database_url or f"sqlite:///{(self.data_dir / 'descry.sqlite3').resolve()}"
 
     @property

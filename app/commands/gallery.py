@@ -21,6 +21,7 @@ index = typer.Typer(help="The vector index: a view of the database.", no_args_is
 
 def ingest(
     path: Annotated[Path, typer.Argument(help="Folder of pictures, optionally with manifest.csv or manifest.jsonl.")],
+    collection: Annotated[str, typer.Option(help="The collection they go into; made if it is new.")] = "default",
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
@@ -32,16 +33,16 @@ def ingest(
     from app.core import opened
 
     with opened(load_settings(data_dir=data_dir)) as core:
-        report = run_ingest(core, source)
+        report = run_ingest(core, source, collection)
     if as_json:
         print_json(report)
         return
     _print_report(report, path)
 
 
-def run_ingest(core: "Core", source: Any) -> dict[str, Any]:  # noqa: ANN401  a Source, whose module is imported late
+def run_ingest(core: "Core", source: Any, collection: str = "default") -> dict[str, Any]:  # noqa: ANN401  a Source, whose module is imported late
     """Ingest a source under a progress bar; returns counts and what was rejected."""
-    job = core.ingest()
+    job = core.ingest(collection)
     counts = {"ingested": 0, "duplicate": 0, "rejected": 0}
     rejected: list[dict[str, Any]] = []
     started = time.perf_counter()
@@ -77,6 +78,7 @@ def search(
         Path | None, typer.Option("--image", help="Search with a picture instead.", exists=True, dir_okay=False)
     ] = None,
     limit: Annotated[int, typer.Option(min=1, max=100, help="Most candidates.")] = 10,
+    collection: Annotated[str | None, typer.Option(help="Search this collection only.", show_default=False)] = None,
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
@@ -88,7 +90,7 @@ def search(
 
     with opened(load_settings(data_dir=data_dir)) as core:
         core.active.follow()
-        answer = _answer(core, query, image, limit)
+        answer = _answer(core, query, image, limit, collection)
     if as_json:
         print_json(answer.model_dump(mode="json"))
         return
@@ -110,25 +112,24 @@ def search(
     results().print(table)
 
 
-def _answer(core: "Core", query: str | None, image: Path | None, limit: int) -> "SearchAnswer":
+def _answer(core: "Core", query: str | None, image: Path | None, limit: int, collection: str | None) -> "SearchAnswer":
     from app.gallery import pictures
     from app.search.service import SearchService, check_query, text_warnings
 
     model, limits, started = core.active.current(), core.settings, time.perf_counter()
-    service = SearchService(core.database, model)
+    answer = partial(
+        SearchService(core.database, model).answer,
+        limit=limit,
+        images_per_identity=4,
+        collection=collection,
+        started=started,
+    )
     if image is not None:
         picture = pictures.decode(image.read_bytes(), max_pixels=limits.max_pixels, max_bytes=limits.max_upload_bytes)
         vector = model.encoder.submit_picture(model.encoder.encoder.preprocess(picture.image)).result()
-        return service.answer(vector, "image", limit=limit, images_per_identity=4, warnings=[], started=started)
+        return answer(vector, "image", warnings=[])
     embedding = model.encoder.submit_text(check_query(query or "", limits.max_query_chars)).result()
-    return service.answer(
-        embedding.vector,
-        "text",
-        limit=limit,
-        images_per_identity=4,
-        warnings=text_warnings(embedding),
-        started=started,
-    )
+    return answer(embedding.vector, "text", warnings=text_warnings(embedding))
 
 
 @index.command("rebuild")

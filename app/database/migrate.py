@@ -5,26 +5,37 @@ from pathlib import Path
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import inspect, text
+from sqlalchemy.exc import OperationalError
 
 import migrations
 from app.database.sessions import Database
+from app.errors import DatabaseUnreachableError
 
-HEAD_REVISION = "0001"
+HEAD_REVISION = "0002"
 """The newest migration; a test compares it with the files, so that start-up need not read them."""
 
 
 def upgrade(database: Database) -> None:
-    """Apply every migration that the database lacks. Cheap when there is none."""
-    if _revision(database) != HEAD_REVISION:
+    """Apply every migration that the database lacks. Cheap when there is none.
+
+    Raises:
+        DatabaseUnreachableError: it does not answer, or does not let us in.
+    """
+    try:
+        revision = _revision(database)
+    except OperationalError as error:
+        raise DatabaseUnreachableError(f"the database cannot be opened: {error.orig}") from error
+    if revision != HEAD_REVISION:
         run(database, "head")
 
 
 def run(database: Database, revision: str) -> None:
-    """Move the schema to a revision, up or down ("base" removes everything)."""
+    """Move the schema to a revision, up or down ("base" removes everything, "head" is the newest)."""
     config = Config()
     config.set_main_option("script_location", str(Path(migrations.__file__).parent))
     config.attributes["engine"] = database.engine
-    if revision == "base":
+    present = _revision(database) or ""
+    if revision == "base" or (revision != "head" and revision < present):
         command.downgrade(config, revision)
     else:
         command.upgrade(config, revision)

@@ -6,17 +6,34 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 from sqlalchemy.orm import Session, sessionmaker
 
+from app.errors import DatabaseUrlError
+
 _BEGIN = "descry_begin"
+_SCHEMES = {
+    "sqlite": "sqlite",
+    "postgres": "postgresql+psycopg",
+    "postgresql": "postgresql+psycopg",
+    "postgresql+psycopg": "postgresql+psycopg",
+}
+"""What a URL may begin with, and the driver that it means."""
+_WRITER_LOCK = 0x64657363727900
+"""The advisory lock of PostgreSQL that stands for SQLite's write lock: the letters of "descry"."""
 
 
 class Database:
     """One database and its pool of connections.
 
-    A unit of work that writes begins on SQLite with `BEGIN IMMEDIATE`: a deferred transaction that reads first and
-    writes later would be thrown out as soon as another process wrote in between.
+    There is one writer at a time, on both databases: what a unit of work reads before it writes stays true until its
+    commit, and numbers of the log are committed in their order. On SQLite it begins with `BEGIN IMMEDIATE` (a deferred
+    transaction that reads first would be thrown out as soon as another process wrote in between), on PostgreSQL it
+    takes an advisory lock that ends with the transaction.
+
+    Raises:
+        DatabaseUrlError: the URL names no database that Descry runs on, or its driver is not installed.
     """
 
     def __init__(self, url: str) -> None:
@@ -45,16 +62,32 @@ class Database:
 
 
 def _engine(url: str) -> Engine:
-    parsed = make_url(url)
-    if parsed.get_backend_name() != "sqlite":
-        return create_engine(parsed, pool_pre_ping=True)
+    parsed = _parsed(url)
+    # The server runs up to 40 request threads and none of them may wait for a connection.
+    if parsed.get_backend_name() == "postgresql":
+        try:
+            engine = create_engine(parsed, pool_pre_ping=True, pool_size=10, max_overflow=40)
+        except ModuleNotFoundError as error:
+            raise DatabaseUrlError("PostgreSQL needs its driver: install the extra `postgres` (psycopg)") from error
+        event.listen(engine, "begin", _begin_postgres)
+        return engine
     if parsed.database:
         Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-    # The server runs up to 40 request threads and none of them may wait for a connection.
     engine = create_engine(parsed, pool_size=20, max_overflow=60)
     event.listen(engine, "connect", _configure_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
+
+
+def _parsed(url: str) -> URL:
+    try:
+        parsed = make_url(url)
+        return parsed.set(drivername=_SCHEMES[parsed.drivername])
+    except (ArgumentError, NoSuchModuleError, KeyError, ValueError):
+        # Without the URL itself: it may hold a password.
+        raise DatabaseUrlError(
+            "DESCRY_DATABASE_URL must look like postgresql://user:password@host:5432/name or sqlite:////path/file"
+        ) from None
 
 
 def _configure_sqlite(connection: Any, _record: object) -> None:  # noqa: ANN401  a DBAPI connection has no type
@@ -66,3 +99,8 @@ def _configure_sqlite(connection: Any, _record: object) -> None:  # noqa: ANN401
 def _begin_sqlite(connection: Connection) -> None:
     mode = connection.get_execution_options().get(_BEGIN, "DEFERRED")
     connection.exec_driver_sql(f"BEGIN {mode}")
+
+
+def _begin_postgres(connection: Connection) -> None:
+    if connection.get_execution_options().get(_BEGIN) == "IMMEDIATE":
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_WRITER_LOCK})")

@@ -19,11 +19,13 @@ from sqlalchemy import (
     TypeDecorator,
     UniqueConstraint,
 )
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 EXTERNAL_ID_CHARS = CAMERA_CHARS = NAME_CHARS = 200
 DESCRIPTION_CHARS = 4000
 HEAD_ID = 1
+DEFAULT_COLLECTION = "default"
+"""Where images go when nobody names a collection; it always exists."""
 
 # SQLite only numbers rows by itself in a column of type INTEGER.
 _Id = BigInteger().with_variant(Integer(), "sqlite")
@@ -44,8 +46,10 @@ class UtcDateTime(TypeDecorator[datetime]):
         return value.astimezone(UTC)
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Name the zone again where the database dropped it."""
-        return value.replace(tzinfo=UTC) if value is not None and value.tzinfo is None else value
+        """Name the zone again where the database dropped it; UTC where it answers in the zone of the session."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
 def now() -> datetime:
@@ -80,16 +84,29 @@ class Identity(Table):
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
 
 
-class Image(Table):
-    """One picture of one identity."""
+class Collection(Table):
+    """A searchable set of images, by name."""
 
-    __tablename__ = "images"
+    __tablename__ = "collections"
     __table_args__ = ({"sqlite_autoincrement": True},)
 
     id: Mapped[int] = mapped_column(_Id, primary_key=True)
+    name: Mapped[str] = mapped_column(String(NAME_CHARS), unique=True)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
+
+
+class Image(Table):
+    """One picture of one identity, in one collection."""
+
+    __tablename__ = "images"
+    # The constraint is also the index by which the images of a collection are found.
+    __table_args__ = (UniqueConstraint("collection_id", "sha256"), {"sqlite_autoincrement": True})
+
+    id: Mapped[int] = mapped_column(_Id, primary_key=True)
     identity_id: Mapped[int] = mapped_column(ForeignKey("identities.id"), index=True)
-    sha256: Mapped[str] = mapped_column(String(64), unique=True)
-    """Of the bytes that were ingested (not of the stored file), in hex: the same bytes are taken once."""
+    collection_id: Mapped[int] = mapped_column(ForeignKey("collections.id"))
+    sha256: Mapped[str] = mapped_column(String(64))
+    """Of the bytes that were ingested (not of the stored file), in hex: a collection takes the same bytes once."""
     width: Mapped[int] = mapped_column(Integer)
     height: Mapped[int] = mapped_column(Integer)
     """Pixels, upright."""
@@ -102,6 +119,7 @@ class Image(Table):
     store_name: Mapped[str] = mapped_column(String(80), unique=True)
     """Name in the image store, from which those of the picture and its thumbnail follow."""
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
+    collection: Mapped[Collection] = relationship(lazy="joined", innerjoin=True)
 
 
 class ModelVersion(Table):

@@ -81,13 +81,19 @@ class _Chunk:
 
 
 class Ingest:
-    """Takes sources into the gallery for one model version, which must be active all the time."""
+    """Takes sources into one collection for one model version, which must be active all the time."""
 
     def __init__(
-        self, database: Database, store: ImageStore, version_id: int, encoder: EncoderService, settings: Settings
+        self,
+        database: Database,
+        store: ImageStore,
+        version_id: int,
+        encoder: EncoderService,
+        settings: Settings,
+        collection_id: int,
     ) -> None:
         self._database, self._store, self._encoder, self._settings = database, store, encoder, settings
-        self._version_id = version_id
+        self._version_id, self._collection_id = version_id, collection_id
         self._recent: deque[set[str]] = deque(maxlen=2)
         """Hashes of the chunks that may not be committed yet."""
 
@@ -149,7 +155,7 @@ class Ingest:
                 chunk.outcomes[position] = _rejected(entry.name, error)
         chunk.outcomes |= {i: _rejected(e.name, e.error) for i, e in enumerate(entries) if isinstance(e, Refused)}
         with self._database.read() as session:
-            known = ImageRepository(session).known(sha256 for _, sha256 in hashes.values())
+            known = ImageRepository(session).known((sha256 for _, sha256 in hashes.values()), self._collection_id)
         self._recent.append(set())
         fresh: dict[int, tuple[Entry, str]] = {}
         for position, (entry, sha256) in hashes.items():
@@ -197,7 +203,8 @@ class Ingest:
                 if log.lock().active_version_id != self._version_id:
                     raise ModelChangedError("another model version became active; run the ingest again")
                 images = ImageRepository(session)
-                known = images.known(item.sha256 for _, item in waiting)  # another process may have been faster
+                # Another process may have been faster.
+                known = images.known((item.sha256 for _, item in waiting), self._collection_id)
                 new = [row for row, (_, item) in enumerate(waiting) if item.sha256 not in known]
                 ids = self._insert(images, IdentityRepository(session), [waiting[row][1] for row in new])
                 log.add(
@@ -220,6 +227,7 @@ class Ingest:
             [
                 {
                     "identity_id": next(unnamed) if item.entry.identity is None else named[item.entry.identity],
+                    "collection_id": self._collection_id,
                     "sha256": item.sha256,
                     "width": item.size[0],
                     "height": item.size[1],

@@ -39,11 +39,12 @@ class ImageRepository:
         statement = insert(Image).returning(Image.id, sort_by_parameter_order=True)
         return list(self._session.scalars(statement, images))
 
-    def known(self, hashes: Iterable[str]) -> dict[str, int]:
-        """Those SHA-256 hashes that are in the gallery, with the image of each."""
+    def known(self, hashes: Iterable[str], collection_id: int) -> dict[str, int]:
+        """Those SHA-256 hashes that are in a collection, with the image of each."""
         found: dict[str, int] = {}
         for part in pieces(hashes):
-            rows = self._session.execute(select(Image.sha256, Image.id).where(Image.sha256.in_(part)))
+            statement = select(Image.sha256, Image.id).where(Image.collection_id == collection_id)
+            rows = self._session.execute(statement.where(Image.sha256.in_(part)))
             found.update((row.sha256, row.id) for row in rows)
         return found
 
@@ -54,21 +55,28 @@ class ImageRepository:
             found.update(self._session.scalars(select(Image.store_name).where(Image.store_name.in_(part))))
         return found
 
-    def identity_of(self, image_ids: Iterable[int]) -> dict[int, int]:
-        """The identity of each image that exists."""
+    def identity_of(self, image_ids: Iterable[int], collection_id: int | None = None) -> dict[int, int]:
+        """The identity of each image that exists; with a collection, of each that lies in it."""
         found: dict[int, int] = {}
         for part in pieces(image_ids):
-            rows = self._session.execute(select(Image.id, Image.identity_id).where(Image.id.in_(part)))
+            where = (Image.id.in_(part), *_within(collection_id))
+            rows = self._session.execute(select(Image.id, Image.identity_id).where(*where))
             found.update((row.id, row.identity_id) for row in rows)
         return found
 
-    def of_identities(self, identity_ids: Iterable[int]) -> dict[int, int]:
-        """Every image of some identities: image id to identity id."""
+    def of_identities(self, identity_ids: Iterable[int], collection_id: int | None = None) -> dict[int, int]:
+        """Every image of some identities, or every one in a collection: image id to identity id."""
         found: dict[int, int] = {}
         for part in pieces(identity_ids):
-            rows = self._session.execute(select(Image.id, Image.identity_id).where(Image.identity_id.in_(part)))
+            where = (Image.identity_id.in_(part), *_within(collection_id))
+            rows = self._session.execute(select(Image.id, Image.identity_id).where(*where))
             found.update((row.id, row.identity_id) for row in rows)
         return found
+
+    def of_collection(self, collection_id: int, limit: int) -> dict[int, int]:
+        """Images of a collection, at most `limit` of them: image id to identity id."""
+        statement = select(Image.id, Image.identity_id).where(Image.collection_id == collection_id)
+        return {row.id: row.identity_id for row in self._session.execute(statement.limit(limit))}
 
     def delete(self, image_ids: Iterable[int]) -> None:
         """Delete image rows; their embeddings must be gone."""
@@ -92,6 +100,10 @@ class ImageRepository:
         for part in pieces(image_ids):
             found.update(self._session.scalars(select(Image.id).where(Image.id.in_(part), ~_encoded(version_id))))
         return found
+
+
+def _within(collection_id: int | None) -> tuple[ColumnElement[bool], ...]:
+    return () if collection_id is None else (Image.collection_id == collection_id,)
 
 
 def _encoded(version_id: int) -> ColumnElement[bool]:

@@ -14,6 +14,7 @@ class ImageOut(BaseModel):
 
     id: int
     identity_id: int
+    collection: str
     width: int
     height: int
     camera: str | None
@@ -37,6 +38,7 @@ def image_fields(row: Image) -> dict[str, Any]:
     return {
         "id": row.id,
         "identity_id": row.identity_id,
+        "collection": row.collection.name,
         "width": row.width,
         "height": row.height,
         "camera": row.camera,

@@ -12,6 +12,7 @@ from starlette.requests import ClientDisconnect
 from app.dependencies import CoreDep
 from app.errors import (
     BodyTooLargeError,
+    CollectionNotFoundError,
     EncoderBusyError,
     EncoderTimeoutError,
     NoActiveModelError,
@@ -32,7 +33,10 @@ _DISCONNECT_CHECK_S = 0.25
 
 
 @router.post(
-    "/text", responses=responses(QueryEmptyError, QueryTooLongError, QueryNotUnderstoodError, *_ENCODER_ERRORS)
+    "/text",
+    responses=responses(
+        CollectionNotFoundError, QueryEmptyError, QueryTooLongError, QueryNotUnderstoodError, *_ENCODER_ERRORS
+    ),
 )
 async def search_text(body: TextQuery, request: Request, core: CoreDep) -> SearchAnswer:
     """Find people by a description. The answer is a list of candidates, not an identification."""
@@ -47,18 +51,20 @@ async def search_text(body: TextQuery, request: Request, core: CoreDep) -> Searc
         "text",
         limit=body.limit,
         images_per_identity=body.images_per_identity,
+        collection=body.collection,
         warnings=warnings,
         started=started,
     )
 
 
-@router.post("/image", responses=responses(PictureError, BodyTooLargeError, *_ENCODER_ERRORS))
+@router.post("/image", responses=responses(CollectionNotFoundError, PictureError, BodyTooLargeError, *_ENCODER_ERRORS))
 async def search_image(
     request: Request,
     core: CoreDep,
     file: Annotated[UploadFile, File(description="A JPEG, PNG or WebP picture of one person.")],
     limit: Annotated[int, Form(ge=1, le=LIMIT)] = 10,
     images_per_identity: Annotated[int, Form(ge=1, le=IMAGES)] = 4,
+    collection: Annotated[str | None, Form(description="Search this collection only, by its name.")] = None,
 ) -> SearchAnswer:
     """Find people by an example picture. The picture is not kept."""
     started = time.perf_counter()
@@ -76,6 +82,7 @@ async def search_image(
         "image",
         limit=limit,
         images_per_identity=images_per_identity,
+        collection=collection,
         warnings=[],
         started=started,
     )

@@ -42,6 +42,16 @@ def best_identities(
         k *= _GROWTH
 
 
+def all_identities(hits: Hits, identity_of: Mapping[int, int], limit: int) -> list[int]:
+    """The first `limit` identities of a ranking that is complete.
+
+    Args:
+        identity_of: the identity of each image that exists.
+    """
+    images = (image for image in hits.ids.tolist() if image in identity_of)
+    return list(dict.fromkeys(identity_of[image] for image in images))[:limit]
+
+
 def rank_identities(
     identities: list[int], members: Mapping[int, int], scores: Callable[[Ids], Hits], images_per_identity: int
 ) -> list[RankedIdentity]:

@@ -15,6 +15,7 @@ class TextQuery(BaseModel):
     query: str = Field(examples=["a woman in a red coat with a black backpack"])
     limit: int = Field(default=10, ge=1, le=LIMIT, description="Most candidates in the answer.")
     images_per_identity: int = Field(default=4, ge=1, le=IMAGES, description="Most images of one candidate.")
+    collection: str | None = Field(default=None, description="Search this collection only, by its name.")
 
 
 class Warned(BaseModel):

@@ -6,6 +6,7 @@ import uuid
 import numpy as np
 from numpy.typing import NDArray
 
+from app.collections.service import CollectionService
 from app.database.sessions import Database
 from app.database.tables import Identity, Image
 from app.embedding.service import TextEmbedding
@@ -14,10 +15,14 @@ from app.gallery.repository import ImageRepository
 from app.identities.repository import IdentityRepository
 from app.identities.schemas import IdentityOut, image_fields
 from app.registry.active import LoadedModel
-from app.search.grouping import RankedIdentity, best_identities, rank_identities
+from app.search.grouping import RankedIdentity, all_identities, best_identities, rank_identities
 from app.search.schemas import Candidate, ModelRef, ScoredImage, SearchAnswer, Took, Warned
 from app.vectors.repository import LogRepository
+from app.vectors.view import VectorView
 from models.encoder import Space
+
+SUBSET = 5_000
+"""Up to that many images of a collection are scored one by one; more are filtered out of the ranking of all."""
 
 
 def check_query(text: str, max_chars: int) -> str:
@@ -69,6 +74,7 @@ class SearchService:
         *,
         limit: int,
         images_per_identity: int,
+        collection: str | None = None,
         warnings: list[Warned],
         started: float,
     ) -> SearchAnswer:
@@ -76,18 +82,23 @@ class SearchService:
 
         Args:
             vector: (dim,) unit-norm, in the given space.
+            collection: name of the one to search; None searches all.
             started: `time.perf_counter()` when the query arrived; encoding ended now.
+
+        Raises:
+            CollectionNotFoundError: no collection has the name.
         """
         encoded = time.perf_counter()
         view = self._model.view(space)
         with self._database.read() as session:
             head = LogRepository(session).head()
+            within = None if collection is None else CollectionService(session).find(collection)
         # What another process wrote before this query came in is part of the answer.
         view.catch_up(head.sequence)
         with self._database.read() as session:
             images = ImageRepository(session)
-            found = best_identities(lambda k: view.search(vector, k), images.identity_of, limit)
-            members = images.of_identities(found)
+            found = _find(view, vector, images, within, limit)
+            members = images.of_identities(found, within)
             ranked = rank_identities(found, members, lambda ids: view.scores(vector, ids), images_per_identity)
             searched = time.perf_counter()
             wanted = [image for identity in ranked for image, _ in identity.images]
@@ -95,7 +106,7 @@ class SearchService:
             candidates = [_candidate(identity, rows) for identity in ranked]
         fetched = time.perf_counter()
         if not candidates:
-            warnings = [*warnings, Warned(code="gallery_empty", message="the gallery holds no images yet")]
+            warnings = [*warnings, _nothing(collection)]
         return SearchAnswer(
             query_id=uuid.uuid4().hex,
             model_version=ModelRef(id=self._model.version_id, name=self._model.name),
@@ -110,6 +121,23 @@ class SearchService:
                 total=_ms(fetched - started),
             ),
         )
+
+
+def _find(
+    view: VectorView, vector: NDArray[np.float32], images: ImageRepository, within: int | None, limit: int
+) -> list[int]:
+    """The best identities, of all images or of those in a collection; both ways of doing that are complete."""
+    if within is not None:
+        subset = images.of_collection(within, SUBSET + 1)
+        if len(subset) <= SUBSET:
+            return all_identities(view.scores(vector, np.fromiter(subset, np.int64, len(subset))), subset, limit)
+    return best_identities(lambda k: view.search(vector, k), lambda ids: images.identity_of(ids, within), limit)
+
+
+def _nothing(collection: str | None) -> Warned:
+    if collection is None:
+        return Warned(code="gallery_empty", message="the gallery holds no images yet")
+    return Warned(code="collection_empty", message=f"the collection “{collection.strip()}” holds no images yet")
 
 
 def _candidate(ranked: RankedIdentity, rows: dict[int, tuple[Image, Identity]]) -> Candidate:

@@ -50,6 +50,9 @@ def test_from_a_checkpoint_to_an_answer(data: Path) -> None:
     assert [model["name"] for model in json.loads(verb("models", "list", "--json"))] == ["toy"]
     assert "active" in verb("models", "list")
     assert "24 duplicates" in verb("ingest", str(data / "people"))
+    assert "24 ingested" in verb("ingest", str(data / "people"), "--collection", "north")
+    found = json.loads(verb("search", "red coat", "--collection", "north", "--limit", "1", "--json"))
+    assert {image["collection"] for image in found["candidates"][0]["images"]} == {"north"}
 
 
 def test_bad_files_are_listed_and_markup_in_names_is_text(data: Path) -> None:
