@@ -10,6 +10,7 @@ from app.database.sessions import Database
 from app.database.tables import DEFAULT_COLLECTION
 from app.errors import NoActiveModelError, StorageError
 from app.gallery.ingest import Ingest
+from app.gallery.open_store import open_store
 from app.gallery.repository import ImageRepository
 from app.gallery.store import ImageStore
 from app.registry.activation import Activation
@@ -71,6 +72,7 @@ class Core:
     def close(self, *, save: bool = False) -> None:
         """End threads and connections; `save` writes index snapshots first."""
         self.active.close(save=save)
+        self.store.close()
         self.database.close()
 
 
@@ -91,6 +93,6 @@ def open_core(settings: Settings) -> Core:
         with database.read() as session:
             return ImageRepository(session).referenced(names)
 
-    store = ImageStore(settings.images_dir, referenced)
+    store = open_store(settings, referenced)
     store.recover()
     return Core(settings, database, store, ActiveModel(database, settings), Activation(database, store, settings))

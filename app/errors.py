@@ -41,6 +41,9 @@ models.errors.DescryError
     |   +-- NoActiveModelError            no_active_model
     |   +-- DatabaseUnreachableError      database_unreachable
     +-- StorageError                  507 storage_failed
+    |   +-- StoreUnreachableError     503 store_unreachable     Retry-After
+    |   +-- StoreDeniedError              store_denied
+    |   +-- BucketMissingError            bucket_missing
     +-- ConfigurationError            500 configuration_invalid
         +-- OpenHostError                 open_host_refused
         +-- PortTakenError                port_taken
@@ -340,6 +343,24 @@ class StorageError(ServiceError):
     """Pictures cannot be written: the disk is full, or the data folder is not writable."""
 
     status, code, title = 507, "storage_failed", "The picture store cannot be written"
+
+
+class StoreUnreachableError(StorageError):
+    """The bucket's server does not answer."""
+
+    status, code, title, retry_after = 503, "store_unreachable", "The picture store does not answer", 10
+
+
+class StoreDeniedError(StorageError):
+    """The bucket's server refuses the credentials."""
+
+    code, title = "store_denied", "The picture store refuses the credentials"
+
+
+class BucketMissingError(StorageError):
+    """The bucket does not exist."""
+
+    code, title = "bucket_missing", "The bucket of the picture store does not exist"
 
 
 class ConfigurationError(ServiceError):

@@ -8,6 +8,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app.core import Core
 from app.dependencies import CoreDep
+from app.errors import StorageError
 from app.search.service import SearchService
 from app.vectors.repository import LogRepository
 from models.errors import DescryError
@@ -50,6 +51,10 @@ def _missing(core: Core) -> list[str]:
             active = LogRepository(session).head().active_version_id
     except SQLAlchemyError:
         return ["database"]
+    try:
+        core.store.check()
+    except StorageError as error:
+        return [f"image store {core.store.place}: {error.code}: {error.message}"]
     loaded = core.active.loaded
     if loaded is None:
         return [

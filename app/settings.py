@@ -25,6 +25,10 @@ class Settings(BaseSettings):
     """Further names (comma-separated) under which browsers may reach a server on loopback."""
     database_url: str = ""
     """`postgresql://user:password@host/name`; empty means SQLite in `data_dir`."""
+    image_store: str = Field(default="", pattern=r"^(s3://[a-z0-9][a-z0-9.-]+[a-z0-9](/[A-Za-z0-9._/-]*)?)?$")
+    """Where pictures are kept: empty means `data_dir`, else s3://bucket/prefix (credentials: AWS_* variables)."""
+    s3_endpoint: str = Field(default="", pattern=r"^(https?://[^/@?#]+/?)?$")
+    """Address of an S3-compatible server, such as https://minio.example:9000; empty means Amazon's."""
     device: str = "auto"
     """Where the encoder runs: auto, cpu, cuda, cuda:1, ...; auto takes a GPU where there is one."""
     max_upload_bytes: int = Field(default=20 * 2**20, ge=1)

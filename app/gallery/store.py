@@ -1,71 +1,115 @@
-"""Pictures on disk, under internal names that tell nothing.
+"""Pictures under internal names that tell nothing: the contract of every image store.
 
-    images/<2 hex>/<2 hex>/<32 hex>.jpg         the upright picture
-    images/<2 hex>/<2 hex>/<32 hex>.thumb.jpg   its thumbnail, unless it is as small itself
-    images/journal/<32 hex>                     the names that a change in progress creates or removes
+    <2 hex>/<2 hex>/<32 hex>.jpg         the upright picture
+    <2 hex>/<2 hex>/<32 hex>.thumb.jpg   its thumbnail, unless it is as small itself
 
 The database decides what exists. A change writes the names that it touches into a journal file, then the pictures,
-then commits its rows; whatever way it ends, `settle` removes those named files that no row refers to. A process that
-is killed leaves its journal behind, and `recover` settles it at the next start.
+then commits its rows; whatever way it ends, `settle` removes those named pictures that no row refers to. A process
+that is killed leaves its journal behind, and `recover` settles it at the next start. Journals lie in the data folder,
+whatever the store: the lock on a journal says exactly whether its owner lives, which no object in a bucket can.
 """
 
 import fcntl
+import logging
 import os
 import re
 import secrets
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from io import TextIOWrapper
 from pathlib import Path
 
 from app.errors import StorageError
-from app.files import sync_files, sync_folder
+from app.files import sync_folder
 
+_log = logging.getLogger(__name__)
 _NAME = re.compile(r"[0-9a-f]{2}/[0-9a-f]{2}/[0-9a-f]{32}")
+_SWEEP = 1000
+PICTURE, THUMBNAIL = ".jpg", ".thumb.jpg"
+"""What follows the name."""
 
 Referenced = Callable[[Sequence[str]], set[str]]
 """Which of these store names some row refers to."""
 
 
-class ImageStore:
-    """The image folder. Files appear whole or not at all, and are on stable storage before `StoreChange.seal` ends."""
+class ImageStore(ABC):
+    """Pictures appear whole or not at all, and are on stable storage before `StoreChange.seal` ends.
 
-    def __init__(self, folder: Path, referenced: Referenced) -> None:
-        self.folder = folder
-        self._journals = folder / "journal"
+    Every method may raise StorageError, which says what to do. Safe from several threads and processes.
+    """
+
+    def __init__(self, journals: Path, referenced: Referenced) -> None:
+        self._journals = journals
         self._referenced = referenced
+        self._unsettled = False
 
-    def picture_path(self, name: str) -> Path:
-        """Where the upright picture of a store name lies."""
-        return self.folder / f"{name}.jpg"
+    @property
+    @abstractmethod
+    def place(self) -> str:
+        """Where the pictures are, for people."""
 
-    def thumbnail_path(self, name: str) -> Path:
-        """Where the thumbnail of a store name lies; a small picture is its own (a file less to make for each crop)."""
-        path = self._own_thumbnail(name)
-        return path if path.exists() else self.picture_path(name)
+    @abstractmethod
+    def check(self) -> None:
+        """Ask the store for a sign of life; bounded in time."""
 
-    def _own_thumbnail(self, name: str) -> Path:
-        return self.folder / f"{name}.thumb.jpg"
+    @abstractmethod
+    def read(self, name: str, *, thumbnail: bool = False) -> bytes | None:
+        """The bytes of a picture, or of its thumbnail (a small picture is its own); None if there is none."""
+
+    @abstractmethod
+    def names(self, *, older_than_s: float = 0.0) -> Iterator[str]:
+        """Every name in the store that was written that long ago."""
+
+    def path(self, name: str, *, thumbnail: bool = False) -> Path | None:
+        """Where the bytes lie as a file of this machine, in stores that are folders."""
+        return None
+
+    def close(self) -> None:
+        """End connections, where the store has any."""
+        return
+
+    @abstractmethod
+    def _begin(self, folder: str) -> None:
+        """New names will be written that begin with this."""
+
+    @abstractmethod
+    def _write(self, name: str, picture: bytes, thumbnail: bytes | None) -> None: ...
+
+    @abstractmethod
+    def _seal(self, folder: str) -> None: ...
+
+    @abstractmethod
+    def _remove(self, names: Sequence[str]) -> None:
+        """Remove picture and thumbnail of names, some of which may not exist; gone for good when it returns."""
 
     @contextmanager
     def change(self, *, new: int = 0) -> Iterator["StoreChange"]:
-        """A change of files that goes with one transaction of the database, which must end inside the block.
+        """A change of pictures that goes with one transaction of the database, which must end inside the block.
 
         Args:
             new: how many pictures will be written; their names are `StoreChange.names`.
         """
+        if self._unsettled:
+            self.recover()
         self._journals.mkdir(parents=True, exist_ok=True)
         # All pictures of one change share a folder, so that one fsync makes all their names durable.
-        place = f"{secrets.token_hex(1)}/{secrets.token_hex(1)}"
-        names = [f"{place}/{secrets.token_hex(16)}" for _ in range(new)]
+        folder = f"{secrets.token_hex(1)}/{secrets.token_hex(1)}"
+        names = [f"{folder}/{secrets.token_hex(16)}" for _ in range(new)]
         with self._journal() as journal:
-            change = StoreChange(self, place, names, journal)
+            change = StoreChange(self, folder, names, journal)
+            path = Path(journal.name)
             try:
                 change.note(names)
                 sync_folder(self._journals)
                 yield change
-            finally:
-                self._settle(Path(journal.name), change.noted)
+            except BaseException:
+                self._settle_or_leave(path, change.noted)  # what went wrong first is what must be heard of
+                raise
+            if change.dooms:
+                self._settle(path, change.noted)  # nobody is told that a picture is erased before it is
+            else:
+                self._settle_or_leave(path, change.noted)
 
     @contextmanager
     def _journal(self) -> Iterator[TextIOWrapper]:
@@ -79,45 +123,68 @@ class ImageStore:
                 return
 
     def recover(self) -> int:
-        """Settle the journals of processes that died; returns how many."""
+        """Settle the journals of processes that died, and those of changes whose store was away; returns how many."""
         settled = 0
+        self._unsettled = False
         for journal in sorted(self._journals.glob("*")) if self._journals.is_dir() else ():
             try:
                 with journal.open(encoding="utf-8") as handle:
                     if _locked_by_other(handle):
                         continue
-                    self._settle(journal, handle.read().split())
-                    settled += 1
+                    settled += self._settle_or_leave(journal, handle.read().split())
             except FileNotFoundError:
                 continue  # its owner finished meanwhile
         return settled
 
+    def sweep(self, *, older_than_s: float = 86_400.0) -> int:
+        """Remove every picture that is old enough and has no row; returns how many.
+
+        For a data folder, and with it the journals, that was lost. Never done unasked: beside a wrong or empty
+        database, every picture has no row.
+        """
+        removed, batch = 0, list[str]()
+        for name in self.names(older_than_s=older_than_s):
+            batch.append(name)
+            if len(batch) == _SWEEP:
+                removed += self._remove_unreferenced(batch)
+                batch = []
+        return removed + self._remove_unreferenced(batch)
+
+    def _settle_or_leave(self, journal: Path, names: Sequence[str]) -> bool:
+        try:
+            self._settle(journal, names)
+        except StorageError as error:
+            _log.warning("pictures without rows are left in %s for now: %s", self.place, error)
+            return False
+        return True
+
     def _settle(self, journal: Path, names: Sequence[str]) -> None:
-        gone = [name for name in names if _NAME.fullmatch(name)]
-        kept = self._referenced(gone)
-        folders = set()
-        for name in gone:
-            if name not in kept:
-                self.picture_path(name).unlink(missing_ok=True)
-                self._own_thumbnail(name).unlink(missing_ok=True)
-                folders.add(self.picture_path(name).parent)
-        for folder in folders:  # erased means erased, also after a power failure
-            if folder.is_dir():
-                sync_folder(folder)
+        try:
+            self._remove_unreferenced([name for name in names if _NAME.fullmatch(name)])
+        except StorageError:
+            self._unsettled = True  # the journal stays: the next change tries again, or the next start
+            raise
         journal.unlink(missing_ok=True)
+
+    def _remove_unreferenced(self, names: Sequence[str]) -> int:
+        kept = self._referenced(names) if names else set()
+        gone = [name for name in names if name not in kept]
+        if gone:
+            self._remove(gone)
+        return len(gone)
 
 
 class StoreChange:
-    """The files of one change; see `ImageStore.change`."""
+    """The pictures of one change; see `ImageStore.change`."""
 
-    def __init__(self, store: ImageStore, place: str, names: list[str], journal: TextIOWrapper) -> None:
+    def __init__(self, store: ImageStore, folder: str, names: list[str], journal: TextIOWrapper) -> None:
         self.names = names
         self.noted: list[str] = []
         """Every name that the change touches."""
-        self._store, self._journal = store, journal
-        self._folder = store.folder / place
+        self.dooms = False
+        self._store, self._journal, self._folder = store, journal, folder
         if names:
-            self._folder.mkdir(parents=True, exist_ok=True)
+            store._begin(folder)
 
     def note(self, names: Sequence[str]) -> None:
         """Write names into the journal."""
@@ -127,38 +194,28 @@ class StoreChange:
         os.fsync(self._journal.fileno())
 
     def doom(self, names: Sequence[str]) -> None:
-        """Say whose rows the transaction deletes: their files go when the block ends, if it was committed."""
+        """Say whose rows the transaction deletes: their pictures go when the block ends, if it was committed.
+
+        The end of the block then raises StorageError if the store is away: the rows are gone, the pictures follow.
+        """
+        self.dooms = True
         self.note(names)
 
     def write(self, name: str, picture: bytes, thumbnail: bytes | None) -> None:
-        """Write the files of a name; `seal` makes them durable. Safe from several threads.
+        """Write picture and thumbnail of a name; `seal` makes them durable. Safe from several threads.
 
         Raises:
-            StorageError: the disk is full, or refuses.
+            StorageError: the store is full, away, or refuses.
         """
-        try:
-            _write(self._folder / f"{Path(name).name}.jpg", picture)
-            if thumbnail is not None:
-                _write(self._folder / f"{Path(name).name}.thumb.jpg", thumbnail)
-        except OSError as error:
-            raise StorageError(f"a picture cannot be stored in {self._store.folder}: {error.strerror}") from error
+        self._store._write(name, picture, thumbnail)
 
     def seal(self) -> None:
         """Wait until everything that was written is on stable storage. Call it before the commit.
 
         Raises:
-            StorageError: the disk is full, or refuses.
+            StorageError: the store is full, away, or refuses.
         """
-        try:
-            sync_files(self._folder, sorted(self._folder.iterdir()))
-        except OSError as error:
-            raise StorageError(f"pictures cannot be stored in {self._store.folder}: {error.strerror}") from error
-
-
-def _write(path: Path, data: bytes) -> None:
-    # No rename: nothing reads a name before its row is committed, and a torn file has no row.
-    with path.open("xb") as handle:
-        handle.write(data)
+        self._store._seal(self._folder)
 
 
 def _locked_by_other(handle: TextIOWrapper) -> bool:

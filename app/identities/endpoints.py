@@ -13,6 +13,7 @@ from app.errors import (
     ImageNotFoundError,
     InvalidError,
     StorageError,
+    StoreUnreachableError,
     responses,
 )
 from app.identities.schemas import IdentityDetail, IdentityPatch, ImageOut
@@ -46,7 +47,7 @@ def patch_identity(identity_id: Id, patch: IdentityPatch, core: CoreDep) -> Iden
     "/identities/{identity_id}",
     tags=["identities"],
     status_code=status.HTTP_204_NO_CONTENT,
-    responses=responses(IdentityNotFoundError),
+    responses=responses(IdentityNotFoundError, StorageError, StoreUnreachableError),
 )
 def delete_identity(identity_id: Id, core: CoreDep) -> None:
     """Delete a person with every image, vector and file. Once answered, no search returns them."""
@@ -64,7 +65,7 @@ def get_image(image_id: Id, core: CoreDep) -> ImageOut:
     "/images/{image_id}",
     tags=["images"],
     status_code=status.HTTP_204_NO_CONTENT,
-    responses=responses(ImageNotFoundError),
+    responses=responses(ImageNotFoundError, StorageError, StoreUnreachableError),
 )
 def delete_image(image_id: Id, core: CoreDep) -> None:
     """Delete an image with its vectors and files. Once answered, no search returns it."""
@@ -76,7 +77,7 @@ def delete_image(image_id: Id, core: CoreDep) -> None:
     "/images/{image_id}/file",
     tags=["images"],
     response_class=FileResponse,
-    responses={**_JPEG, **responses(ImageNotFoundError, StorageError)},
+    responses={**_JPEG, **responses(ImageNotFoundError, StorageError, StoreUnreachableError)},
 )
 def get_file(image_id: Id, request: Request, core: CoreDep) -> Response:
     """The picture: upright JPEG, without the metadata of the original."""
@@ -88,7 +89,7 @@ def get_file(image_id: Id, request: Request, core: CoreDep) -> Response:
     "/images/{image_id}/thumbnail",
     tags=["images"],
     response_class=FileResponse,
-    responses={**_JPEG, **responses(ImageNotFoundError, StorageError)},
+    responses={**_JPEG, **responses(ImageNotFoundError, StorageError, StoreUnreachableError)},
 )
 def get_thumbnail(image_id: Id, request: Request, core: CoreDep) -> Response:
     """The picture as a JPEG of at most 256 pixels a side."""
@@ -109,7 +110,8 @@ def _send(request: Request, core: CoreDep, row: Image, *, thumbnail: bool) -> Re
     }
     if headers["ETag"] in request.headers.get("if-none-match", ""):
         return Response(status_code=status.HTTP_304_NOT_MODIFIED, headers=headers)
-    path = core.store.thumbnail_path(row.store_name) if thumbnail else core.store.picture_path(row.store_name)
-    if not path.is_file():
+    if (path := core.store.path(row.store_name, thumbnail=thumbnail)) is not None:
+        return FileResponse(path, media_type="image/jpeg", headers=headers)
+    if (data := core.store.read(row.store_name, thumbnail=thumbnail)) is None:
         raise ImageNotFoundError(row.id)
-    return FileResponse(path, media_type="image/jpeg", headers=headers)
+    return Response(data, media_type="image/jpeg", headers=headers)

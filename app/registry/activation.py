@@ -8,7 +8,7 @@ from torch import Tensor
 
 from app.database.sessions import Database
 from app.embedding.service import EncoderService
-from app.errors import ModelIncompleteError, PictureError, StorageError
+from app.errors import DamagedImageError, ModelIncompleteError, PictureError, StorageError
 from app.gallery import pictures
 from app.gallery.repository import ImageRepository
 from app.gallery.store import ImageStore
@@ -81,10 +81,12 @@ class Activation:
         image_id, name = row
         limits = self._settings
         try:
-            data = self._store.picture_path(name).read_bytes()
+            data = self._store.read(name)
+            if data is None:
+                raise DamagedImageError("it is not in the image store")
             # What was accepted once stays acceptable, whatever the limits for new pictures are now.
             picture = pictures.decode(data, max_pixels=2**31, max_bytes=max(len(data), limits.max_upload_bytes))
-        except (OSError, PictureError) as error:
+        except PictureError as error:
             with self._database.read() as session:
                 if ImageRepository(session).get(image_id) is None:
                     return None  # deleted meanwhile

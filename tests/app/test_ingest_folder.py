@@ -18,6 +18,7 @@ from app.database.tables import Identity
 from app.database.tables import Image as ImageRow
 from app.errors import InvalidError, ManifestError, ModelChangedError, NoActiveModelError, SourceError, StorageError
 from app.gallery.ingest import Outcome
+from app.gallery.local_store import LocalStore
 from app.gallery.repository import ImageRepository
 from app.gallery.sources import open_source
 from app.gallery.store import StoreChange
@@ -257,18 +258,20 @@ def test_a_full_disk_stops_the_ingest_and_leaves_nothing_behind(
 def test_files_without_rows_are_removed_at_the_next_start(core: Core, ingest: IngestFolder, tmp_path: Path) -> None:
     picture(tmp_path / "p" / "1.jpg", "red")
     ingest(tmp_path / "p")
+    store = core.store
+    assert isinstance(store, LocalStore)
     kept = stored_files(core)
     # As a process leaves it that is killed between writing the files and the commit.
     (row,) = rows(core)
     orphan = f"ab/cd/{'0' * 32}"
-    core.store.picture_path(orphan).parent.mkdir(parents=True, exist_ok=True)
-    core.store.picture_path(orphan).write_bytes(b"x")
+    store.picture_path(orphan).parent.mkdir(parents=True, exist_ok=True)
+    store.picture_path(orphan).write_bytes(b"x")
     journal = core.settings.images_dir / "journal" / "1"
     journal.write_text(f"{orphan}\n{row.store_name}\n../../descry.sqlite3\n")
-    with core.store.change(new=1) as alive:
+    with store.change(new=1) as alive:
         alive.write(alive.names[0], b"in progress", None)
         open_core(core.settings).close()
-        assert core.store.picture_path(alive.names[0]).exists()
+        assert store.picture_path(alive.names[0]).exists()
     assert stored_files(core) == kept
     assert list(journal.parent.iterdir()) == []
     assert (core.settings.data_dir / "descry.sqlite3").exists()

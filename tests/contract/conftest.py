@@ -1,9 +1,12 @@
-"""Both databases, each for real: every test of this folder that asks for `database_url` runs once on either."""
+"""Both databases, each for real: every test of this folder that asks for `database_url` runs once on either.
+
+And a real S3 server."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from moto.server import ThreadedMotoServer
 from sqlalchemy.engine import URL
 
 from app.database.migrate import upgrade
@@ -50,3 +53,13 @@ def settings(tmp_path: Path, database_url: str) -> Settings:
     return Settings(
         data_dir=tmp_path / "data", database_url=database_url, ingest_chunk=4, maintenance_s=0.2, device="cpu"
     )
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[str]:
+    """Address of a local S3 server on a free port."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()

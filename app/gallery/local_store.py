@@ -1,0 +1,94 @@
+"""The image store that is a folder of this machine."""
+
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from app.errors import StorageError
+from app.files import sync_files, sync_folder
+from app.gallery.store import PICTURE, THUMBNAIL, ImageStore, Referenced
+
+
+class LocalStore(ImageStore):
+    """Pictures as files under `folder`, beside its `journal`."""
+
+    def __init__(self, folder: Path, referenced: Referenced) -> None:
+        super().__init__(folder / "journal", referenced)
+        self.folder = folder
+
+    @property
+    def place(self) -> str:
+        """The folder."""
+        return str(self.folder)
+
+    def check(self) -> None:
+        """See whether the folder is there."""
+        if not self.folder.is_dir():
+            raise StorageError(f"the folder of pictures {self.folder} is gone; bring it back, or restore a backup")
+
+    def picture_path(self, name: str) -> Path:
+        """Where the upright picture of a store name lies."""
+        return self.folder / f"{name}{PICTURE}"
+
+    def thumbnail_path(self, name: str) -> Path:
+        """Where the thumbnail of a store name lies; a small picture is its own (a file less to make for each crop)."""
+        path = self.folder / f"{name}{THUMBNAIL}"
+        return path if path.exists() else self.picture_path(name)
+
+    def path(self, name: str, *, thumbnail: bool = False) -> Path | None:
+        """The file, if there is one."""
+        path = self.thumbnail_path(name) if thumbnail else self.picture_path(name)
+        return path if path.is_file() else None
+
+    def read(self, name: str, *, thumbnail: bool = False) -> bytes | None:
+        """The bytes of the file."""
+        try:
+            return (self.thumbnail_path(name) if thumbnail else self.picture_path(name)).read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise StorageError(f"a picture in {self.folder} cannot be read: {error.strerror}") from error
+
+    def names(self, *, older_than_s: float = 0.0) -> Iterator[str]:
+        """Walks the folders."""
+        latest = time.time() - older_than_s
+        for path in self.folder.glob("??/??/*.jpg"):
+            if not path.name.endswith(THUMBNAIL) and path.stat().st_mtime <= latest:
+                yield str(path.relative_to(self.folder))[: -len(PICTURE)]
+
+    def _begin(self, folder: str) -> None:
+        (self.folder / folder).mkdir(parents=True, exist_ok=True)
+
+    def _write(self, name: str, picture: bytes, thumbnail: bytes | None) -> None:
+        try:
+            _create(self.folder / f"{name}{PICTURE}", picture)
+            if thumbnail is not None:
+                _create(self.folder / f"{name}{THUMBNAIL}", thumbnail)
+        except OSError as error:
+            raise StorageError(f"a picture cannot be stored in {self.folder}: {error.strerror}") from error
+
+    def _seal(self, folder: str) -> None:
+        place = self.folder / folder
+        try:
+            sync_files(place, sorted(place.iterdir()))
+        except OSError as error:
+            raise StorageError(f"pictures cannot be stored in {self.folder}: {error.strerror}") from error
+
+    def _remove(self, names: Sequence[str]) -> None:
+        folders = set()
+        try:
+            for name in names:
+                self.picture_path(name).unlink(missing_ok=True)
+                (self.folder / f"{name}{THUMBNAIL}").unlink(missing_ok=True)
+                folders.add(self.picture_path(name).parent)
+            for folder in folders:  # erased means erased, also after a power failure
+                if folder.is_dir():
+                    sync_folder(folder)
+        except OSError as error:
+            raise StorageError(f"pictures in {self.folder} cannot be removed: {error.strerror}") from error
+
+
+def _create(path: Path, data: bytes) -> None:
+    # No rename: nothing reads a name before its row is committed, and a torn file has no row.
+    with path.open("xb") as handle:
+        handle.write(data)
