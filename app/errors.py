@@ -6,6 +6,7 @@ models.errors.DescryError
     |   +-- IdentityNotFoundError         identity_not_found
     |   +-- ImageNotFoundError            image_not_found
     |   +-- ModelNotFoundError            model_version_not_found
+    |   +-- JobNotFoundError              job_not_found
     +-- InvalidError                  422 invalid_request
     |   +-- QueryEmptyError               query_empty
     |   +-- QueryTooLongError             query_too_long
@@ -29,6 +30,12 @@ models.errors.DescryError
     |   +-- ModelNameTakenError           model_name_taken
     |   +-- ModelIncompleteError          model_version_incomplete
     |   +-- ModelChangedError             model_changed
+    |   +-- IdempotencyKeyError           idempotency_key_reused
+    |   +-- JobFinishedError              job_finished
+    |   +-- JobNotRetryableError          job_not_retryable
+    |   +-- JobSourceChangedError         job_source_changed
+    |   +-- JobTakenError                 job_taken
+    |   +-- JobGivenUpError               job_given_up
     +-- BodyTooLargeError             413 body_too_large
     +-- HostNotAllowedError           421 host_not_allowed
     +-- OriginNotAllowedError         403 origin_not_allowed
@@ -40,6 +47,7 @@ models.errors.DescryError
     +-- ConfigurationError            500 configuration_invalid
         +-- OpenHostError                 open_host_refused
         +-- PortTakenError                port_taken
+        +-- WorkerNameTakenError          worker_name_taken
         +-- FaissConflictError            faiss_conflict
         +-- SnapshotError                 snapshot_invalid
 """
@@ -110,6 +118,15 @@ class ModelNotFoundError(NotFoundError):
 
     def __init__(self, wanted: int | str) -> None:
         super().__init__(f"there is no model version {wanted}; `descry models list` shows those that exist")
+
+
+class JobNotFoundError(NotFoundError):
+    """No job has this id."""
+
+    code, title = "job_not_found", "Job not found"
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(f"there is no job {job_id}; `descry jobs list` shows those that exist")
 
 
 class InvalidError(ServiceError):
@@ -253,6 +270,42 @@ class ModelChangedError(ConflictError):
     code, title = "model_changed", "The active model changed"
 
 
+class IdempotencyKeyError(ConflictError):
+    """The Idempotency-Key was used before, with another request."""
+
+    code, title = "idempotency_key_reused", "The Idempotency-Key belongs to another request"
+
+
+class JobFinishedError(ConflictError):
+    """A job that has ended cannot be cancelled."""
+
+    code, title = "job_finished", "The job has ended"
+
+
+class JobNotRetryableError(ConflictError):
+    """Nothing of the job failed, or it has not ended, or its files are gone."""
+
+    code, title = "job_not_retryable", "There is nothing to retry"
+
+
+class JobSourceChangedError(ConflictError):
+    """The folder of a job does not hold any more what was listed when the job began."""
+
+    code, title = "job_source_changed", "The folder changed during the job"
+
+
+class JobTakenError(ConflictError):
+    """Another worker has the job now: this one's heartbeat stopped for too long."""
+
+    code, title = "job_taken", "Another worker has the job"
+
+
+class JobGivenUpError(ConflictError):
+    """The job was started again and again without getting on: it kills its workers."""
+
+    code, title = "job_given_up", "The job was given up"
+
+
 class BodyTooLargeError(ServiceError):
     """A request body above its limit."""
 
@@ -323,6 +376,12 @@ class PortTakenError(ConfigurationError):
     """Another program listens on the port."""
 
     code, title = "port_taken", "The port is taken"
+
+
+class WorkerNameTakenError(ConfigurationError):
+    """A worker of this name runs already on this data folder."""
+
+    code, title = "worker_name_taken", "The worker's name is taken"
 
 
 class FaissConflictError(ConfigurationError):

@@ -46,6 +46,13 @@ class Settings(BaseSettings):
     maintenance_s: float = Field(default=10.0, gt=0)
     """Seconds between two looks at whether an index wants compaction or a new snapshot."""
 
+    worker_poll_s: float = Field(default=0.5, gt=0)
+    """Seconds between two looks of an idle worker for a job."""
+    heartbeat_s: float = Field(default=2.0, gt=0)
+    """Seconds between two signs of life of a worker."""
+    worker_lost_s: float = Field(default=30.0, gt=0)
+    """Seconds without a sign of life after which another worker takes a job over; well above `heartbeat_s`."""
+
     @field_validator("allowed_hosts", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
@@ -67,6 +74,10 @@ class Settings(BaseSettings):
     @property
     def models_dir(self) -> Path:
         return self.data_dir / "models"
+
+    @property
+    def workers_dir(self) -> Path:
+        return self.data_dir / "workers"
 
     @property
     def on_loopback(self) -> bool:
