@@ -23,6 +23,7 @@ from app.core import Core, open_core
 from app.gallery.endpoints import router as gallery
 from app.guard import Guard
 from app.identities.endpoints import router as identities
+from app.jobs.endpoints import router as jobs
 from app.reference.endpoints import router as reference
 from app.registry.endpoints import router as registry
 from app.search.endpoints import router as search
@@ -63,7 +64,7 @@ def create_app(settings: Settings) -> FastAPI:
         docs_url=None,  # the framework's pages load scripts from other hosts; ours is `app.reference`
         redoc_url=None,
     )
-    for router in (search, identities, gallery, registry, health.router, reference):
+    for router in (search, identities, gallery, registry, jobs, health.router, reference):
         app.include_router(router)
     problems.install(app)
     openapi.install(app)
