@@ -15,6 +15,10 @@ models.errors.DescryError
     |   +-- ManifestError                 manifest_invalid
     |   +-- EntryError                    manifest_entry_invalid
     |   +-- PathOutsideError              path_outside_folder
+    |   +-- BatchError                    batch_invalid
+    |   |   +-- BatchEntryError               batch_entry_refused
+    |   |   +-- ArchiveError                  archive_unreadable
+    |   |   +-- BatchTooLargeError        413 batch_too_large
     |   +-- PictureError                  picture_unreadable
     |       +-- FileMissingError          file_missing
     |       +-- FileUnreadableError       file_unreadable
@@ -175,6 +179,30 @@ class PathOutsideError(InvalidError):
     """An entry names a file outside the folder that is ingested."""
 
     code, title = "path_outside_folder", "The path leaves the folder"
+
+
+class BatchError(InvalidError):
+    """A batch that is refused as a whole; nothing of it is kept."""
+
+    code, title = "batch_invalid", "The batch cannot be used"
+
+
+class BatchEntryError(BatchError):
+    """A file of a batch whose name or kind is refused: it could land elsewhere, or is an archive itself."""
+
+    code, title = "batch_entry_refused", "A file of the batch is refused"
+
+
+class ArchiveError(BatchError):
+    """The archive is damaged, encrypted, or none."""
+
+    code, title = "archive_unreadable", "The archive cannot be read"
+
+
+class BatchTooLargeError(BatchError):
+    """More files or bytes than a batch may have, or an archive that unpacks to far more than its size."""
+
+    status, code, title = 413, "batch_too_large", "The batch is too large"
 
 
 class PictureError(InvalidError):

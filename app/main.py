@@ -19,6 +19,7 @@ from starlette.staticfiles import PathLike
 from starlette.types import Scope
 
 from app import health, openapi, problems
+from app.batches.endpoints import router as batches
 from app.core import Core, open_core
 from app.gallery.endpoints import router as gallery
 from app.guard import Guard
@@ -64,7 +65,7 @@ def create_app(settings: Settings) -> FastAPI:
         docs_url=None,  # the framework's pages load scripts from other hosts; ours is `app.reference`
         redoc_url=None,
     )
-    for router in (search, identities, gallery, registry, jobs, health.router, reference):
+    for router in (search, identities, gallery, batches, registry, jobs, health.router, reference):
         app.include_router(router)
     problems.install(app)
     openapi.install(app)

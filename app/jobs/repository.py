@@ -115,6 +115,10 @@ class JobRepository:
         statement = select(Job).where(Job.state == "queued", Job.resource.not_in(busy))
         return self._session.scalars(statement.order_by(Job.created_at, Job.id).limit(1)).one_or_none()
 
+    def open(self) -> list[Job]:
+        """Jobs that wait or run."""
+        return list(self._session.scalars(select(Job).where(Job.state.in_(("queued", "running")))))
+
     def running(self, *, worker: str | None = None, silent_since: datetime | None = None) -> list[Job]:
         """Running jobs: of one worker, or whose worker gave no sign of life since an instant."""
         statement = select(Job).where(Job.state == "running")

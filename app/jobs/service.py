@@ -1,6 +1,7 @@
 """Jobs within one unit of work: made, cancelled, retried, and moved from state to state by the worker."""
 
 import uuid
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy.orm import Session
@@ -112,6 +113,8 @@ class JobService:
         failed = self._jobs.unsettled(job_id, with_rejected=True)
         if job.total is not None and not failed:
             raise JobNotRetryableError("every item of the job is in the gallery")
+        if not Path(job.parameters["folder"]).is_dir():
+            raise JobNotRetryableError("the files of the job are gone; send those that failed as a new batch")
         again = self.create(job.kind, {**job.parameters, "retry_of": job_id}, key=key)
         if job.total is not None:
             self._jobs.add_items(again.id, failed)

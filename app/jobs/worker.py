@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 from dbos import DBOS, Serializer, SetWorkflowID
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
+from app.batches.staging import remove_staged, sweep
 from app.core import Core
 from app.database.tables import now
 from app.errors import JobGivenUpError, JobTakenError, ServiceError
@@ -26,6 +27,7 @@ _log = logging.getLogger(__name__)
 _VERSION = "1"
 """Of the workflow's shape. Fixed, because DBOS resumes only workflows of its own version and would else derive it from
 the source code: any edit would leave running jobs behind."""
+_SWEEP_S = 3600.0
 _ENDED = {"SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"}
 
 
@@ -62,12 +64,16 @@ class Worker:
         beats = threading.Thread(target=self._beat, name="descry-heartbeat", daemon=True)
         beats.start()
         _log.info("worker %s is ready", self.name)
+        swept = -_SWEEP_S
         while not self._stopping.wait(self._settings.worker_poll_s):
             try:
+                if time.monotonic() >= swept + _SWEEP_S:
+                    swept = time.monotonic()
+                    self._sweep()
                 self._reclaim()
                 self._claim()
-            except SQLAlchemyError:
-                _log.exception("the database did not answer; trying again")
+            except (SQLAlchemyError, OSError):
+                _log.exception("the database or the staging area did not answer; trying again")
         deadline = time.monotonic() + 30
         while self._busy() and time.monotonic() < deadline:
             time.sleep(0.05)
@@ -154,7 +160,10 @@ class Worker:
                 service.finish(job, "failed", error)
             else:
                 service.finish(job, "succeeded" if complete else "cancelled")
-            return job.state
+            state, parameters = job.state, job.parameters
+        if state == "succeeded" and parameters.get("staged"):  # or it is kept for a retry, until `sweep`
+            remove_staged(self._settings, parameters["folder"])
+        return state
 
     def _claim(self) -> None:
         while not self._stopping.is_set():
@@ -198,6 +207,11 @@ class Worker:
                 self._end(job.id, JobGivenUpError(f"its execution ended without a result ({status.status})"))
             else:
                 DBOS.resume_workflow(job.id)
+
+    def _sweep(self) -> None:
+        with self._core.database.read() as session:
+            needed = [job.parameters["folder"] for job in JobRepository(session).open()]
+        sweep(self._settings, needed)
 
     def _busy(self) -> set[str]:
         with self._lock:
