@@ -1,8 +1,10 @@
 """Jobs with real workers: killed in the middle, silent, cancelled. Every picture once, every item with its outcome."""
 
 import fcntl
+import io
 import subprocess
 import time
+import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,7 +16,7 @@ from app.gallery.repository import ImageRepository
 from app.jobs.repository import FINAL, JobRepository
 from app.jobs.service import JobService
 from app.settings import Settings
-from tests.end_to_end.test_service_process import DESCRY, checkpoint, data, environment, pictures, serving
+from tests.end_to_end.test_service_process import DESCRY, answer, checkpoint, data, environment, pictures, serving
 
 __all__ = ["checkpoint", "data"]
 COUNT = 900
@@ -124,6 +126,14 @@ def test_the_server_brings_a_worker_and_takes_it_along(data: Path, tmp_path: Pat
         assert events[0] == "event: log"
         assert '"state":"succeeded"' in events[-1]
         worker = client.get(f"/v1/jobs/{job_id}").json()["worker"]
+        archive = io.BytesIO()
+        with zipfile.ZipFile(archive, "w") as packed:
+            for path in pictures(tmp_path / "q", 40, first=30).iterdir():
+                packed.write(path, path.name)
+        batch = client.post("/v1/gallery/batches", files={"archive": ("a.zip", archive.getvalue())}).json()["id"]
+        assert jobs.until(batch, lambda job: job.state in FINAL).state == "succeeded"
+        assert len(answer(client)) == 70
+        jobs.until(batch, lambda _: not list((data / "staging").iterdir()))
         server.kill()
         server.wait()
     # The worker's name is free as soon as it has noticed that nobody needs it.
