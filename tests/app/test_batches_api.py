@@ -1,6 +1,7 @@
 """Batches over HTTP: staged and queued when they are sound, refused with nothing left on disk when they are not."""
 
 import io
+import os
 import stat
 import tarfile
 import zipfile
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
+from app.batches.staging import Stage, remove_staged, sweep
 from app.core import Core
 from app.main import create_app
 from app.settings import Settings
@@ -157,3 +159,15 @@ def test_a_wrong_body_is_refused_and_leaves_nothing(tight: TestClient, core: Cor
     check(tight.post(URL, files={"files": ("../1.jpg", b"x")}), 422, "batch_entry_refused")
     check(tight.post(URL, files={"files": ("1.jpg", bytes((30 << 20) + 9))}), 413, "batch_too_large")
     assert list(core.settings.staging_dir.iterdir()) == []
+
+
+def test_what_uploads_left_is_swept_after_a_day_unless_a_job_needs_it(core: Core) -> None:
+    stages = {name: Stage(core.settings, name) for name in ("old", "needed", "new")}
+    for name in ("old", "needed"):
+        os.utime(stages[name].folder, (0, 0))
+    sweep(core.settings, [str(stages["needed"].pictures.resolve())])
+    assert sorted(path.name for path in core.settings.staging_dir.iterdir()) == ["needed", "new"]
+    remove_staged(core.settings, str(core.settings.images_dir))  # no staging folder: left alone
+    assert core.settings.images_dir.is_dir()
+    remove_staged(core.settings, str(stages["new"].pictures.resolve()))
+    assert not stages["new"].folder.exists()

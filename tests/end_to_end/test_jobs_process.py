@@ -2,6 +2,7 @@
 
 import fcntl
 import io
+import signal
 import subprocess
 import time
 import zipfile
@@ -74,12 +75,12 @@ def test_a_killed_worker_goes_on_where_it_was(data: Path, tmp_path: Path) -> Non
     folder, jobs = pictures(tmp_path / "p", COUNT), Jobs(data)
     (folder / "bad.png").write_bytes(b"no picture")
     job_id, reached = jobs.ingest(folder), 0
-    for _ in range(2):
+    for number in (signal.SIGKILL, signal.SIGTERM):
         with working(data, "one") as process:
             mark = reached + 100
             job = jobs.until(job_id, lambda job, mark=mark: job.done >= mark)  # type: ignore[misc]
-            process.kill()
-            process.wait()
+            process.send_signal(number)
+            assert process.wait(30) == (-signal.SIGKILL if number == signal.SIGKILL else 0)
         job = jobs.get(job_id)
         assert (job.state, job.worker) == ("running", "one")
         assert job.done < COUNT, "too fast to be killed in the middle"
