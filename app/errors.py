@@ -7,6 +7,7 @@ models.errors.DescryError
     |   +-- ImageNotFoundError            image_not_found
     |   +-- ModelNotFoundError            model_version_not_found
     |   +-- CollectionNotFoundError       collection_not_found
+    |   +-- JobNotFoundError              job_not_found
     +-- InvalidError                  422 invalid_request
     |   +-- CollectionNameError           collection_name_invalid
     |   +-- QueryEmptyError               query_empty
@@ -16,6 +17,10 @@ models.errors.DescryError
     |   +-- ManifestError                 manifest_invalid
     |   +-- EntryError                    manifest_entry_invalid
     |   +-- PathOutsideError              path_outside_folder
+    |   +-- BatchError                    batch_invalid
+    |   |   +-- BatchEntryError               batch_entry_refused
+    |   |   +-- ArchiveError                  archive_unreadable
+    |   |   +-- BatchTooLargeError        413 batch_too_large
     |   +-- PictureError                  picture_unreadable
     |       +-- FileMissingError          file_missing
     |       +-- FileUnreadableError       file_unreadable
@@ -32,6 +37,12 @@ models.errors.DescryError
     |   +-- CollectionNameTakenError      collection_name_taken
     |   +-- ModelIncompleteError          model_version_incomplete
     |   +-- ModelChangedError             model_changed
+    |   +-- IdempotencyKeyError           idempotency_key_reused
+    |   +-- JobFinishedError              job_finished
+    |   +-- JobNotRetryableError          job_not_retryable
+    |   +-- JobSourceChangedError         job_source_changed
+    |   +-- JobTakenError                 job_taken
+    |   +-- JobGivenUpError               job_given_up
     +-- BodyTooLargeError             413 body_too_large
     +-- HostNotAllowedError           421 host_not_allowed
     +-- OriginNotAllowedError         403 origin_not_allowed
@@ -47,6 +58,7 @@ models.errors.DescryError
     +-- ConfigurationError            500 configuration_invalid
         +-- OpenHostError                 open_host_refused
         +-- PortTakenError                port_taken
+        +-- WorkerNameTakenError          worker_name_taken
         +-- FaissConflictError            faiss_conflict
         +-- SnapshotError                 snapshot_invalid
         +-- DatabaseUrlError              database_url_invalid
@@ -129,6 +141,15 @@ class CollectionNotFoundError(NotFoundError):
         super().__init__(f"there is no collection {name[:200]!r}")
 
 
+class JobNotFoundError(NotFoundError):
+    """No job has this id."""
+
+    code, title = "job_not_found", "Job not found"
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(f"there is no job {job_id}; `descry jobs list` shows those that exist")
+
+
 class InvalidError(ServiceError):
     """The request, or a part of it, cannot be accepted as it is."""
 
@@ -181,6 +202,30 @@ class PathOutsideError(InvalidError):
     """An entry names a file outside the folder that is ingested."""
 
     code, title = "path_outside_folder", "The path leaves the folder"
+
+
+class BatchError(InvalidError):
+    """A batch that is refused as a whole; nothing of it is kept."""
+
+    code, title = "batch_invalid", "The batch cannot be used"
+
+
+class BatchEntryError(BatchError):
+    """A file of a batch whose name or kind is refused: it could land elsewhere, or is an archive itself."""
+
+    code, title = "batch_entry_refused", "A file of the batch is refused"
+
+
+class ArchiveError(BatchError):
+    """The archive is damaged, encrypted, or none."""
+
+    code, title = "archive_unreadable", "The archive cannot be read"
+
+
+class BatchTooLargeError(BatchError):
+    """More files or bytes than a batch may have, or an archive that unpacks to far more than its size."""
+
+    status, code, title = 413, "batch_too_large", "The batch is too large"
 
 
 class PictureError(InvalidError):
@@ -285,6 +330,42 @@ class ModelChangedError(ConflictError):
     code, title = "model_changed", "The active model changed"
 
 
+class IdempotencyKeyError(ConflictError):
+    """The Idempotency-Key was used before, with another request."""
+
+    code, title = "idempotency_key_reused", "The Idempotency-Key belongs to another request"
+
+
+class JobFinishedError(ConflictError):
+    """A job that has ended cannot be cancelled."""
+
+    code, title = "job_finished", "The job has ended"
+
+
+class JobNotRetryableError(ConflictError):
+    """Nothing of the job failed, or it has not ended, or its files are gone."""
+
+    code, title = "job_not_retryable", "There is nothing to retry"
+
+
+class JobSourceChangedError(ConflictError):
+    """The folder of a job does not hold any more what was listed when the job began."""
+
+    code, title = "job_source_changed", "The folder changed during the job"
+
+
+class JobTakenError(ConflictError):
+    """Another worker has the job now: this one's heartbeat stopped for too long."""
+
+    code, title = "job_taken", "Another worker has the job"
+
+
+class JobGivenUpError(ConflictError):
+    """The job was started again and again without getting on: it kills its workers."""
+
+    code, title = "job_given_up", "The job was given up"
+
+
 class BodyTooLargeError(ServiceError):
     """A request body above its limit."""
 
@@ -379,6 +460,12 @@ class PortTakenError(ConfigurationError):
     """Another program listens on the port."""
 
     code, title = "port_taken", "The port is taken"
+
+
+class WorkerNameTakenError(ConfigurationError):
+    """A worker of this name runs already on this data folder."""
+
+    code, title = "worker_name_taken", "The worker's name is taken"
 
 
 class FaissConflictError(ConfigurationError):

@@ -17,6 +17,7 @@ from app.telemetry import begin_request
 _log = logging.getLogger(__name__)
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _MULTIPART_OVERHEAD = 64 * 1024
+_BATCHES = "/v1/gallery/batches"
 CSP = (
     "default-src 'self'; img-src 'self' blob: data:; object-src 'none'; base-uri 'none'; frame-ancestors 'none'; "
     "form-action 'self'"
@@ -43,7 +44,7 @@ class Guard:
             return
         headers = Headers(scope=scope)
         request_id = begin_request(headers.get("x-request-id"))
-        exchange = _Exchange(scope["path"], request_id, receive, send, self._body_limit(headers))
+        exchange = _Exchange(scope["path"], request_id, receive, send, self._body_limit(scope["path"], headers))
         try:
             if (refusal := self._refusal(scope, headers)) is not None:
                 await refusal(scope, receive, exchange.send)
@@ -74,8 +75,8 @@ class Guard:
         if scope["method"] not in _SAFE_METHODS and origin is not None and urlsplit(origin).netloc != host:
             return service_problem(path, OriginNotAllowedError("pages of other origins may not change anything here"))
         length = headers.get("content-length", "")
-        if length.isdecimal() and int(length) > self._body_limit(headers):
-            return service_problem(path, _too_large(self._body_limit(headers)))
+        if length.isdecimal() and int(length) > self._body_limit(path, headers):
+            return service_problem(path, _too_large(self._body_limit(path, headers)))
         return None
 
     def _host_allowed(self, host: str) -> bool:
@@ -88,8 +89,11 @@ class Guard:
             return False
         return is_loopback(name) or name in self._settings.allowed_hosts
 
-    def _body_limit(self, headers: Headers) -> int:
+    def _body_limit(self, path: str, headers: Headers) -> int:
         if headers.get("content-type", "").lower().startswith("multipart/form-data"):
+            if path == _BATCHES:
+                # Each part has headers of its own.
+                return self._settings.max_batch_bytes + 1024 * self._settings.max_batch_files
             return self._settings.max_upload_bytes + _MULTIPART_OVERHEAD
         return self._settings.max_body_bytes
 

@@ -19,11 +19,13 @@ from starlette.staticfiles import PathLike
 from starlette.types import Scope
 
 from app import health, openapi, problems
+from app.batches.endpoints import router as batches
 from app.collections.endpoints import router as collections
 from app.core import Core, open_core
 from app.gallery.endpoints import router as gallery
 from app.guard import Guard
 from app.identities.endpoints import router as identities
+from app.jobs.endpoints import router as jobs
 from app.reference.endpoints import router as reference
 from app.registry.endpoints import router as registry
 from app.search.endpoints import router as search
@@ -64,7 +66,7 @@ def create_app(settings: Settings) -> FastAPI:
         docs_url=None,  # the framework's pages load scripts from other hosts; ours is `app.reference`
         redoc_url=None,
     )
-    for router in (search, identities, gallery, collections, registry, health.router, reference):
+    for router in (search, identities, gallery, batches, collections, registry, jobs, health.router, reference):
         app.include_router(router)
     problems.install(app)
     openapi.install(app)

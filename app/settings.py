@@ -50,6 +50,19 @@ class Settings(BaseSettings):
     maintenance_s: float = Field(default=10.0, gt=0)
     """Seconds between two looks at whether an index wants compaction or a new snapshot."""
 
+    max_batch_bytes: int = Field(default=4 * 2**30, ge=1)
+    """Most bytes of one batch, as sent and unpacked."""
+    max_batch_files: int = Field(default=20_000, ge=1)
+    """Most files of one batch."""
+    max_batch_ratio: int = Field(default=20, ge=1)
+    """How many times its own size an archive may unpack to (beyond 16 MiB); pictures hardly pack at all."""
+    worker_poll_s: float = Field(default=0.5, gt=0)
+    """Seconds between two looks of an idle worker for a job."""
+    heartbeat_s: float = Field(default=2.0, gt=0)
+    """Seconds between two signs of life of a worker."""
+    worker_lost_s: float = Field(default=30.0, gt=0)
+    """Seconds without a sign of life after which another worker takes a job over; well above `heartbeat_s`."""
+
     @field_validator("allowed_hosts", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
@@ -71,6 +84,14 @@ class Settings(BaseSettings):
     @property
     def models_dir(self) -> Path:
         return self.data_dir / "models"
+
+    @property
+    def staging_dir(self) -> Path:
+        return self.data_dir / "staging"
+
+    @property
+    def workers_dir(self) -> Path:
+        return self.data_dir / "workers"
 
     @property
     def on_loopback(self) -> bool:

@@ -22,6 +22,7 @@ index = typer.Typer(help="The vector index: a view of the database.", no_args_is
 def ingest(
     path: Annotated[Path, typer.Argument(help="Folder of pictures, optionally with manifest.csv or manifest.jsonl.")],
     collection: Annotated[str, typer.Option(help="The collection they go into; made if it is new.")] = "default",
+    queue: Annotated[bool, typer.Option("--queue", help="Leave it to a worker, and return at once.")] = False,
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
@@ -30,6 +31,11 @@ def ingest(
     from app.settings import load_settings
 
     source = open_source(path)  # says what is wrong with the folder before anything slow starts
+    if queue:
+        from app.commands.jobs import queue_ingest
+
+        queue_ingest(path, collection, data_dir, as_json=as_json)
+        return
     from app.core import opened
 
     with opened(load_settings(data_dir=data_dir)) as core:

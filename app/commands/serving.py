@@ -4,6 +4,7 @@ import shutil
 import socket
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,17 +18,18 @@ if TYPE_CHECKING:
 
 Host = Annotated[str | None, typer.Option(help="Address to listen on (DESCRY_HOST, default 127.0.0.1).")]
 Port = Annotated[int | None, typer.Option(help="Port to listen on (DESCRY_PORT, default 8000; 0 takes a free one).")]
+WithWorker = Annotated[bool, typer.Option("--worker/--no-worker", help="Run a worker for jobs beside the server.")]
 _GRACE_S = 10
 _IDENTITIES, _IMAGES, _SEED = 600, 4, 20
 
 
-def serve(host: Host = None, port: Port = None, data_dir: DataDir = None) -> None:
+def serve(host: Host = None, port: Port = None, data_dir: DataDir = None, with_worker: WithWorker = True) -> None:
     """Answer searches over HTTP."""
     from app.settings import load_settings
 
     settings = load_settings(host=host, port=port, data_dir=data_dir)
     settings.check_host()
-    run_server(settings, listen(settings))
+    run_server(settings, listen(settings), with_worker=with_worker)
 
 
 def demo(host: Host = None, port: Port = None, data_dir: DataDir = None) -> None:
@@ -64,10 +66,11 @@ def listen(settings: "Settings") -> socket.socket:
     return listener
 
 
-def run_server(settings: "Settings", listener: socket.socket) -> None:
-    """Serve until interrupted; requests in flight are finished first."""
+def run_server(settings: "Settings", listener: socket.socket, *, with_worker: bool = True) -> None:
+    """Serve until interrupted, with a worker beside; requests in flight are finished first."""
     import uvicorn
 
+    from app.jobs.companion import companion
     from app.main import create_app
     from app.telemetry import configure_logging
 
@@ -91,7 +94,8 @@ def run_server(settings: "Settings", listener: socket.socket) -> None:
         soft_wrap=True,
     )
     server = uvicorn.Server(config)
-    server.run(sockets=[listener])
+    with companion(settings) if with_worker else nullcontext():
+        server.run(sockets=[listener])
     if not server.started:
         raise typer.Exit(1)
 

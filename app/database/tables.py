@@ -18,6 +18,7 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    text,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
@@ -177,3 +178,75 @@ class Head(Table):
     history: Mapped[str] = mapped_column(String(32))
     """Random name of this log: a snapshot taken from another database never fits by accident."""
     active_version_id: Mapped[int | None] = mapped_column(ForeignKey("model_versions.id"))
+
+
+class Job(Table):
+    """Work that goes on behind the requests: what users see of it. How it is executed is the worker's affair."""
+
+    __tablename__ = "jobs"
+    __table_args__ = (
+        # The database itself holds "one heavy job for each resource", whatever two workers do at once.
+        Index(
+            "uq_jobs_running_resource",
+            "resource",
+            unique=True,
+            sqlite_where=text("state = 'running'"),
+            postgresql_where=text("state = 'running'"),
+        ),
+        Index(None, "state", "created_at"),
+    )
+
+    id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    kind: Mapped[str] = mapped_column(String(40))
+    resource: Mapped[str] = mapped_column(String(40))
+    """What it needs for itself: jobs of one resource run one after the other."""
+    state: Mapped[str] = mapped_column(String(16))
+    """queued, running, succeeded, failed or cancelled."""
+    done: Mapped[int] = mapped_column(Integer, default=0)
+    total: Mapped[int | None] = mapped_column(Integer)
+    """Items altogether; null until they were listed."""
+    parameters: Mapped[dict[str, Any]] = mapped_column(JSON)
+    error_code: Mapped[str | None] = mapped_column(String(64))
+    error_message: Mapped[str | None] = mapped_column(Text)
+    idempotency_key: Mapped[str | None] = mapped_column(String(300), unique=True)
+    fingerprint: Mapped[str | None] = mapped_column(String(64))
+    """Of the request that brought the key: the same key with another request is a mistake."""
+    worker: Mapped[str | None] = mapped_column(String(200))
+    attempts: Mapped[int] = mapped_column(Integer, default=0)
+    """Starts since the last progress; a job that kills its workers is given up."""
+    heartbeat_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    cancel_requested: Mapped[bool] = mapped_column(Boolean, default=False)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
+    started_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    finished_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
+class JobItem(Table):
+    """One thing that a job takes in, and what became of it."""
+
+    __tablename__ = "job_items"
+    __table_args__ = (Index(None, "job_id", "status"),)
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"), primary_key=True)
+    position: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    """Place in the source; a job over a part of it keeps the numbers."""
+    name: Mapped[str] = mapped_column(Text)
+    status: Mapped[str | None] = mapped_column(String(16))
+    """ingested, duplicate or rejected; null while it waits."""
+    image_id: Mapped[int | None] = mapped_column(BigInteger)
+    """No reference: the image may be deleted, and what the job did stays true."""
+    code: Mapped[str | None] = mapped_column(String(64))
+    message: Mapped[str | None] = mapped_column(Text)
+
+
+class JobLog(Table):
+    """What happened to a job, for people."""
+
+    __tablename__ = "job_log"
+    __table_args__ = ({"sqlite_autoincrement": True},)
+
+    id: Mapped[int] = mapped_column(_Id, primary_key=True)
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"), index=True)
+    at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
+    level: Mapped[str] = mapped_column(String(10))
+    message: Mapped[str] = mapped_column(Text)

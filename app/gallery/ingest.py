@@ -9,7 +9,7 @@ continued by running it again.
 import hashlib
 import os
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from sqlalchemy.orm import Session
 from torch import Tensor
 
 from app.database.sessions import Database
@@ -36,7 +37,9 @@ from app.gallery.sources import Entry, Refused, Source
 from app.gallery.store import ImageStore, StoreChange
 from app.identities.repository import IdentityRepository
 from app.settings import Settings
+from app.vectors.contract import Half
 from app.vectors.repository import LogRepository, NewEmbedding
+from models.encoder import Space
 
 Status = Literal["ingested", "duplicate", "rejected"]
 _HASH_BLOCK = 1 << 20
@@ -57,6 +60,10 @@ class Outcome:
     image_id: int | None = None
     code: str | None = None
     message: str | None = None
+
+
+Record = Callable[[Session, Sequence[Outcome]], None]
+"""Writes the outcomes of a chunk in the transaction that makes them true; what it raises undoes the chunk."""
 
 
 @dataclass(slots=True)
@@ -97,8 +104,10 @@ class Ingest:
         self._recent: deque[set[str]] = deque(maxlen=2)
         """Hashes of the chunks that may not be committed yet."""
 
-    def run(self, source: Source) -> Iterator[Outcome]:
+    def run(self, source: Source, record: Record | None = None) -> Iterator[Outcome]:
         """Ingest every entry; yields their outcomes in order, each after the commit that makes it true.
+
+        `record` is called once for each chunk, within its transaction.
 
         Raises:
             ModelChangedError: another model version became active; run the ingest again.
@@ -112,10 +121,10 @@ class Ingest:
                 for part in chunks:
                     ready, coming = coming, ahead.submit(self._prepare, part, pool)
                     if ready is not None:
-                        yield from self._finish(ready.result())
+                        yield from self._finish(ready.result(), record)
                 if coming is not None:
                     ready, coming = coming, None
-                    yield from self._finish(ready.result())
+                    yield from self._finish(ready.result(), record)
             finally:
                 if coming is not None and coming.exception() is None:
                     coming.result().files.close()
@@ -193,27 +202,35 @@ class Ingest:
         change.write(name, pictures.encode(picture), pictures.thumbnail(picture))
         return _Prepared(entry, sha256, name, picture.size, self._encoder.encoder.preprocess(picture.image))
 
-    def _finish(self, chunk: _Chunk) -> list[Outcome]:
+    def _finish(self, chunk: _Chunk, record: Record | None) -> list[Outcome]:
         with chunk.files:
             waiting = list(chunk.prepared.items())
             vectors = self._encoder.encode_images([item.pixels for _, item in waiting])
             half = {space: found.astype(np.float16) for space, found in vectors.items()}
             with self._database.write() as session:
-                log = LogRepository(session)
-                if log.lock().active_version_id != self._version_id:
-                    raise ModelChangedError("another model version became active; run the ingest again")
-                images = ImageRepository(session)
-                # Another process may have been faster.
-                known = images.known((item.sha256 for _, item in waiting), self._collection_id)
-                new = [row for row, (_, item) in enumerate(waiting) if item.sha256 not in known]
-                ids = self._insert(images, IdentityRepository(session), [waiting[row][1] for row in new])
-                log.add(
-                    [
-                        NewEmbedding(image_id, self._version_id, space, matrix[row])
-                        for image_id, row in zip(ids, new, strict=True)
-                        for space, matrix in half.items()
-                    ]
-                )
+                outcomes = self._commit(session, chunk, waiting, half)
+                if record is not None:
+                    record(session, outcomes)
+        return outcomes
+
+    def _commit(
+        self, session: Session, chunk: _Chunk, waiting: list[tuple[int, _Prepared]], vectors: dict[Space, Half]
+    ) -> list[Outcome]:
+        log = LogRepository(session)
+        if log.lock().active_version_id != self._version_id:
+            raise ModelChangedError("another model version became active; run the ingest again")
+        images = ImageRepository(session)
+        # Another process may have been faster.
+        known = images.known((item.sha256 for _, item in waiting), self._collection_id)
+        new = [row for row, (_, item) in enumerate(waiting) if item.sha256 not in known]
+        ids = self._insert(images, IdentityRepository(session), [waiting[row][1] for row in new])
+        log.add(
+            [
+                NewEmbedding(image_id, self._version_id, space, matrix[row])
+                for image_id, row in zip(ids, new, strict=True)
+                for space, matrix in vectors.items()
+            ]
+        )
         made = dict(zip(new, ids, strict=True))
         for row, (position, item) in enumerate(waiting):
             status: Status = "ingested" if row in made else "duplicate"

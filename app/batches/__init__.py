@@ -1,0 +1,1 @@
+"""Batches: many pictures in one request, staged on disk and left to a job."""

@@ -1,0 +1,117 @@
+"""Zip and tar, unpacked as a stream that is refused at the first byte too many."""
+
+import bz2
+import gzip
+import lzma
+import stat
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Any
+
+from app.batches.staging import Stage
+from app.errors import ArchiveError, BatchEntryError, BatchTooLargeError
+from app.settings import Settings
+
+_BLOCK = 1 << 20
+_SINGLE_READ = 16 << 20
+"""No honest header of a tar is longer; tarfile would read it into memory in one piece."""
+_SLACK = 16 << 20
+_PACKED: dict[bytes, Callable[[Path], Any]] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\x00": lzma.open}
+"""How to open a packed tar, by its first bytes."""
+
+
+def unpack(archive: Path, stage: Stage, settings: Settings) -> None:
+    """Unpack a zip, or a tar that is plain or packed with gzip, bzip2 or xz.
+
+    Raises:
+        ArchiveError: it is none, damaged, or encrypted.
+        BatchEntryError: an entry is a link, a device, an archive, or its name leads elsewhere.
+        BatchTooLargeError: too many files, too many bytes, or too many bytes for the size of the archive.
+    """
+    most = settings.max_batch_ratio * archive.stat().st_size + _SLACK
+    try:
+        if zipfile.is_zipfile(archive):
+            _unpack_zip(archive, stage, most)
+        else:
+            _unpack_tar(archive, stage, most)
+    except (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, ValueError) as error:
+        raise ArchiveError(f"the archive is no zip or tar that can be read: {error}") from error
+    except (NotImplementedError, RuntimeError) as error:
+        raise ArchiveError(f"the archive needs something that is not supported: {error}") from error
+
+
+def _unpack_zip(archive: Path, stage: Stage, most: int) -> None:
+    written = 0
+    with zipfile.ZipFile(archive) as opened:
+        for info in opened.infolist():
+            kind = stat.S_IFMT(info.external_attr >> 16)
+            if info.is_dir():
+                continue
+            if kind not in (0, stat.S_IFREG):
+                raise BatchEntryError(f"{info.filename!r} is refused: neither a file nor a folder")
+            if info.flag_bits & 1:
+                raise ArchiveError("the archive is encrypted")
+            # zipfile cuts names at a NUL and turns the backslashes of Windows round; we want to see them.
+            with stage.create(info.orig_filename) as target, opened.open(info) as source:
+                written = _copy(source, target, stage, written, most)
+
+
+def _unpack_tar(archive: Path, stage: Stage, most: int) -> None:
+    with archive.open("rb") as head:
+        magic = head.read(6)
+    opener = next((found for start, found in _PACKED.items() if magic.startswith(start)), None)
+    raw: IO[bytes] = opener(archive) if opener else archive.open("rb")
+    written = 0
+    with raw, tarfile.open(fileobj=_Bounded(raw, most), mode="r:") as opened:  # type: ignore[call-overload]
+        for member in opened:
+            if member.isdir():
+                continue
+            if not member.isreg() or member.issparse():
+                raise BatchEntryError(f"{member.name!r} is refused: neither a plain file nor a folder")
+            source = opened.extractfile(member)
+            assert source is not None  # it is a regular file
+            with stage.create(member.name.removeprefix("./")) as target, source:
+                written = _copy(source, target, stage, written, most)
+            opened.members = []  # or a million entries would stay in memory
+
+
+def _copy(source: IO[bytes], target: IO[bytes], stage: Stage, written: int, most: int) -> int:
+    while block := source.read(_BLOCK):
+        written += len(block)
+        if written > most:
+            raise _bomb()
+        stage.account(len(block))
+        target.write(block)
+    return written
+
+
+def _bomb() -> BatchTooLargeError:
+    return BatchTooLargeError("the archive unpacks to far more than its size (DESCRY_MAX_BATCH_RATIO)")
+
+
+class _Bounded:
+    """What an archive unpacks to, as a file that refuses to go on too far."""
+
+    def __init__(self, raw: IO[bytes], most: int) -> None:
+        self._raw, self._most = raw, most
+
+    def read(self, size: int = -1) -> bytes:
+        if size < 0 or size > _SINGLE_READ:
+            raise ArchiveError("the archive has a header that is too long")
+        data = self._raw.read(size)
+        self._check(self._raw.tell())
+        return data
+
+    def tell(self) -> int:
+        return self._raw.tell()
+
+    def seek(self, position: int, whence: int = 0) -> int:
+        self._check(position)
+        return self._raw.seek(position, whence)
+
+    def _check(self, position: int) -> None:
+        if position > self._most:
+            raise _bomb()

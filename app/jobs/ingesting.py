@@ -1,0 +1,97 @@
+"""The kind `ingest`: a folder on this machine, listed once and then taken in, each chunk with its items in one commit.
+
+Because outcomes are written in the transaction of the images, a job that is killed anywhere goes on with exactly the
+items that have no outcome: nothing is taken twice, and an image of this job is never reported as its own duplicate.
+"""
+
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+from sqlalchemy.orm import Session
+
+from app.core import Core
+from app.errors import JobSourceChangedError, ModelChangedError
+from app.gallery.ingest import Ingest, Outcome
+from app.gallery.sources import Source, open_source
+from app.jobs.repository import JobRepository, NewItem
+from app.jobs.service import JobService
+
+CHUNKS_A_STEP = 16
+"""Chunks within one step: they overlap (one is decoded while another is encoded), steps do not."""
+
+
+class IngestJob:
+    """One ingest job in the hands of one worker."""
+
+    def __init__(self, core: Core, job_id: str, worker: str, stopping: threading.Event) -> None:
+        self._core, self._id, self._worker, self._stopping = core, job_id, worker, stopping
+        self._source: Source | None = None
+        self._ingest: Ingest | None = None
+
+    def prepare(self) -> None:
+        """List the items, unless that was done before.
+
+        Raises:
+            SourceError, ManifestError: the folder cannot be used.
+            JobTakenError: another worker has the job.
+        """
+        with self._core.database.read() as session:
+            if JobService(session).find(self._id).total is not None:
+                return
+        items = [NewItem(position, entry.name) for position, entry in enumerate(self._opened().entries)]
+        with self._core.database.write() as session:
+            job, jobs = JobService(session).owned(self._id, self._worker), JobRepository(session)
+            if job.total is None:
+                jobs.add_items(self._id, items)
+                job.total = len(items)
+                jobs.log(self._id, f"{len(items):,} items listed")
+
+    def advance(self) -> bool:
+        """Take in the next chunks; True if more are left. Ends early at a chunk when asked to.
+
+        Raises:
+            ServiceError: the job cannot go on.
+        """
+        size = CHUNKS_A_STEP * self._core.settings.ingest_chunk
+        with self._core.database.read() as session:
+            waiting = JobRepository(session).unsettled(self._id, limit=size)
+        if waiting:
+            try:
+                self._take(waiting)
+            except ModelChangedError:
+                self._ingest = None  # the next step encodes for the version that is active then
+        with self._core.database.read() as session:
+            cancelled = JobService(session).find(self._id).cancel_requested
+            return not cancelled and bool(JobRepository(session).unsettled(self._id, limit=1))
+
+    def _take(self, waiting: Sequence[NewItem]) -> None:
+        entries = self._opened().entries
+        for item in waiting:
+            if item.position >= len(entries) or entries[item.position].name != item.name:
+                raise JobSourceChangedError(f"{item.name} is not where it was listed; make a new job for the folder")
+        positions = [item.position for item in waiting]
+        halt = threading.Event()
+
+        def record(session: Session, outcomes: Sequence[Outcome]) -> None:
+            job, jobs = JobService(session).owned(self._id, self._worker), JobRepository(session)
+            jobs.settle(self._id, [positions.pop(0) for _ in outcomes], outcomes)
+            job.done += len(outcomes)
+            job.attempts = 1
+            if job.cancel_requested or self._stopping.is_set():
+                halt.set()
+
+        if self._ingest is None:
+            with self._core.database.read() as session:
+                collection = JobService(session).find(self._id).parameters["collection"]
+            self._ingest = self._core.ingest(collection)
+        for _ in self._ingest.run(Source([entries[item.position] for item in waiting], 0), record):
+            if halt.is_set():
+                return
+
+    def _opened(self) -> Source:
+        if self._source is None:
+            with self._core.database.read() as session:
+                folder = JobService(session).find(self._id).parameters["folder"]
+            self._source = open_source(Path(folder))
+        return self._source

@@ -1,0 +1,134 @@
+"""All SQL about jobs."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from sqlalchemy import and_, func, insert, or_, select, update
+from sqlalchemy.orm import Session
+
+from app.database.tables import Job, JobItem, JobLog, now
+from app.gallery.ingest import Outcome
+from app.gallery.repository import pieces
+
+State = Literal["queued", "running", "succeeded", "failed", "cancelled"]
+FINAL = frozenset({"succeeded", "failed", "cancelled"})
+
+
+@dataclass(frozen=True, slots=True)
+class NewItem:
+    """An item that waits."""
+
+    position: int
+    name: str
+
+
+class JobRepository:
+    """Reads and writes jobs, their items and their log."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def get(self, job_id: str) -> Job | None:
+        """One job."""
+        return self._session.get(Job, job_id)
+
+    def by_key(self, key: str) -> Job | None:
+        """The job that an idempotency key made."""
+        return self._session.scalars(select(Job).where(Job.idempotency_key == key)).one_or_none()
+
+    def add(self, job: Job) -> None:
+        """Insert a job."""
+        self._session.add(job)
+        self._session.flush()
+
+    def page(self, limit: int, before: Job | None, state: str | None) -> list[Job]:
+        """Jobs, newest first; `before` is the last one of the page before."""
+        statement = select(Job).order_by(Job.created_at.desc(), Job.id.desc()).limit(limit)
+        if state is not None:
+            statement = statement.where(Job.state == state)
+        if before is not None:
+            at, same = before.created_at, and_(Job.created_at == before.created_at, Job.id < before.id)
+            statement = statement.where(or_(Job.created_at < at, same))
+        return list(self._session.scalars(statement))
+
+    def counts(self, job_ids: Iterable[str]) -> dict[str, dict[str, int]]:
+        """Number of items by job and status."""
+        found: dict[str, dict[str, int]] = defaultdict(dict)
+        statement = select(JobItem.job_id, JobItem.status, func.count()).group_by(JobItem.job_id, JobItem.status)
+        for part in pieces(job_ids):
+            for job_id, status, count in self._session.execute(statement.where(JobItem.job_id.in_(part))):
+                if status is not None:
+                    found[job_id][status] = count
+        return found
+
+    def items(self, job_id: str, *, after: int, limit: int, status: str | None = None) -> list[JobItem]:
+        """Items of a job in the order of the source, beginning behind a position."""
+        statement = select(JobItem).where(JobItem.job_id == job_id, JobItem.position > after)
+        if status is not None:
+            statement = statement.where(JobItem.status == status)
+        return list(self._session.scalars(statement.order_by(JobItem.position).limit(limit)))
+
+    def unsettled(self, job_id: str, *, with_rejected: bool = False, limit: int | None = None) -> list[NewItem]:
+        """Items without an outcome; on request also the rejected ones."""
+        open_ones = JobItem.status.is_(None)
+        wanted = or_(open_ones, JobItem.status == "rejected") if with_rejected else open_ones
+        statement = select(JobItem.position, JobItem.name).where(JobItem.job_id == job_id, wanted)
+        rows = self._session.execute(statement.order_by(JobItem.position).limit(limit))
+        return [NewItem(position, name) for position, name in rows]
+
+    def add_items(self, job_id: str, items: Sequence[NewItem]) -> None:
+        """List what a job has to do."""
+        if items:
+            rows = [{"job_id": job_id, "position": item.position, "name": item.name} for item in items]
+            self._session.execute(insert(JobItem), rows)
+
+    def settle(self, job_id: str, positions: Sequence[int], outcomes: Sequence[Outcome]) -> None:
+        """Write outcomes of items."""
+        rows: list[dict[str, Any]] = [
+            {
+                "job_id": job_id,
+                "position": position,
+                "status": outcome.status,
+                "image_id": outcome.image_id,
+                "code": outcome.code,
+                "message": outcome.message,
+            }
+            for position, outcome in zip(positions, outcomes, strict=True)
+        ]
+        self._session.execute(update(JobItem), rows)
+
+    def log(self, job_id: str, message: str, level: str = "info") -> None:
+        """Add a line to a job's log."""
+        self._session.add(JobLog(job_id=job_id, level=level, message=message))
+
+    def lines(self, job_id: str, *, after: int = 0, limit: int = 200) -> list[JobLog]:
+        """Lines of a job's log, oldest first, beginning behind an id."""
+        statement = select(JobLog).where(JobLog.job_id == job_id, JobLog.id > after).order_by(JobLog.id)
+        return list(self._session.scalars(statement.limit(limit)))
+
+    def next_queued(self) -> Job | None:
+        """The oldest queued job whose resource no running job has."""
+        busy = select(Job.resource).where(Job.state == "running")
+        statement = select(Job).where(Job.state == "queued", Job.resource.not_in(busy))
+        return self._session.scalars(statement.order_by(Job.created_at, Job.id).limit(1)).one_or_none()
+
+    def open(self) -> list[Job]:
+        """Jobs that wait or run."""
+        return list(self._session.scalars(select(Job).where(Job.state.in_(("queued", "running")))))
+
+    def running(self, *, worker: str | None = None, silent_since: datetime | None = None) -> list[Job]:
+        """Running jobs: of one worker, or whose worker gave no sign of life since an instant."""
+        statement = select(Job).where(Job.state == "running")
+        if worker is not None:
+            statement = statement.where(Job.worker == worker)
+        if silent_since is not None:
+            statement = statement.where(Job.heartbeat_at < silent_since)
+        return list(self._session.scalars(statement.order_by(Job.created_at)))
+
+    def beat(self, job_ids: Sequence[str], worker: str) -> None:
+        """A sign of life for the jobs that a worker is at."""
+        mine = and_(Job.id.in_(job_ids), Job.worker == worker, Job.state == "running")
+        self._session.execute(update(Job).where(mine).values(heartbeat_at=now()))

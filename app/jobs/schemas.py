@@ -1,0 +1,107 @@
+"""What the API says about jobs."""
+
+from datetime import datetime
+
+from pydantic import BaseModel
+
+from app.database.tables import Job, JobItem, JobLog
+from app.jobs.repository import State
+
+
+class JobError(BaseModel):
+    """Why a job failed."""
+
+    code: str
+    message: str
+
+
+class JobCounts(BaseModel):
+    """Items by outcome; `waiting` has none yet."""
+
+    ingested: int = 0
+    duplicate: int = 0
+    rejected: int = 0
+    waiting: int = 0
+
+
+class JobOut(BaseModel):
+    """A job. `total` is null until its items were listed."""
+
+    id: str
+    kind: str
+    state: State
+    done: int
+    total: int | None
+    counts: JobCounts
+    cancel_requested: bool
+    retry_of: str | None
+    error: JobError | None
+    worker: str | None
+    heartbeat_at: datetime | None
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+
+    @classmethod
+    def of(cls, row: Job, counts: dict[str, int]) -> "JobOut":
+        """Describe a row with the number of its items by status."""
+        plain = ("id", "kind", "done", "total", "cancel_requested", "worker", "heartbeat_at", "created_at")
+        error = JobError(code=row.error_code, message=row.error_message or "") if row.error_code else None
+        return cls.model_validate(
+            {
+                **{name: getattr(row, name) for name in (*plain, "state", "started_at", "finished_at")},
+                "counts": JobCounts(**counts, waiting=(row.total or 0) - row.done),
+                "retry_of": row.parameters.get("retry_of"),
+                "error": error,
+            }
+        )
+
+
+class JobLine(BaseModel):
+    """A line of a job's log."""
+
+    id: int
+    at: datetime
+    level: str
+    message: str
+
+    @classmethod
+    def of(cls, row: JobLog) -> "JobLine":
+        """Describe a row."""
+        return cls.model_validate(row, from_attributes=True)
+
+
+class JobDetail(JobOut):
+    """A job with the newest lines of its log."""
+
+    log: list[JobLine]
+
+
+class JobList(BaseModel):
+    """A page of jobs, newest first; `next_before` asks for the one after it."""
+
+    jobs: list[JobOut]
+    next_before: str | None
+
+
+class JobItemOut(BaseModel):
+    """What became of one entry; `status` is null while it waits."""
+
+    position: int
+    name: str
+    status: str | None
+    image_id: int | None
+    code: str | None
+    message: str | None
+
+    @classmethod
+    def of(cls, row: JobItem) -> "JobItemOut":
+        """Describe a row."""
+        return cls.model_validate(row, from_attributes=True)
+
+
+class JobItemList(BaseModel):
+    """A page of items in the order of the source; `next_after` asks for the one after it."""
+
+    items: list[JobItemOut]
+    next_after: int | None

@@ -1,0 +1,170 @@
+"""Jobs within one unit of work: made, cancelled, retried, and moved from state to state by the worker."""
+
+import uuid
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from app.database.tables import Job, now
+from app.errors import (
+    IdempotencyKeyError,
+    JobFinishedError,
+    JobGivenUpError,
+    JobNotFoundError,
+    JobNotRetryableError,
+    JobTakenError,
+    ServiceError,
+)
+from app.jobs.repository import FINAL, JobRepository, State
+
+RESOURCES = {"ingest": "encoder"}
+"""The kinds of jobs, and what each needs for itself."""
+MOST_ATTEMPTS = 5
+
+
+class JobService:
+    """What users and workers may do with jobs."""
+
+    def __init__(self, session: Session) -> None:
+        self._jobs = JobRepository(session)
+
+    def find(self, job_id: str) -> Job:
+        """One job.
+
+        Raises:
+            JobNotFoundError: there is none.
+        """
+        if (found := self._jobs.get(job_id)) is None:
+            raise JobNotFoundError(job_id)
+        return found
+
+    def known(self, key: str, fingerprint: str | None) -> Job | None:
+        """The job that the same request made before, under the same idempotency key.
+
+        Raises:
+            IdempotencyKeyError: the key came with another request.
+        """
+        found = self._jobs.by_key(key)
+        if found is not None and found.fingerprint != fingerprint:
+            raise IdempotencyKeyError("this Idempotency-Key was used with another request; take a new one")
+        return found
+
+    def create(
+        self,
+        kind: str,
+        parameters: dict[str, Any],
+        *,
+        job_id: str | None = None,
+        key: str | None = None,
+        fingerprint: str | None = None,
+    ) -> Job:
+        """Queue a job; or return the one that the same idempotency key made.
+
+        Raises:
+            IdempotencyKeyError: the key came with another request.
+        """
+        if key is not None and (found := self.known(key, fingerprint)) is not None:
+            return found
+        job = Job(
+            id=job_id or str(uuid.uuid4()),
+            kind=kind,
+            resource=RESOURCES[kind],
+            state="queued",
+            parameters=parameters,
+            idempotency_key=key,
+            fingerprint=fingerprint,
+        )
+        self._jobs.add(job)
+        self._jobs.log(job.id, "queued")
+        return job
+
+    def cancel(self, job_id: str) -> Job:
+        """End a job that waits, or ask the worker of one that runs to end it after the present chunk.
+
+        Raises:
+            JobNotFoundError, JobFinishedError: there is none, or it has ended.
+        """
+        job = self.find(job_id)
+        if job.state in FINAL:
+            raise JobFinishedError(f"the job has {job.state} already")
+        if not job.cancel_requested:
+            job.cancel_requested = True
+            self._jobs.log(job_id, "cancel requested")
+        if job.state == "queued":
+            self.finish(job, "cancelled")
+        return job
+
+    def retry(self, job_id: str) -> Job:
+        """Queue a new run over what did not get into the gallery: items rejected, and items never reached.
+
+        Asking twice gives the same run.
+
+        Raises:
+            JobNotFoundError: there is none.
+            JobNotRetryableError: it has not ended, or nothing failed.
+        """
+        job = self.find(job_id)
+        if job.state not in FINAL:
+            raise JobNotRetryableError("the job has not ended; cancel it first")
+        key = f"retry:{job_id}"
+        if (before := self._jobs.by_key(key)) is not None:
+            return before
+        failed = self._jobs.unsettled(job_id, with_rejected=True)
+        if job.total is not None and not failed:
+            raise JobNotRetryableError("every item of the job is in the gallery")
+        if not Path(job.parameters["folder"]).is_dir():
+            raise JobNotRetryableError("the files of the job are gone; send those that failed as a new batch")
+        again = self.create(job.kind, {**job.parameters, "retry_of": job_id}, key=key)
+        if job.total is not None:
+            self._jobs.add_items(again.id, failed)
+            again.total = len(failed)
+        return again
+
+    def claim(self, worker: str) -> Job | None:
+        """Take the oldest job that can run now. Two workers at once: the database lets one through."""
+        if (job := self._jobs.next_queued()) is not None:
+            job.state, job.worker, job.started_at, job.heartbeat_at = "running", worker, now(), now()
+            self._jobs.log(job.id, f"started by {worker}")
+        return job
+
+    def begin(self, job_id: str, worker: str) -> bool:
+        """A worker starts or goes on with a job, which is its own from now on; False if the job has ended.
+
+        Raises:
+            JobGivenUpError: it was begun `MOST_ATTEMPTS` times without progress.
+        """
+        job = self.find(job_id)
+        if job.state != "running":
+            return False
+        if job.attempts or job.worker != worker:
+            self._jobs.log(job_id, f"goes on with {worker} at item {job.done:,}", "warning")
+        job.worker, job.heartbeat_at, job.attempts = worker, now(), job.attempts + 1
+        if job.attempts > MOST_ATTEMPTS:
+            error = JobGivenUpError(f"started {MOST_ATTEMPTS} times without getting on at item {job.done:,}")
+            self.finish(job, "failed", error)
+            return False
+        return True
+
+    def owned(self, job_id: str, worker: str) -> Job:
+        """The job, if this worker still has it: what a worker that was thought dead wrote late must not count.
+
+        Raises:
+            JobTakenError: another one has it now.
+        """
+        job = self.find(job_id)
+        if job.worker != worker or job.state != "running":
+            raise JobTakenError(f"{job.worker or 'nobody'} has the job now, and it is {job.state}")
+        return job
+
+    def adopt(self, job: Job, worker: str) -> None:
+        """Take over a job whose worker is silent."""
+        self._jobs.log(job.id, f"{job.worker} gave no sign of life; {worker} takes over", "warning")
+        job.worker, job.heartbeat_at = worker, now()
+
+    def finish(self, job: Job, state: State, error: ServiceError | None = None) -> None:
+        """End a job."""
+        job.state, job.finished_at = state, now()
+        if error is not None:
+            job.error_code, job.error_message = error.code, error.message
+        self._jobs.log(job.id, f"{state}: {error.message}" if error else state, "error" if error else "info")

@@ -1,0 +1,227 @@
+"""The worker: takes queued jobs and runs each as a durable workflow of DBOS Transact.
+
+What users see lives in our tables; DBOS keeps, in the same database, which workflow is under way in which executor and
+which of its steps are done. It starts a killed worker's workflows again under the same executor id; a worker that never
+comes back is noticed here, by its heartbeat.
+"""
+
+import json
+import logging
+import threading
+import time
+from datetime import timedelta
+from typing import Any, NoReturn
+
+from dbos import DBOS, Serializer, SetWorkflowID
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+
+from app.batches.staging import remove_staged, sweep
+from app.core import Core
+from app.database.tables import now
+from app.errors import JobGivenUpError, JobTakenError, ServiceError
+from app.jobs.ingesting import IngestJob
+from app.jobs.repository import JobRepository
+from app.jobs.service import JobService
+
+_log = logging.getLogger(__name__)
+_VERSION = "1"
+"""Of the workflow's shape. Fixed, because DBOS resumes only workflows of its own version and would else derive it from
+the source code: any edit would leave running jobs behind."""
+_SWEEP_S = 3600.0
+_ENDED = {"SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"}
+
+
+class _Json(Serializer):
+    """DBOS pickles by default; nothing here ever reads a pickle."""
+
+    def serialize(self, data: Any) -> str:  # noqa: ANN401  DBOS's signature
+        return json.dumps(data, default=repr)
+
+    def deserialize(self, serialized_data: str) -> Any:  # noqa: ANN401
+        return json.loads(serialized_data)
+
+    def name(self) -> str:
+        return "descry_json"
+
+
+class Worker:
+    """One worker of a data folder; `name` is its own and stays the same when it is started again."""
+
+    def __init__(self, core: Core, name: str) -> None:
+        self._core, self.name, self._settings = core, name, core.settings
+        self._stopping = threading.Event()
+        self._active: set[str] = set()
+        self._lock = threading.Lock()
+
+    def run(self) -> None:
+        """Work until `stop`. The process must end after that: threads of unfinished jobs are parked, not ended."""
+        with self._core.database.write() as session:  # what DBOS starts again now must not look lost meanwhile
+            jobs = JobRepository(session)
+            jobs.beat([job.id for job in jobs.running(worker=self.name)], self.name)
+        self._launch()
+        for job_id in self._unstarted():
+            self._start(job_id)
+        beats = threading.Thread(target=self._beat, name="descry-heartbeat", daemon=True)
+        beats.start()
+        _log.info("worker %s is ready", self.name)
+        swept = -_SWEEP_S
+        while not self._stopping.wait(self._settings.worker_poll_s):
+            try:
+                if time.monotonic() >= swept + _SWEEP_S:
+                    swept = time.monotonic()
+                    self._sweep()
+                self._reclaim()
+                self._claim()
+            except (SQLAlchemyError, OSError):
+                _log.exception("the database or the staging area did not answer; trying again")
+        deadline = time.monotonic() + 30
+        while self._busy() and time.monotonic() < deadline:
+            time.sleep(0.05)
+
+    def stop(self) -> None:
+        """End `run` when the chunks under way are committed."""
+        self._stopping.set()
+
+    def _launch(self) -> None:
+        url = self._settings.database
+        DBOS(
+            config={
+                "name": "descry",
+                "system_database_url": url,
+                "executor_id": self.name,
+                "application_version": _VERSION,
+                "serializer": _Json(),
+                "log_level": "WARNING",
+                "enable_otlp": False,
+            }
+        )
+
+        # Attempts are counted in our table, where they begin anew with each progress.
+        @DBOS.workflow(name="descry_job", max_recovery_attempts=None)
+        def descry_job(job_id: str) -> str:
+            return self._work(job_id)
+
+        self._workflow = descry_job
+        DBOS.launch()
+
+    def _work(self, job_id: str) -> str:
+        """The workflow. It never raises: how a job ended is written in our table."""
+        with self._lock:
+            self._active.add(job_id)
+        try:
+            return self._steps(job_id)
+        except JobTakenError as error:
+            _log.warning("job %s: %s", job_id, error.message)
+            self._hold(job_id)  # a result of ours would end the workflow that the other one runs
+        except ServiceError as error:
+            return self._end(job_id, error)
+        except Exception:  # noqa: BLE001  the job fails, the worker goes on
+            _log.exception("job %s failed unexpectedly", job_id)
+            return self._end(job_id, ServiceError("an unexpected error; the worker's log has the details"))
+        finally:
+            with self._lock:
+                self._active.discard(job_id)
+
+    def _steps(self, job_id: str) -> str:
+        # Beginning is no step: whoever runs the workflow, also after a replay, must write its name.
+        with self._core.database.write() as session:
+            if not JobService(session).begin(job_id, self.name):
+                return "ended"
+        ingest = IngestJob(self._core, job_id, self.name, self._stopping)
+        DBOS.run_step({"name": "prepare"}, ingest.prepare)
+        while DBOS.run_step({"name": "advance"}, ingest.advance):
+            self._park(job_id)
+        self._park(job_id)
+        return self._end(job_id, None)
+
+    def _park(self, job_id: str) -> None:
+        """Hold a workflow of a stopping worker for ever: to DBOS that is a killed worker, and it goes on at restart."""
+        if not self._stopping.is_set():
+            return
+        with self._core.database.read() as session:
+            if not JobRepository(session).unsettled(job_id, limit=1):
+                return
+        self._hold(job_id)
+
+    def _hold(self, job_id: str) -> NoReturn:
+        with self._lock:
+            self._active.discard(job_id)
+        while True:
+            threading.Event().wait()
+
+    def _end(self, job_id: str, error: ServiceError | None) -> str:
+        with self._core.database.write() as session:
+            service = JobService(session)
+            job = service.find(job_id)
+            if job.worker != self.name or job.state != "running":
+                return "taken"
+            complete = job.total is not None and job.done >= job.total
+            if error is not None:
+                service.finish(job, "failed", error)
+            else:
+                service.finish(job, "succeeded" if complete else "cancelled")
+            state, parameters = job.state, job.parameters
+        if state == "succeeded" and parameters.get("staged"):  # or it is kept for a retry, until `sweep`
+            remove_staged(self._settings, parameters["folder"])
+        return state
+
+    def _claim(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                with self._core.database.write() as session:
+                    job = JobService(session).claim(self.name)
+            except IntegrityError:
+                return  # another worker took a job of the same resource at the same moment
+            if job is None:
+                return
+            self._start(job.id)
+
+    def _start(self, job_id: str) -> None:
+        with self._lock:
+            self._active.add(job_id)  # its heart beats from now on
+        with SetWorkflowID(job_id):
+            DBOS.start_workflow(self._workflow, job_id)
+
+    def _unstarted(self) -> list[str]:
+        """Jobs that this worker claimed before it was killed, so early that DBOS does not know them."""
+        with self._core.database.read() as session:
+            mine = [job.id for job in JobRepository(session).running(worker=self.name)]
+        return [job_id for job_id in mine if DBOS.get_workflow_status(job_id) is None]
+
+    def _reclaim(self) -> None:
+        """Take over jobs whose worker is silent. Which worker gets them in the end is DBOS's choice."""
+        silent = now() - timedelta(seconds=self._settings.worker_lost_s)
+        with self._core.database.read() as session:
+            if not JobRepository(session).running(silent_since=silent):
+                return
+        with self._core.database.write() as session:
+            busy = self._busy()
+            lost = [job for job in JobRepository(session).running(silent_since=silent) if job.id not in busy]
+            for job in lost:
+                JobService(session).adopt(job, self.name)
+        for job in lost:
+            status = DBOS.get_workflow_status(job.id)
+            if status is None:
+                self._start(job.id)
+            elif status.status in _ENDED:
+                self._end(job.id, JobGivenUpError(f"its execution ended without a result ({status.status})"))
+            else:
+                DBOS.resume_workflow(job.id)
+
+    def _sweep(self) -> None:
+        with self._core.database.read() as session:
+            needed = [job.parameters["folder"] for job in JobRepository(session).open()]
+        sweep(self._settings, needed)
+
+    def _busy(self) -> set[str]:
+        with self._lock:
+            return set(self._active)
+
+    def _beat(self) -> None:
+        while not self._stopping.wait(self._settings.heartbeat_s):
+            if busy := self._busy():
+                try:
+                    with self._core.database.write() as session:
+                        JobRepository(session).beat(sorted(busy), self.name)
+                except SQLAlchemyError:
+                    _log.exception("a sign of life could not be written")
