@@ -21,8 +21,12 @@ from app.vectors.repository import LogRepository
 from app.vectors.view import VectorView
 from models.encoder import Space
 
-SUBSET = 5_000
-"""Up to that many images of a collection are scored one by one; more are filtered out of the ranking of all."""
+SUBSET = 2_000
+"""Up to that many images of a collection are scored one by one; more are filtered out of the ranking of all.
+
+Of 60,000 images x 512, two cores: scoring takes 1 ms for 100, 30 ms for 5,000, 98 ms for 20,000; following the ranking
+takes 245 ms for 100, 14 ms for 5,000, 24 ms for 20,000.
+"""
 
 
 def check_query(text: str, max_chars: int) -> str:

@@ -71,7 +71,7 @@ def test_the_same_bytes_are_taken_once_in_each_collection(filled: TestClient, co
     assert len(filled.get("/v1/identities/1").json()["images"]) == 4  # a person is the same one everywhere
 
 
-@pytest.mark.parametrize("subset", [5000, 0])  # scored one by one, and filtered out of the ranking of all
+@pytest.mark.parametrize("subset", [2000, 0])  # scored one by one, and filtered out of the ranking of all
 def test_a_search_stays_within_a_collection(
     filled: TestClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, subset: int
 ) -> None:

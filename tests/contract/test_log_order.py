@@ -80,6 +80,7 @@ def test_what_was_checked_is_still_true_at_the_commit(database: Database) -> Non
         try:
             with database.write() as session:
                 IdentityService(session).change(identity, IdentityPatch(external_id="the same"))
+                time.sleep(0.02)  # checked, and not written yet
         except ExternalIdTakenError:  # and not an IntegrityError
             return False
         return True
@@ -91,7 +92,9 @@ def test_what_was_checked_is_still_true_at_the_commit(database: Database) -> Non
 def test_two_ingests_make_one_identity_of_one_name(database: Database) -> None:
     def resolve(_turn: int) -> int:
         with database.write() as session:
-            return IdentityRepository(session).resolve(["A-17"])["A-17"]
+            found = IdentityRepository(session).resolve(["A-17"])["A-17"]
+            time.sleep(0.005)  # others look for it before it is committed
+            return found
 
     with ThreadPoolExecutor(8) as pool:
         assert len(set(pool.map(resolve, range(16)))) == 1
