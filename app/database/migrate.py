@@ -9,7 +9,7 @@ from sqlalchemy import inspect, text
 import migrations
 from app.database.sessions import Database
 
-HEAD_REVISION = "0001"
+HEAD_REVISION = "0004"
 """The newest migration; a test compares it with the files, so that start-up need not read them."""
 
 

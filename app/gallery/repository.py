@@ -3,13 +3,16 @@
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, delete, exists, func, insert, select
+from sqlalchemy import ColumnElement, delete, exists, func, insert, select, update
 from sqlalchemy.orm import Session
 
 from app.database.tables import Embedding, Image
+from app.gallery.likeness import NEAR, Look, as_look, distance
 
 IN_LIMIT = 10_000
 """Values in one IN list: every database allows that many."""
+
+_BANDS = (Image.look_0, Image.look_1, Image.look_2, Image.look_3)
 
 
 def pieces(values: Iterable[Any]) -> Iterator[list[Any]]:
@@ -70,9 +73,31 @@ class ImageRepository:
             found.update((row.id, row.identity_id) for row in rows)
         return found
 
+    def mark_near_duplicates(self, looks: dict[int, Look]) -> dict[int, int]:
+        """Mark those new images (id to hash) that look like an image from before them; returns what they look like."""
+        others = self._sharing_a_band(looks.values())
+        found: dict[int, int] = {}
+        for image_id, own in looks.items():
+            near = ((distance(own, other), at) for at, other in others.items() if at < image_id)
+            if (best := min(near, default=(NEAR + 1, 0)))[0] <= NEAR:
+                found[image_id] = best[1]
+        for image_id, original in found.items():
+            self._session.execute(update(Image).where(Image.id == image_id).values(near_duplicate_of=original))
+        return found
+
+    def _sharing_a_band(self, looks: Iterable[Look]) -> dict[int, Look]:
+        found: dict[int, Look] = {}
+        for column, values in zip(_BANDS, zip(*looks, strict=True), strict=False):
+            for part in pieces(set(values)):
+                rows = self._session.execute(select(Image.id, *_BANDS).where(column.in_(part)))
+                found.update((row[0], as_look([int(band or 0) for band in row[1:]])) for row in rows)
+        return found
+
     def delete(self, image_ids: Iterable[int]) -> None:
         """Delete image rows; their embeddings must be gone."""
         for part in pieces(image_ids):
+            copies = update(Image).where(Image.near_duplicate_of.in_(part)).values(near_duplicate_of=None)
+            self._session.execute(copies)
             self._session.execute(delete(Image).where(Image.id.in_(part)))
 
     def lacking(self, version_id: int, *, after: int, limit: int) -> list[tuple[int, str]]:
