@@ -3,11 +3,12 @@
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+import numpy as np
 from sqlalchemy import ColumnElement, delete, exists, func, insert, select, update
 from sqlalchemy.orm import Session
 
 from app.database.tables import Embedding, Image
-from app.gallery.likeness import NEAR, Look, as_look, distance
+from app.gallery.likeness import NEAR, Look, as_look, distances
 
 IN_LIMIT = 10_000
 """Values in one IN list: every database allows that many."""
@@ -77,10 +78,13 @@ class ImageRepository:
         """Mark those new images (id to hash) that look like an image from before them; returns what they look like."""
         others = self._sharing_a_band(looks.values())
         found: dict[int, int] = {}
+        ids, hashes = np.array(list(others), np.int64), np.array(list(others.values()), np.uint16)
         for image_id, own in looks.items():
-            near = ((distance(own, other), at) for at, other in others.items() if at < image_id)
-            if (best := min(near, default=(NEAR + 1, 0)))[0] <= NEAR:
-                found[image_id] = best[1]
+            far = distances(hashes, own)
+            far[ids >= image_id] = NEAR + 1
+            best = int(far.argmin())  # the image itself is among the others, so that there is one
+            if far[best] <= NEAR:
+                found[image_id] = int(ids[best])
         for image_id, original in found.items():
             self._session.execute(update(Image).where(Image.id == image_id).values(near_duplicate_of=original))
         return found

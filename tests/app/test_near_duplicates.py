@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 from starlette.testclient import TestClient
 
-from app.gallery.likeness import NEAR, distance, look
+from app.gallery.likeness import NEAR, distances, look
 from tests.app.conftest import IngestFolder
 
 
@@ -28,7 +28,8 @@ def test_copies_are_near_and_others_are_far() -> None:
     assert one is not None
     assert other is not None
     assert smaller is not None
-    assert distance(one, smaller) <= NEAR < 12 < distance(one, other)
+    near, far = distances([smaller, other], one)
+    assert near <= NEAR < 12 < far
 
 
 def test_a_picture_without_contrast_looks_like_nothing() -> None:
