@@ -51,17 +51,25 @@ def run_ingest(core: "Core", source: Any, collection: str = "default") -> dict[s
     job = core.ingest(collection)
     counts = {"ingested": 0, "duplicate": 0, "rejected": 0}
     rejected: list[dict[str, Any]] = []
+    near = 0
     started = time.perf_counter()
     with progress_bar() as bar:
         task = bar.add_task("Ingesting", total=len(source.entries), note="")
         for outcome in job.run(source):
             counts[outcome.status] += 1
+            near += outcome.near_duplicate_of is not None
             if outcome.status == "rejected":
                 rejected.append({"file": outcome.name, "code": outcome.code, "message": outcome.message})
             rate = counts["ingested"] / (time.perf_counter() - started)
             bar.update(task, advance=1, note=f"{rate:.0f} images/s")
     seconds = time.perf_counter() - started
-    return {**counts, "ignored": source.ignored, "seconds": round(seconds, 3), "rejections": rejected}
+    return {
+        **counts,
+        "near_duplicates": near,
+        "ignored": source.ignored,
+        "seconds": round(seconds, 3),
+        "rejections": rejected,
+    }
 
 
 def _print_report(report: dict[str, Any], path: Path) -> None:

@@ -115,6 +115,14 @@ class Image(Table):
     captured_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     description: Mapped[str | None] = mapped_column(Text)
     attributes: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
+    look_0: Mapped[int | None] = mapped_column(Integer, index=True)
+    look_1: Mapped[int | None] = mapped_column(Integer, index=True)
+    look_2: Mapped[int | None] = mapped_column(Integer, index=True)
+    look_3: Mapped[int | None] = mapped_column(Integer, index=True)
+    """The perceptual hash (`app.gallery.likeness`) in four bands of 16 bits; null without contrast, and before 0004."""
+    near_duplicate_of: Mapped[int | None] = mapped_column(BigInteger, index=True)
+    """An earlier image that looks the same; null when that one is deleted. (A foreign key would have made SQLite
+    rebuild the table.)"""
     source_name: Mapped[str | None] = mapped_column(Text)
     """What its file was called where it came from, so that people find it there again."""
     store_name: Mapped[str] = mapped_column(String(80), unique=True)

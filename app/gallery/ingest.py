@@ -32,6 +32,7 @@ from app.errors import (
     ServiceError,
 )
 from app.gallery import pictures
+from app.gallery.likeness import Look, look
 from app.gallery.repository import ImageRepository
 from app.gallery.sources import Entry, Refused, Source
 from app.gallery.store import ImageStore, StoreChange
@@ -52,6 +53,7 @@ class Outcome:
     Attributes:
         image_id: of the image that was made, or of the one that has the same bytes already (None if that one was
             only met in this chunk).
+        near_duplicate_of: an image that looks the same as this one; it was ingested nevertheless.
         code, message: why it was rejected.
     """
 
@@ -60,6 +62,7 @@ class Outcome:
     image_id: int | None = None
     code: str | None = None
     message: str | None = None
+    near_duplicate_of: int | None = None
 
 
 Record = Callable[[Session, Sequence[Outcome]], None]
@@ -75,6 +78,7 @@ class _Prepared:
     store_name: str
     size: tuple[int, int]
     pixels: Tensor
+    look: Look | None
 
 
 @dataclass(slots=True)
@@ -200,7 +204,8 @@ class Ingest:
         limits = self._settings
         picture = pictures.decode(data, max_pixels=limits.max_pixels, max_bytes=limits.max_upload_bytes)
         change.write(name, pictures.encode(picture), pictures.thumbnail(picture))
-        return _Prepared(entry, sha256, name, picture.size, self._encoder.encoder.preprocess(picture.image))
+        pixels = self._encoder.encoder.preprocess(picture.image)
+        return _Prepared(entry, sha256, name, picture.size, pixels, look(picture.image))
 
     def _finish(self, chunk: _Chunk, record: Record | None) -> list[Outcome]:
         with chunk.files:
@@ -224,6 +229,10 @@ class Ingest:
         known = images.known((item.sha256 for _, item in waiting), self._collection_id)
         new = [row for row, (_, item) in enumerate(waiting) if item.sha256 not in known]
         ids = self._insert(images, IdentityRepository(session), [waiting[row][1] for row in new])
+        looks = {image_id: waiting[row][1].look for image_id, row in zip(ids, new, strict=True)}
+        near = images.mark_near_duplicates(
+            {image_id: look for image_id, look in looks.items() if look is not None}, self._collection_id
+        )
         log.add(
             [
                 NewEmbedding(image_id, self._version_id, space, matrix[row])
@@ -234,7 +243,9 @@ class Ingest:
         made = dict(zip(new, ids, strict=True))
         for row, (position, item) in enumerate(waiting):
             status: Status = "ingested" if row in made else "duplicate"
-            chunk.outcomes[position] = Outcome(item.entry.name, status, made.get(row, known.get(item.sha256)))
+            image_id = made.get(row, known.get(item.sha256))
+            copy_of = near.get(made[row]) if row in made else None
+            chunk.outcomes[position] = Outcome(item.entry.name, status, image_id, near_duplicate_of=copy_of)
         return [chunk.outcomes[position] for position in range(chunk.length)]
 
     def _insert(self, images: ImageRepository, identities: IdentityRepository, items: list[_Prepared]) -> list[int]:
@@ -254,6 +265,7 @@ class Ingest:
                     "attributes": item.entry.attributes,
                     "source_name": item.entry.name,
                     "store_name": item.store_name,
+                    **{f"look_{band}": value for band, value in enumerate(item.look or (None,) * 4)},
                 }
                 for item in items
             ]

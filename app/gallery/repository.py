@@ -3,13 +3,17 @@
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, delete, exists, func, insert, select
+import numpy as np
+from sqlalchemy import ColumnElement, delete, exists, func, insert, select, update
 from sqlalchemy.orm import Session
 
 from app.database.tables import Embedding, Image
+from app.gallery.likeness import NEAR, Look, as_look, distances
 
 IN_LIMIT = 10_000
 """Values in one IN list: every database allows that many."""
+
+_BANDS = (Image.look_0, Image.look_1, Image.look_2, Image.look_3)
 
 
 def pieces(values: Iterable[Any]) -> Iterator[list[Any]]:
@@ -78,9 +82,35 @@ class ImageRepository:
         statement = select(Image.id, Image.identity_id).where(Image.collection_id == collection_id)
         return {row.id: row.identity_id for row in self._session.execute(statement.limit(limit))}
 
+    def mark_near_duplicates(self, looks: dict[int, Look], collection_id: int) -> dict[int, int]:
+        """Mark those new images (id to hash) that look like an earlier one of their collection; returns which."""
+        others = self._sharing_a_band(looks.values(), collection_id)
+        found: dict[int, int] = {}
+        ids, hashes = np.array(list(others), np.int64), np.array(list(others.values()), np.uint16)
+        for image_id, own in looks.items():
+            far = distances(hashes, own)
+            far[ids >= image_id] = NEAR + 1
+            best = int(far.argmin())  # the image itself is among the others, so that there is one
+            if far[best] <= NEAR:
+                found[image_id] = int(ids[best])
+        for image_id, original in found.items():
+            self._session.execute(update(Image).where(Image.id == image_id).values(near_duplicate_of=original))
+        return found
+
+    def _sharing_a_band(self, looks: Iterable[Look], collection_id: int) -> dict[int, Look]:
+        found: dict[int, Look] = {}
+        for column, values in zip(_BANDS, zip(*looks, strict=True), strict=False):
+            for part in pieces(set(values)):
+                where = (column.in_(part), Image.collection_id == collection_id)
+                rows = self._session.execute(select(Image.id, *_BANDS).where(*where))
+                found.update((row[0], as_look([int(band or 0) for band in row[1:]])) for row in rows)
+        return found
+
     def delete(self, image_ids: Iterable[int]) -> None:
         """Delete image rows; their embeddings must be gone."""
         for part in pieces(image_ids):
+            copies = update(Image).where(Image.near_duplicate_of.in_(part)).values(near_duplicate_of=None)
+            self._session.execute(copies)
             self._session.execute(delete(Image).where(Image.id.in_(part)))
 
     def lacking(self, version_id: int, *, after: int, limit: int) -> list[tuple[int, str]]:

@@ -23,6 +23,8 @@ class ImageOut(BaseModel):
     attributes: dict[str, Any]
     source_name: str | None
     """The file's name, relative to the folder that was ingested."""
+    near_duplicate_of: int | None
+    """An earlier image that looks the same, such as a resized copy; null when there is none (any more)."""
     created_at: datetime
     url: str
     thumbnail_url: str
@@ -46,6 +48,7 @@ def image_fields(row: Image) -> dict[str, Any]:
         "description": row.description,
         "attributes": row.attributes,
         "source_name": row.source_name,
+        "near_duplicate_of": row.near_duplicate_of,
         "created_at": row.created_at,
         "url": f"/v1/images/{row.id}/file",
         "thumbnail_url": f"/v1/images/{row.id}/thumbnail",

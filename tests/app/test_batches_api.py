@@ -177,8 +177,8 @@ def test_a_batch_goes_into_its_collection(client: TestClient, core: Core, tmp_pa
     data = zipped({"a.jpg": jpeg(tmp_path, 1)})
     sent = client.post(f"{URL}?collection=lobby", files={"archive": ("batch", data)}, headers={"Idempotency-Key": "k"})
     assert sent.status_code == 202, sent.text
-    assert run(core, sent.json()["id"])["state"] == "succeeded"
-    counts = {found["name"]: found["images"] for found in client.get("/v1/collections").json()}
+    assert run(core) == sent.json()["id"]
+    counts = {found["name"]: found["images"] for found in client.get("/v1/collections").json()["collections"]}
     assert counts["lobby"] == 1
     elsewhere = client.post(
         f"{URL}?collection=hall", files={"archive": ("batch", data)}, headers={"Idempotency-Key": "k"}

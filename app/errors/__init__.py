@@ -1,0 +1,201 @@
+"""Every error that the service raises on purpose: typed, with HTTP status and stable code.
+
+models.errors.DescryError
++-- ServiceError                      500 internal_error
+    +-- NotFoundError                 404 not_found
+    |   +-- IdentityNotFoundError         identity_not_found
+    |   +-- ImageNotFoundError            image_not_found
+    |   +-- ModelNotFoundError            model_version_not_found
+    |   +-- CollectionNotFoundError       collection_not_found
+    |   +-- JobNotFoundError              job_not_found
+    +-- InvalidError                  422 invalid_request
+    |   +-- CollectionNameError           collection_name_invalid
+    |   +-- QueryEmptyError               query_empty
+    |   +-- QueryTooLongError             query_too_long
+    |   +-- QueryNotUnderstoodError       query_not_understood
+    |   +-- SourceError                   source_unreadable
+    |   +-- ManifestError                 manifest_invalid
+    |   +-- EntryError                    manifest_entry_invalid
+    |   +-- PathOutsideError              path_outside_folder
+    |   +-- BatchError                    batch_invalid
+    |   |   +-- BatchEntryError               batch_entry_refused
+    |   |   +-- ArchiveError                  archive_unreadable
+    |   |   +-- BatchTooLargeError        413 batch_too_large
+    |   +-- PictureError                  picture_unreadable
+    |       +-- FileMissingError          file_missing
+    |       +-- FileUnreadableError       file_unreadable
+    |       +-- FileChangedError          file_changed
+    |       +-- EmptyFileError            file_empty
+    |       +-- NotAnImageError           not_an_image
+    |       +-- FormatError               format_unsupported
+    |       +-- DamagedImageError         image_damaged
+    |       +-- TooManyPixelsError        too_many_pixels
+    |       +-- FileTooLargeError     413 file_too_large
+    +-- ConflictError                 409 conflict
+    |   +-- ExternalIdTakenError          external_id_taken
+    |   +-- ModelNameTakenError           model_name_taken
+    |   +-- CollectionNameTakenError      collection_name_taken
+    |   +-- ModelIncompleteError          model_version_incomplete
+    |   +-- ModelChangedError             model_changed
+    |   +-- IdempotencyKeyError           idempotency_key_reused
+    |   +-- JobFinishedError              job_finished
+    |   +-- JobNotRetryableError          job_not_retryable
+    |   +-- JobSourceChangedError         job_source_changed
+    |   +-- JobTakenError                 job_taken
+    |   +-- JobGivenUpError               job_given_up
+    +-- BodyTooLargeError             413 body_too_large
+    +-- HostNotAllowedError           421 host_not_allowed
+    +-- OriginNotAllowedError         403 origin_not_allowed
+    +-- EncoderBusyError              429 encoder_busy          Retry-After
+    +-- UnavailableError              503 unavailable           Retry-After
+    |   +-- EncoderTimeoutError           encoder_timeout
+    |   +-- NoActiveModelError            no_active_model
+    |   +-- DatabaseUnreachableError      database_unreachable
+    +-- StorageError                  507 storage_failed
+    |   +-- StoreUnreachableError     503 store_unreachable     Retry-After
+    |   +-- StoreDeniedError              store_denied
+    |   +-- BucketMissingError            bucket_missing
+    +-- ConfigurationError            500 configuration_invalid
+        +-- OpenHostError                 open_host_refused
+        +-- PortTakenError                port_taken
+        +-- WorkerNameTakenError          worker_name_taken
+        +-- FaissConflictError            faiss_conflict
+        +-- SnapshotError                 snapshot_invalid
+        +-- DatabaseUrlError              database_url_invalid
+"""
+
+from app.errors.base import (
+    PROBLEM_JSON,
+    BatchError,
+    ConfigurationError,
+    ConflictError,
+    InvalidError,
+    NotFoundError,
+    PictureError,
+    ServiceError,
+    StorageError,
+    UnavailableError,
+    responses,
+)
+from app.errors.requests import (
+    ArchiveError,
+    BatchEntryError,
+    BatchTooLargeError,
+    CollectionNameError,
+    CollectionNameTakenError,
+    CollectionNotFoundError,
+    DamagedImageError,
+    EmptyFileError,
+    EntryError,
+    ExternalIdTakenError,
+    FileChangedError,
+    FileMissingError,
+    FileTooLargeError,
+    FileUnreadableError,
+    FormatError,
+    IdempotencyKeyError,
+    IdentityNotFoundError,
+    ImageNotFoundError,
+    JobFinishedError,
+    JobGivenUpError,
+    JobNotFoundError,
+    JobNotRetryableError,
+    JobSourceChangedError,
+    JobTakenError,
+    ManifestError,
+    ModelChangedError,
+    ModelIncompleteError,
+    ModelNameTakenError,
+    ModelNotFoundError,
+    NotAnImageError,
+    PathOutsideError,
+    QueryEmptyError,
+    QueryNotUnderstoodError,
+    QueryTooLongError,
+    SourceError,
+    TooManyPixelsError,
+)
+from app.errors.service import (
+    BodyTooLargeError,
+    BucketMissingError,
+    DatabaseUnreachableError,
+    DatabaseUrlError,
+    EncoderBusyError,
+    EncoderTimeoutError,
+    FaissConflictError,
+    HostNotAllowedError,
+    NoActiveModelError,
+    OpenHostError,
+    OriginNotAllowedError,
+    PortTakenError,
+    SnapshotError,
+    StoreDeniedError,
+    StoreUnreachableError,
+    WorkerNameTakenError,
+)
+
+__all__ = [
+    "PROBLEM_JSON",
+    "ArchiveError",
+    "BatchEntryError",
+    "BatchError",
+    "BatchTooLargeError",
+    "BodyTooLargeError",
+    "BucketMissingError",
+    "CollectionNameError",
+    "CollectionNameTakenError",
+    "CollectionNotFoundError",
+    "ConfigurationError",
+    "ConflictError",
+    "DamagedImageError",
+    "DatabaseUnreachableError",
+    "DatabaseUrlError",
+    "EmptyFileError",
+    "EncoderBusyError",
+    "EncoderTimeoutError",
+    "EntryError",
+    "ExternalIdTakenError",
+    "FaissConflictError",
+    "FileChangedError",
+    "FileMissingError",
+    "FileTooLargeError",
+    "FileUnreadableError",
+    "FormatError",
+    "HostNotAllowedError",
+    "IdempotencyKeyError",
+    "IdentityNotFoundError",
+    "ImageNotFoundError",
+    "InvalidError",
+    "JobFinishedError",
+    "JobGivenUpError",
+    "JobNotFoundError",
+    "JobNotRetryableError",
+    "JobSourceChangedError",
+    "JobTakenError",
+    "ManifestError",
+    "ModelChangedError",
+    "ModelIncompleteError",
+    "ModelNameTakenError",
+    "ModelNotFoundError",
+    "NoActiveModelError",
+    "NotAnImageError",
+    "NotFoundError",
+    "OpenHostError",
+    "OriginNotAllowedError",
+    "PathOutsideError",
+    "PictureError",
+    "PortTakenError",
+    "QueryEmptyError",
+    "QueryNotUnderstoodError",
+    "QueryTooLongError",
+    "ServiceError",
+    "SnapshotError",
+    "SourceError",
+    "StorageError",
+    "StoreDeniedError",
+    "StoreUnreachableError",
+    "TooManyPixelsError",
+    "UnavailableError",
+    "WorkerNameTakenError",
+    "responses",
+]

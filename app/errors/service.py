@@ -1,0 +1,105 @@
+"""What is wrong on our side: too busy, not available, not configured."""
+
+from app.errors.base import ConfigurationError, ServiceError, StorageError, UnavailableError
+
+
+class BodyTooLargeError(ServiceError):
+    """A request body above its limit."""
+
+    status, code, title = 413, "body_too_large", "The request body is too large"
+
+
+class HostNotAllowedError(ServiceError):
+    """The Host header names somebody else (DNS rebinding)."""
+
+    status, code, title = 421, "host_not_allowed", "Host not allowed"
+
+
+class OriginNotAllowedError(ServiceError):
+    """A page of another origin tries to change something here."""
+
+    status, code, title = 403, "origin_not_allowed", "Origin not allowed"
+
+
+class EncoderBusyError(ServiceError):
+    """More queries wait for the encoder than may wait."""
+
+    status, code, title, retry_after = 429, "encoder_busy", "Too many queries at once", 1
+
+
+class EncoderTimeoutError(UnavailableError):
+    """The encoder did not answer in `query_timeout_s`."""
+
+    code, title = "encoder_timeout", "The encoder did not answer in time"
+
+
+class NoActiveModelError(UnavailableError):
+    """No model version is active, so nothing can be encoded."""
+
+    code, title = "no_active_model", "No model version is active"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "no model version is active: `descry models register --shipped --activate` takes the one that comes with "
+            "Descry, PATH instead of --shipped takes a checkpoint of your own"
+        )
+
+
+class DatabaseUnreachableError(UnavailableError):
+    """The database does not answer, or does not let us in."""
+
+    code, title = "database_unreachable", "The database cannot be opened"
+
+
+class StoreUnreachableError(StorageError):
+    """The bucket's server does not answer."""
+
+    status, code, title, retry_after = 503, "store_unreachable", "The picture store does not answer", 10
+
+
+class StoreDeniedError(StorageError):
+    """The bucket's server refuses the credentials."""
+
+    code, title = "store_denied", "The picture store refuses the credentials"
+
+
+class BucketMissingError(StorageError):
+    """The bucket does not exist."""
+
+    code, title = "bucket_missing", "The bucket of the picture store does not exist"
+
+
+class OpenHostError(ConfigurationError):
+    """Listening beyond loopback was not allowed explicitly."""
+
+    code, title = "open_host_refused", "Refusing to listen openly"
+
+
+class PortTakenError(ConfigurationError):
+    """Another program listens on the port."""
+
+    code, title = "port_taken", "The port is taken"
+
+
+class WorkerNameTakenError(ConfigurationError):
+    """A worker of this name runs already on this data folder."""
+
+    code, title = "worker_name_taken", "The worker's name is taken"
+
+
+class FaissConflictError(ConfigurationError):
+    """faiss-cpu and faiss-gpu are both installed and overwrite each other."""
+
+    code, title = "faiss_conflict", "Two FAISS builds are installed"
+
+
+class SnapshotError(ConfigurationError):
+    """An index snapshot on disk cannot be used; the view is rebuilt from the database."""
+
+    code, title = "snapshot_invalid", "The index snapshot cannot be used"
+
+
+class DatabaseUrlError(ConfigurationError):
+    """`database_url` names no database that Descry runs on, or one whose driver is not installed."""
+
+    code, title = "database_url_invalid", "The database URL cannot be used"
