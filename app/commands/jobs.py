@@ -159,13 +159,14 @@ def _print(database: "Database", job_id: str, *, as_json: bool, details: bool = 
 
 
 def _table(jobs: "list[JobOut]") -> None:
-    table = Table("Id", "Kind", "State", "Done", "Ingested", "Duplicates", "Rejected", "Error")
+    table = Table("Id", "Job", "Done")  # 80 columns must do, and an id takes half of them
     table.columns[0].no_wrap = True
     for job in jobs:
         done = f"{job.done:,}" if job.total is None else f"{job.done:,} of {job.total:,}"
-        numbers = (job.counts.ingested, job.counts.duplicate, job.counts.rejected)
-        error = job.error.code if job.error else ""
-        table.add_row(job.id, job.kind, job.state, done, *(f"{number:,}" for number in numbers), error)
+        parts = {"ingested": job.counts.ingested, "duplicate": job.counts.duplicate, "rejected": job.counts.rejected}
+        words = [f"{number:,} {name}" for name, number in parts.items() if number]
+        words += [job.error.code] if job.error else []
+        table.add_row(job.id, f"{job.kind} {job.state}", f"{done}: {', '.join(words)}" if words else done)
     results().print(table)
 
 
