@@ -1,5 +1,7 @@
 """Sessions: `read()` for a consistent look, `write()` for one unit of work that commits at its end."""
 
+import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +15,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from app.errors import DatabaseUrlError
 
 _BEGIN = "descry_begin"
+_BUSY_S, _RETRY_S = 60.0, 0.02
 _SCHEMES = {
     "sqlite": "sqlite",
     "postgres": "postgresql+psycopg",
@@ -92,8 +95,23 @@ def _parsed(url: str) -> URL:
 
 def _configure_sqlite(connection: Any, _record: object) -> None:  # noqa: ANN401  a DBAPI connection has no type
     connection.isolation_level = None  # the driver must not begin transactions by itself; `_begin_sqlite` does
-    for pragma in ("busy_timeout = 60000", "journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
+    connection.execute(f"PRAGMA busy_timeout = {int(_BUSY_S * 1000)}")
+    _use_wal(connection)
+    for pragma in ("synchronous = FULL", "foreign_keys = ON"):
         connection.execute(f"PRAGMA {pragma}")
+
+
+def _use_wal(connection: Any) -> None:  # noqa: ANN401  a DBAPI connection has no type
+    """Switch to WAL. Where several processes open a new file at once, SQLite refuses this at once, without waiting."""
+    deadline = time.monotonic() + _BUSY_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(_RETRY_S)
 
 
 def _begin_sqlite(connection: Connection) -> None:
