@@ -28,7 +28,7 @@ def test_a_stuck_encoder_refuses_then_times_out_then_recovers(
         return whole(self, texts)
 
     monkeypatch.setattr(ToyEncoder, "tokenize", tokenize)
-    narrow = settings.model_copy(update={"query_queue": 1, "query_timeout_s": 1.0})
+    narrow = settings.model_copy(update={"query_queue": 1, "query_timeout_s": 4.0})
     with (
         TestClient(create_app(narrow), base_url="http://127.0.0.1") as client,
         ThreadPoolExecutor(8) as pool,
