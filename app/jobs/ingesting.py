@@ -10,10 +10,10 @@ from pathlib import Path
 
 from sqlalchemy.orm import Session
 
-from app.core import Core
 from app.errors import JobSourceChangedError, ModelChangedError
 from app.gallery.ingest import Ingest, Outcome
 from app.gallery.sources import Source, open_source
+from app.jobs.kinds import Hands
 from app.jobs.repository import JobRepository, NewItem
 from app.jobs.service import JobService
 
@@ -24,8 +24,8 @@ CHUNKS_A_STEP = 16
 class IngestJob:
     """One ingest job in the hands of one worker."""
 
-    def __init__(self, core: Core, job_id: str, worker: str, stopping: threading.Event) -> None:
-        self._core, self._id, self._worker, self._stopping = core, job_id, worker, stopping
+    def __init__(self, hands: Hands) -> None:
+        self._core, self._id, self._worker, self._stopping = hands.core, hands.job_id, hands.worker, hands.stopping
         self._source: Source | None = None
         self._ingest: Ingest | None = None
 

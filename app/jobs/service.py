@@ -16,10 +16,9 @@ from app.errors import (
     JobTakenError,
     ServiceError,
 )
+from app.jobs.kinds import KINDS
 from app.jobs.repository import FINAL, JobRepository, State
 
-RESOURCES = {"ingest": "encoder"}
-"""The kinds of jobs, and what each needs for itself."""
 MOST_ATTEMPTS = 5
 
 
@@ -69,7 +68,7 @@ class JobService:
         job = Job(
             id=job_id or str(uuid.uuid4()),
             kind=kind,
-            resource=RESOURCES[kind],
+            resource=KINDS[kind].resource,
             state="queued",
             parameters=parameters,
             idempotency_key=key,
@@ -113,7 +112,7 @@ class JobService:
         failed = self._jobs.unsettled(job_id, with_rejected=True)
         if job.total is not None and not failed:
             raise JobNotRetryableError("every item of the job is in the gallery")
-        if not Path(job.parameters["folder"]).is_dir():
+        if "folder" in job.parameters and not Path(job.parameters["folder"]).is_dir():
             raise JobNotRetryableError("the files of the job are gone; send those that failed as a new batch")
         again = self.create(job.kind, {**job.parameters, "retry_of": job_id}, key=key)
         if job.total is not None:

@@ -19,7 +19,7 @@ from app.batches.staging import remove_staged, sweep
 from app.core import Core
 from app.database.tables import now
 from app.errors import JobGivenUpError, JobTakenError, ServiceError
-from app.jobs.ingesting import IngestJob
+from app.jobs.kinds import KINDS, Hands
 from app.jobs.repository import JobRepository
 from app.jobs.service import JobService
 
@@ -127,9 +127,11 @@ class Worker:
         with self._core.database.write() as session:
             if not JobService(session).begin(job_id, self.name):
                 return "ended"
-        ingest = IngestJob(self._core, job_id, self.name, self._stopping)
-        DBOS.run_step({"name": "prepare"}, ingest.prepare)
-        while DBOS.run_step({"name": "advance"}, ingest.advance):
+        with self._core.database.read() as session:
+            kind = KINDS[JobService(session).find(job_id).kind]
+        work = kind.start(Hands(self._core, job_id, self.name, self._stopping))
+        DBOS.run_step({"name": "prepare"}, work.prepare)
+        while DBOS.run_step({"name": "advance"}, work.advance):
             self._park(job_id)
         self._park(job_id)
         return self._end(job_id, None)
@@ -210,7 +212,7 @@ class Worker:
 
     def _sweep(self) -> None:
         with self._core.database.read() as session:
-            needed = [job.parameters["folder"] for job in JobRepository(session).open()]
+            needed = [job.parameters["folder"] for job in JobRepository(session).open() if "folder" in job.parameters]
         sweep(self._settings, needed)
 
     def _busy(self) -> set[str]:

@@ -14,6 +14,7 @@ from app.cli import app
 from app.core import Core
 from app.errors import IdempotencyKeyError, JobTakenError, WorkerNameTakenError
 from app.jobs.ingesting import IngestJob
+from app.jobs.kinds import Hands
 from app.jobs.names import worker_name
 from app.jobs.repository import JobRepository
 from app.jobs.service import MOST_ATTEMPTS, JobService
@@ -42,7 +43,7 @@ def run(core: Core, worker: str = "w", *, steps: int = 99) -> str:
         job = JobService(session).claim(worker)
         assert job is not None
         assert JobService(session).begin(job.id, worker)
-    ingest = IngestJob(core, job.id, worker, threading.Event())
+    ingest = IngestJob(Hands(core, job.id, worker, threading.Event()))
     ingest.prepare()
     for _ in range(steps):
         if not ingest.advance():
@@ -108,7 +109,7 @@ def test_a_worker_that_was_thought_dead_writes_nothing_late(core: Core, queue: Q
     job_id = queue()
     with core.database.write() as session:
         JobService(session).claim("slow")
-    late = IngestJob(core, job_id, "slow", threading.Event())
+    late = IngestJob(Hands(core, job_id, "slow", threading.Event()))
     late.prepare()
     with core.database.write() as session:
         assert JobService(session).begin(job_id, "quick")
