@@ -25,8 +25,8 @@ from training.errors import TrainingError
 from training.evaluation import Metrics, embed_split
 from training.events import Advance, EventLog, progress_bar
 from training.images import ImageSource
-from training.methods import build_method
-from training.methods.base import Batch
+from training.methods import METHODS, build_method
+from training.methods.base import Batch, Method
 from training.model_card import model_card
 from training.networks import build_encoder
 from training.optimisation import build_optimiser, learning_rate_factor, set_learning_rate
@@ -79,8 +79,9 @@ class Trainer:
             recipe.augmentation,
             batch=recipe.batch,
             seed=recipe.seed,
+            plain=METHODS[recipe.method].needs_plain,
         )
-        method = build_method(recipe, encoder)
+        method = build_method(recipe, encoder, self.pairs.size)
         if self.accelerator.device.type == "cpu":
             method = method.to(memory_format=torch.channels_last)  # oneDNN's convolutions run on this layout
         self.method, self.optimiser = self.accelerator.prepare(method, build_optimiser(method, recipe.optimiser))
@@ -134,6 +135,8 @@ class Trainer:
 
     def _epoch(self, epoch: int, log: EventLog) -> None:
         self.method.train()
+        method: Method = self.accelerator.unwrap_model(self.method)
+        method.begin_epoch(epoch)
         first = self.position.step - epoch * self.pairs.steps
         reported = began = time.monotonic()
         sums: dict[str, float] = {}
@@ -153,7 +156,8 @@ class Trainer:
                 if self.position.step % self.recipe.save_every == 0 and step + 1 < self.pairs.steps:
                     self._save_state()
         done = max(self.pairs.steps - first, 1)
-        log.write("epoch", epoch=epoch, losses={name: round(value / done, 5) for name, value in sums.items()})
+        losses = {name: round(value / done, 5) for name, value in sums.items()}
+        log.write("epoch", epoch=epoch, losses=losses, **method.measurements())
 
     def _step(self, epoch: int, step: int, batch: Batch) -> dict[str, float]:
         factor = learning_rate_factor(self.position.step, self.pairs.steps, self.recipe.schedule)
@@ -166,6 +170,9 @@ class Trainer:
             pixels=batch.pixels.to(device, memory_format=layout),
             token_ids=batch.token_ids.to(device),
             identities=batch.identities.to(device),
+            pairs=batch.pairs.to(device),
+            images=batch.images.to(device),
+            plain=None if batch.plain is None else batch.plain.to(device, memory_format=layout),
         )
         terms: dict[str, Tensor] = self.method(moved)
         total = torch.stack(list(terms.values())).sum()

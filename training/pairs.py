@@ -9,7 +9,7 @@ import torch
 from models.encoder import PersonEncoder
 from training.errors import TrainingError
 from training.images import ImageSource
-from training.methods.base import Batch
+from training.methods.base import Batch, TrainSize
 from training.records import Record, pairs_of
 from training.transforms import Augmentation
 
@@ -36,16 +36,23 @@ class TrainingPairs:
         *,
         batch: int,
         seed: int,
+        plain: bool = False,
     ) -> None:
         pairs = pairs_of(records)
         if len(pairs) < batch:
             raise TrainingError(f"the train split has {len(pairs)} image-text pairs, fewer than one batch of {batch}")
         self._source, self._augmentation, self._spec = source, augmentation, encoder.spec.preprocessing
-        self._batch, self._seed = batch, seed
+        self._batch, self._seed, self._plain = batch, seed, plain
+        self._records = len(records)
         self._images = torch.tensor([index for index, _ in pairs])
         self._tokens = encoder.tokenize([text for _, text in pairs]).ids
         numbers = {identity: n for n, identity in enumerate(sorted({record.identity for record in records}))}
         self._identities = torch.tensor([numbers[records[index].identity] for index, _ in pairs])
+
+    @property
+    def size(self) -> TrainSize:
+        """How much there is."""
+        return TrainSize(len(self._images), self._records, int(self._identities.max()) + 1)
 
     @property
     def steps(self) -> int:
@@ -69,4 +76,12 @@ class TrainingPairs:
         augmented = self._augmentation(pixels, self._spec.mean, seeded(self._seed, epoch, step))
         tokens = self._tokens[chosen]
         longest = int((tokens != 0).any(dim=0).sum())
-        return Batch(self._spec.normalise(augmented), tokens[:, : max(longest, 1)], self._identities[chosen], epoch)
+        return Batch(
+            self._spec.normalise(augmented),
+            tokens[:, : max(longest, 1)],
+            self._identities[chosen],
+            chosen,
+            self._images[chosen],
+            epoch,
+            self._spec.normalise(pixels) if self._plain else None,
+        )

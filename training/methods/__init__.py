@@ -1,11 +1,14 @@
 """One file per training method; `build_method` makes the one that a recipe names."""
 
 from models.encoder import PersonEncoder
-from training.methods.base import Method
+from training.methods.base import Method, TrainSize
 from training.methods.clip_baseline import ClipBaselineMethod
 from training.recipe import Recipe
 
+METHODS = {"clip_baseline": ClipBaselineMethod}
+"""By the name that recipes use."""
 
-def build_method(recipe: Recipe, encoder: PersonEncoder) -> Method:
+
+def build_method(recipe: Recipe, encoder: PersonEncoder, size: TrainSize) -> Method:
     """The recipe's method round an encoder."""
-    return {"clip_baseline": ClipBaselineMethod}[recipe.method](encoder, recipe)
+    return METHODS[recipe.method](encoder, recipe, size)

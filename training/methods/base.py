@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -16,17 +17,38 @@ class Batch:
         pixels: (B, 3, H, W) float32, augmented and normalised.
         token_ids: (B, L) int64.
         identities: (B,) int64, from 0 without gaps.
+        pairs: (B,) int64, each pair's place among the pairs of the train split: what memory banks are indexed by.
+        images: (B,) int64, the place of each pair's image in the train split; captions of one image share it.
         epoch: of the step, from 0.
+        plain: (B, 3, H, W) float32, resized and normalised only; for methods with `needs_plain`.
     """
 
     pixels: Tensor
     token_ids: Tensor
     identities: Tensor
+    pairs: Tensor
+    images: Tensor
     epoch: int
+    plain: Tensor | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TrainSize:
+    """How much there is to train on, for what a method sizes by it (memory banks, classifiers)."""
+
+    pairs: int
+    images: int
+    identities: int
 
 
 class Method(nn.Module, ABC):
-    """Owns the encoder and what training alone needs (temperatures, classifiers, memory banks)."""
+    """Owns the encoder and what training alone needs (temperatures, classifiers, memory banks).
+
+    What must survive a kill is a parameter or a buffer: the engine saves both, and nothing else of a method.
+    """
+
+    needs_plain: ClassVar[bool] = False
+    """Whether batches carry `plain`."""
 
     def __init__(self, encoder: PersonEncoder) -> None:
         super().__init__()
@@ -35,3 +57,11 @@ class Method(nn.Module, ABC):
     @abstractmethod
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """The weighted loss terms by name, each a scalar; the step minimises their sum."""
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Called before the first step of every epoch, and at a resume within one."""
+        return
+
+    def measurements(self) -> dict[str, float]:
+        """What the epoch's event shall say beside the losses; called once at the end of an epoch."""
+        return {}

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from models.encoder import PersonEncoder
-from training.methods.base import Batch, Method
+from training.methods.base import Batch, Method, TrainSize
 from training.objectives.infonce import infonce
 from training.objectives.sdm import sdm
 from training.recipe import Recipe
@@ -17,7 +17,7 @@ _LARGEST_SCALE = 100.0  # CLIP's bound on 1 / tau: above it training becomes uns
 class ClipBaselineMethod(Method):
     """Contrasts each image with each text of the batch."""
 
-    def __init__(self, encoder: PersonEncoder, recipe: Recipe) -> None:
+    def __init__(self, encoder: PersonEncoder, recipe: Recipe, size: TrainSize) -> None:
         super().__init__(encoder)
         self.weights = recipe.loss
         start = torch.tensor(math.log(1 / recipe.loss.tau))
