@@ -14,30 +14,40 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.evaluation import measure_evaluation
 from benchmarks.figures import Figure
 from benchmarks.gallery import make_gallery
 from benchmarks.ingest import measure_ingest
 from benchmarks.query import measure_queries
 
 MEASURES: dict[str, Callable[[Path, Path], list[Figure]]] = {"ingest": measure_ingest, "query": measure_queries}
+"""What needs a gallery, and a data folder of its own."""
+ALONE: dict[str, Callable[[], list[Figure]]] = {"evaluation": measure_evaluation}
+"""What brings its own data."""
 
 
 def run(
-    names: Annotated[list[str] | None, typer.Argument(help=f"Of: {', '.join(MEASURES)}; default all.")] = None,
+    names: Annotated[
+        list[str] | None, typer.Argument(help=f"Of: {', '.join([*MEASURES, *ALONE])}; default all.")
+    ] = None,
     identities: Annotated[int, typer.Option(help="People in the gallery, four images each.")] = 600,
     out: Annotated[Path, typer.Option(help="Where the figures go.")] = Path("runs/benchmarks.json"),
 ) -> None:
-    """Measure a synthetic gallery under the shipped checkpoint."""
-    unknown = set(names or ()) - set(MEASURES)
+    """Measure a synthetic gallery under the shipped checkpoint, and evaluation at the sizes of published sets."""
+    known = [*MEASURES, *ALONE]
+    unknown = set(names or ()) - set(known)
     if unknown:
-        raise typer.BadParameter(f"no benchmark {', '.join(sorted(unknown))}; there are: {', '.join(MEASURES)}")
+        raise typer.BadParameter(f"no benchmark {', '.join(sorted(unknown))}; there are: {', '.join(known)}")
     console, record = Console(), {"machine": machine(), "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
     with tempfile.TemporaryDirectory(prefix="descry-bench-") as folder:
-        gallery = make_gallery(Path(folder) / "gallery", identities)
+        chosen = names or known
+        gallery = Path(folder) / "gallery"
+        if set(chosen) & set(MEASURES):
+            make_gallery(gallery, identities)
         figures: list[Figure] = []
-        for name in names or MEASURES:
+        for name in chosen:
             console.print(f"measuring {name} ...")
-            figures += MEASURES[name](gallery, Path(folder) / f"data-{name}")
+            figures += ALONE[name]() if name in ALONE else MEASURES[name](gallery, Path(folder) / f"data-{name}")
     console.print(_table(figures))
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(record | {"figures": [figure.to_dict() for figure in figures]}, indent=1) + "\n")

@@ -1,11 +1,11 @@
-"""`python -m training VERB`: train, evaluate, report, synthesise. `descry` forwards to it."""
+"""`python -m training VERB`: train, evaluate, report, synthesise, datasets. `descry` forwards to it."""
 
 import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
 import typer
 from rich.console import Console
@@ -20,10 +20,16 @@ if TYPE_CHECKING:
     from training.records import PersonData, Split
 
 cli = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+datasets = typer.Typer(no_args_is_help=True, help="Data sets on disk.")
+cli.add_typer(datasets, name="datasets")
 
+Precision = Literal["standard", "trapezoid"]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Device = Annotated[str, typer.Option(help="auto, or cpu.")]
 SplitName = Annotated[str, typer.Option(help="train, val or test.")]
+AllowMissing = Annotated[
+    bool, typer.Option("--allow-missing", help="Go on with the images that are there, and say so.")
+]
 
 
 @cli.command()
@@ -33,6 +39,7 @@ def train(
     out: Annotated[Path | None, typer.Option(help="Folder of the run; default runs/NAME.")] = None,
     overrides: Annotated[list[str] | None, typer.Option("--set", help="section.field=value, repeatable.")] = None,
     device: Device = "auto",
+    allow_missing: AllowMissing = False,
     restart: Annotated[bool, typer.Option(help="Begin again instead of resuming.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -43,10 +50,16 @@ def train(
     from training.records import carve_validation
 
     chosen = load_recipe(recipe, overrides or (), data=data)
-    people = read_dataset(chosen.data.format, chosen.data.root)
+    people = read_dataset(
+        chosen.data.format,
+        chosen.data.root,
+        allow_missing=allow_missing,
+        drop_single_image_ids=chosen.data.drop_single_image_ids,
+    )
     if chosen.data.select_on == "val" and not people.splits["val"]:
         people = carve_validation(people, share=chosen.data.carve, seed=chosen.seed)
-        _say(f"{people.name} has no val split: {len(people.identities('val'))} train identities were set aside for it")
+    for note in people.notes:
+        _say(note)
     folder = out or Path("runs") / chosen.name
     trainer = Trainer(chosen, people, folder, device=device, restart=restart)
     if trainer.position.step:
@@ -67,23 +80,26 @@ def evaluate(
     data: Annotated[Path, typer.Option(help="Folder of the data set.")],
     format_name: Annotated[str, typer.Option("--format", help="On-disk format of the data set.")] = "cuhk_pedes",
     split: SplitName = "test",
+    average_precision: Annotated[Precision, typer.Option(help="trapezoid is LGUR's, another number.")] = "standard",
+    out: Annotated[Path | None, typer.Option(help="JSON file to write the result to as well.")] = None,
     device: Device = "auto",
+    allow_missing: AllowMissing = False,
     as_json: Json = False,
 ) -> None:
-    """Measure a checkpoint on a split: R@1, R@5, R@10, mAP, mINP; beside the oracle on synthetic people."""
-    encoder, people, embedded = _embed(checkpoint, data, format_name, split, device)
-    rows: dict[str, dict[str, Any]] = {"model": embedded.measure().to_dict()} | _oracle(data, split)
+    """Measure a checkpoint on a split: R@1, R@5, R@10, mAP, mINP, text to image and image to image, where the data
+    allow; beside the oracle on synthetic people."""
+    encoder, people, embedded = _embed(checkpoint, data, format_name, split, device, allow_missing=allow_missing)
+    rows = _measure(embedded, average_precision)
+    if not people.notes:  # the oracle knows all images
+        rows |= _oracle(data, split)
+    result = {"data": people.name, "split": split, "notes": list(people.notes), **rows}
+    if out:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     if as_json:
-        typer.echo(json.dumps({"data": people.name, "split": split, **rows}))
+        typer.echo(json.dumps(result))
         return
-    table = Table(title=f"{encoder.spec.method} on {people.name} {split}")
-    columns = ("R@1", "R@5", "R@10", "mAP", "mINP", "queries", "skipped")
-    for column in ("", *columns):
-        table.add_column(column, justify="right" if column else "left")
-    for name, row in rows.items():
-        values = (row.get(column, "") for column in columns)
-        table.add_row(name, *(f"{v:.2f}" if isinstance(v, float) else str(v) for v in values))
-    Console().print(table)
+    _print_table(f"{encoder.spec.method} on {people.name} {split}", rows, average_precision)
 
 
 @cli.command()
@@ -93,21 +109,27 @@ def report(
     split: SplitName = "test",
     out: Annotated[Path | None, typer.Option(help="Where the pictures go; default RUN/report.")] = None,
     device: Device = "auto",
+    allow_missing: AllowMissing = False,
     as_json: Json = False,
 ) -> None:
     """Write a run's loss curve, CMC curve and a sheet of ranked lists."""
     from training.engine import BEST
+    from training.errors import DatasetError
     from training.recipe import load_recipe
     from training.report import plot_cmc, plot_losses, ranked_sheet
 
     recipe = load_recipe(str(run / "recipe.yaml"), data=data)
-    _, people, embedded = _embed(run / BEST, recipe.data.root, recipe.data.format, split, device)
+    where = (recipe.data.root, recipe.data.format, split, device)
+    _, people, embedded = _embed(run / BEST, *where, allow_missing=allow_missing)
+    if not embedded.queries:
+        raise DatasetError(f"{people.name} has no descriptions in its {split} split; a report is on text to image")
+    oracle = {} if people.notes else _oracle(recipe.data.root, split)
     folder = out or run / "report"
     folder.mkdir(parents=True, exist_ok=True)
     written = [
         plot_losses(run, folder),
-        plot_cmc(recipe.name, embedded.measure(), _oracle(recipe.data.root, split).get("oracle"), folder),
-        ranked_sheet(embedded, people.splits[_split(split)], folder),
+        plot_cmc(recipe.name, embedded.measure(), oracle.get("oracle"), folder),
+        ranked_sheet(embedded, folder),
     ]
     _print({"written": [str(path) for path in written]}, as_json, "\n".join(f"wrote {path}" for path in written))
 
@@ -152,6 +174,31 @@ def synthesise_gallery(
     _print({"folder": str(folder)}, as_json, f"wrote {folder}")
 
 
+@datasets.command("check")
+def check(
+    format_name: Annotated[str, typer.Argument(metavar="FORMAT", help="Such as cuhk_pedes or market1501.")],
+    root: Annotated[Path, typer.Argument(help="Folder of the data set.")],
+    allow_missing: AllowMissing = False,
+    as_json: Json = False,
+) -> None:
+    """Look through a data set on disk: what is missing, malformed or other than published. Exit status 1 if it is not
+    usable."""
+    from training.datasets import check_dataset
+
+    report = check_dataset(format_name, root)
+    _print(report.to_dict(), as_json, report.text())
+    if not report.usable(allow_missing=allow_missing):
+        raise typer.Exit(1)
+
+
+@datasets.command("formats")
+def formats(as_json: Json = False) -> None:
+    """List the formats that can be read."""
+    from training.datasets import formats as known
+
+    _print({"formats": list(known())}, as_json, "\n".join(known()))
+
+
 @contextmanager
 def _asked_for() -> Iterator[None]:
     """Numbers out of range come from the command line: a usage error, not a crash."""
@@ -162,7 +209,7 @@ def _asked_for() -> Iterator[None]:
 
 
 def _embed(
-    checkpoint: Path, data: Path, format_name: str, split: str, device: str
+    checkpoint: Path, data: Path, format_name: str, split: str, device: str, *, allow_missing: bool
 ) -> "tuple[PersonEncoder, PersonData, Embedded]":
     import torch
 
@@ -174,15 +221,49 @@ def _embed(
 
     on = "cuda" if device == "auto" and torch.cuda.is_available() else ("cpu" if device == "auto" else device)
     encoder = load_checkpoint(checkpoint, device=on)
-    people = read_dataset(format_name, data)
+    people = read_dataset(format_name, data, allow_missing=allow_missing)
+    for note in people.notes:
+        _say(note)
     records = people.splits[_split(split)]
-    if not any(record.descriptions for record in records):
-        raise DatasetError(f"{people.name} has no described images in its {split} split")
+    if not records:
+        raise DatasetError(f"{people.name} has no images in its {split} split")
     source = ImageSource([record.path for record in records], encoder.spec.preprocessing)
     with progress_bar(f"encoding {split}") as advance:
         embedded = embed_split(encoder, records, source, progress=lambda done, total: advance(done, total, ""))
     source.close()
     return encoder, people, embedded
+
+
+def _print_table(title: str, rows: "dict[str, dict[str, Any]]", average_precision: "Precision") -> None:
+    from training.evaluation.metrics import PROTOCOLS
+
+    mean_ap = "mAP" if average_precision == "standard" else "mAP (trapezoid)"
+    columns = {name: name for name in ("R@1", "R@5", "R@10")} | {"mAP": mean_ap}
+    columns |= {name: name for name in ("mINP", "queries", "skipped")}
+    table = Table(title=title)
+    for column in ("", *columns.values()):
+        table.add_column(column, justify="right" if column else "left")
+    for name, row in rows.items():
+        values = (row.get(column, "") for column in columns)
+        label = PROTOCOLS.get(row.get("protocol", ""), name)
+        table.add_row(label, *(f"{v:.2f}" if isinstance(v, float) else str(v) for v in values))
+    Console().print(table)
+
+
+def _measure(embedded: "Embedded", average_precision: "Precision") -> dict[str, dict[str, Any]]:
+    """Text to image as "model", image to image under its own name; what the data do not allow is said and left out."""
+    from training.errors import NothingRelevantError
+
+    rows: dict[str, dict[str, Any]] = {}
+    if embedded.queries:
+        rows["model"] = embedded.measure(average_precision).to_dict()
+    try:
+        rows["image_to_image"] = embedded.measure_images(average_precision).to_dict()
+    except NothingRelevantError as error:
+        if not rows:
+            raise
+        _say(f"image to image is not measured: {error.message}")
+    return rows
 
 
 def _oracle(data: Path, split: str) -> "dict[str, dict[str, Any]]":

@@ -131,6 +131,7 @@ class Trainer:
             parameters=weights,
             precision=self.accelerator.mixed_precision,
             device=str(self.accelerator.device),
+            notes=list(self.data.notes),
         )
 
     def _epoch(self, epoch: int, log: EventLog) -> None:

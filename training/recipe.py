@@ -31,6 +31,8 @@ class DataPart(_Part):
     """Split that chooses the best epoch. Published codes choose on test: ask for it only to compare with them."""
     carve: Share = 0.05
     """Share of the train identities that becomes val where the data set has no val split."""
+    drop_single_image_ids: bool = False
+    """cuhk_pedes: leave out of train the three ids that LGUR leaves out. For comparison with it only."""
 
 
 class EncoderPart(_Part):

@@ -6,6 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from training.errors import NothingRelevantError
 from training.evaluation import Metrics, retrieval_metrics
 
 
@@ -44,7 +45,7 @@ def rankings(draw: st.DrawFn) -> tuple[list[list[float]], list[int], list[int]]:
 def test_metrics_agree_with_plain_loops(case: tuple[list[list[float]], list[int], list[int]]) -> None:
     scores, queries, gallery = case
     if not set(queries) & set(gallery):
-        with pytest.raises(ValueError, match="relevant"):
+        with pytest.raises(NothingRelevantError, match="relevant"):
             measured(scores, queries, gallery)
         return
     found, expected = measured(scores, queries, gallery), by_hand(scores, queries, gallery)
