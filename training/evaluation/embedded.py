@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 import torch
@@ -111,7 +112,7 @@ def embed_split(
     Args:
         progress: called with (done, all) images.
     """
-    device = next(encoder.parameters()).device
+    device = next(chain(encoder.parameters(), encoder.buffers())).device
     was_training = encoder.training
     encoder.eval()
     homes = {space: encoder.spec.stored(space) for space in SPACES}
