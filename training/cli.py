@@ -45,7 +45,6 @@ def train(
 ) -> None:
     """Train a recipe. A run that was killed goes on where it was when the same command is given again."""
     from training.datasets import read_dataset
-    from training.engine import Trainer
     from training.recipe import load_recipe
     from training.records import carve_validation
 
@@ -60,6 +59,8 @@ def train(
         people = carve_validation(people, share=chosen.data.carve, seed=chosen.seed)
     for note in people.notes:
         _say(note)
+    from training.engine import Trainer  # seconds, which a mistake above need not wait for
+
     folder = out or Path("runs") / chosen.name
     trainer = Trainer(chosen, people, folder, device=device, restart=restart)
     if trainer.position.step:
@@ -237,15 +238,16 @@ def _embed(
 def _print_table(title: str, rows: "dict[str, dict[str, Any]]", average_precision: "Precision") -> None:
     from training.evaluation.metrics import PROTOCOLS
 
-    mean_ap = "mAP" if average_precision == "standard" else "mAP (trapezoid)"
-    columns = {name: name for name in ("R@1", "R@5", "R@10")} | {"mAP": mean_ap}
-    columns |= {name: name for name in ("mINP", "queries", "skipped")}
-    table = Table(title=title)
-    for column in ("", *columns.values()):
+    told = [PROTOCOLS[row["protocol"]] for row in rows.values() if "protocol" in row]
+    if average_precision == "trapezoid":
+        told.append("mAP by trapezoids, as LGUR has it, is not the mAP of other works")
+    table = Table(title=title, caption="; ".join(told), caption_justify="left")
+    columns = ("R@1", "R@5", "R@10", "mAP", "mINP", "queries", "skipped")
+    for column in ("", *columns):
         table.add_column(column, justify="right" if column else "left")
     for name, row in rows.items():
         values = (row.get(column, "") for column in columns)
-        label = PROTOCOLS.get(row.get("protocol", ""), name)
+        label = {"model": "text to image"}.get(name, name.replace("_", " "))
         table.add_row(label, *(f"{v:.2f}" if isinstance(v, float) else str(v) for v in values))
     Console().print(table)
 

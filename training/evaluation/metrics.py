@@ -21,9 +21,9 @@ Integers = npt.NDArray[np.int64]
 Protocol = Literal["text_to_image", "image_to_image", "image_to_image_without_cameras"]
 AveragePrecision = Literal["standard", "trapezoid"]
 PROTOCOLS: dict[str, str] = {
-    "text_to_image": "text to image",
-    "image_to_image": "image to image, same camera removed",
-    "image_to_image_without_cameras": "image to image, same picture removed (no cameras)",
+    "text_to_image": "text to image: every description against every image",
+    "image_to_image": "image to image: the same person by the same camera is removed",
+    "image_to_image_without_cameras": "image to image: no cameras known, so only the query's own picture is removed",
 }
 """What each protocol is called where people read it."""
 
