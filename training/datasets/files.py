@@ -37,24 +37,25 @@ def absent(base: Path, files: Sequence[str]) -> set[str]:
 def report_absent(findings: Findings, folder: Path, base: Path, gone: set[str], all_files: int) -> None:
     """Say which folders are missing as a whole, and which images are missing in the others; `base` is in `folder`."""
     whole: dict[str, int] = defaultdict(int)
-    groups: dict[str, int] = defaultdict(int)
+    single: dict[str, int] = defaultdict(int)
     some: list[str] = []
     for file in sorted(gone):
         top = _top(base, file)
         name = top.relative_to(folder).as_posix() + "/"
         if top.is_dir():
-            groups[name] += 1
+            single[name] += 1
             some.append((base / file).relative_to(folder).as_posix())
         else:
             whole[name] += 1
     level: Level = "error" if len(gone) == all_files else "missing"
-    for kind, found, examples, words in (
-        ("folder_missing", whole, (), "image folders are missing, with all the images that the data set names in them"),
-        ("image_missing", groups, tuple(some[:NAMED]), f"of {all_files:,} images are missing"),
+    for kind, groups, examples, words in (
+        ("folder_missing", whole, (), "images are missing with their whole folders"),
+        ("image_missing", single, tuple(some[:NAMED]), "images are missing"),
     ):
-        if found:
-            count = len(found) if kind == "folder_missing" else sum(found.values())
-            findings.append(Finding(kind, level, f"{count:,} {words}", sum(found.values()), examples, dict(found)))
+        if groups:
+            count = sum(groups.values())
+            message = f"{count:,} of {all_files:,} {words}"
+            findings.append(Finding(kind, level, message, count, examples, dict(groups)))
 
 
 def _top(base: Path, file: str) -> Path:

@@ -92,7 +92,8 @@ def _read_list(path: Path, findings: Findings) -> tuple[_Row, ...]:
 
 def _find_images(folder: Path, rows: dict[str, tuple[_Row, ...]], findings: Findings) -> set[str]:
     """The missing images, named from the data set's folder."""
-    files = [f"{_base(folder, side).name}/{row.file}" for name, (_, side, _) in _LISTS.items() for row in rows[name]]
+    named = (f"{_base(folder, side).name}/{row.file}" for name, (_, side, _) in _LISTS.items() for row in rows[name])
+    files = list(dict.fromkeys(named))
     gone = absent(folder, files)
     report_absent(findings, folder, folder, gone, len(files))
     return gone

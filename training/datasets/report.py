@@ -93,7 +93,7 @@ class DatasetReport:
         if self.usable():
             return "usable"
         if self.usable(allow_missing=True):
-            return "incomplete: refused; --allow-missing goes on with what is there, and says so wherever it reports"
+            return "incomplete: refused without --allow-missing, which goes on with what is there and says so"
         return "not usable"
 
     def to_dict(self) -> dict[str, Any]:

@@ -93,13 +93,17 @@ def test_missing_images_are_refused_counted_and_grouped(icfg: Path) -> None:
     data = read_dataset("icfg_pedes", icfg, allow_missing=True)
     assert sum(len(records) for records in data.splits.values()) == 8
     assert all(record.path.is_file() for records in data.splits.values() for record in records)
-    assert len(data.notes) == 2
-    assert "incomplete data: 2 of 20 images are missing" in data.notes
+    assert set(data.notes) == {
+        "incomplete data: 10 of 20 images are missing with their whole folders",
+        "incomplete data: 2 of 20 images are missing",
+    }
 
 
 def test_nothing_there_is_refused_whatever_is_allowed(rstp: Path) -> None:
     shutil.rmtree(rstp / "imgs")
-    with pytest.raises(DatasetError, match=r"(?s)image folders are missing.*imgs/: 30.*not usable"):
+    with pytest.raises(
+        DatasetError, match=r"(?s)30 of 30 images are missing with their whole folders.*imgs/: 30.*not usable"
+    ):
         read_dataset("rstpreid", rstp, allow_missing=True)
 
 
