@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.figures import Figure
-from training.evaluation import Integers, Metrics, exact_scores, retrieval_metrics
+from training.evaluation import ExactScores, Integers, Metrics, retrieval_metrics
 
 _DIM, _SAMPLE = 512, 256
 _MEMORY, _TOLERANCE = 2048.0, 1e-6
@@ -56,7 +56,7 @@ def _measure(queries: int, gallery: int, people: int) -> _Taken:
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 << 20 if sys.platform == "darwin" else 1 << 10)
     own = _metrics(texts[sample], images, query_ids[sample], gallery_ids)
     began = time.perf_counter()
-    plain = _plain(exact_scores(texts[sample], images)(0, _SAMPLE), query_ids[sample], gallery_ids)
+    plain = _plain(ExactScores(texts[sample], images)(0, _SAMPLE), query_ids[sample], gallery_ids)
     plain_seconds = (time.perf_counter() - began) * queries / _SAMPLE
     found = (own.r1, own.r5, own.r10, own.mean_ap, own.mean_inp)
     difference = max(abs(one - other) for one, other in zip(found, plain, strict=True))
@@ -66,7 +66,7 @@ def _measure(queries: int, gallery: int, people: int) -> _Taken:
 
 
 def _metrics(texts: Tensor, images: Tensor, query_ids: Integers, gallery_ids: Integers) -> Metrics:
-    return retrieval_metrics(exact_scores(texts, images), query_ids, gallery_ids)
+    return retrieval_metrics(ExactScores(texts, images), query_ids, gallery_ids)
 
 
 def _vectors(queries: int, gallery: int, people: int) -> tuple[Tensor, Tensor, Integers, Integers]:

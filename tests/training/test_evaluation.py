@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from training.errors import EvaluationError, NothingRelevantError
-from training.evaluation import Metrics, Removal, exact_scores, retrieval_metrics
+from training.evaluation import ExactScores, Metrics, Removal, retrieval_metrics
 
 
 def by_hand(
@@ -140,7 +140,7 @@ def test_the_same_picture_twice_ties_in_every_block() -> None:
     pictures, texts = (torch.from_numpy(rng.normal(size=(n, 512))).float() for n in (301, 97))
     pictures = torch.nn.functional.normalize(torch.cat([pictures, pictures.flip(0), pictures]), dim=1)
     gallery, queries = np.repeat([1, 2, 3], 301), np.full(97, 3)
-    score = exact_scores(texts, pictures)
+    score = ExactScores(texts, pictures)
     found = {retrieval_metrics(score, queries, gallery, block=block) for block in (1, 5, 64, 97)}
     assert len(found) == 1
     # A picture's third copy never stands before its second, nor that before its first.

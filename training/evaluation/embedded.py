@@ -16,6 +16,28 @@ from training.records import Record, pairs_of
 _NOBODY = -1
 
 
+class ExactScores:
+    """Inner products of (Q, D) queries with a (G, D) gallery, block by block.
+
+    Summed in double precision and then rounded to single, so that the same picture twice in a gallery ties exactly, and
+    neither the block nor the number of threads moves a rank.
+    """
+
+    def __init__(self, queries: Tensor, gallery: Tensor) -> None:
+        self._queries, self._gallery = queries, gallery.double().T
+        self._sums, self._rounded = torch.empty(0, dtype=torch.float64), torch.empty(0)
+
+    def __call__(self, first: int, last: int) -> Tensor:
+        """(last - first, G) float32 scores of those queries. The next call writes over them."""
+        block = self._queries[first:last].double()
+        if len(block) > len(self._sums):
+            # One pair of buffers for all blocks: freed and asked for again, they fragment the heap by gigabytes.
+            self._sums = torch.empty(len(block), self._gallery.shape[1], dtype=torch.float64)
+            self._rounded = torch.empty_like(self._sums, dtype=torch.float32)
+        sums = torch.matmul(block, self._gallery, out=self._sums[: len(block)])
+        return self._rounded[: len(block)].copy_(sums)
+
+
 @dataclass(frozen=True, slots=True)
 class Embedded:
     """All images (N, D) and descriptions (Q, D) of a split, unit-norm float32, in the order of its records.
@@ -45,9 +67,9 @@ class Embedded:
         """(Q,) whom the descriptions are of."""
         return self.gallery_ids[self.described]
 
-    def text_scores(self) -> Callable[[int, int], Tensor]:
+    def text_scores(self) -> ExactScores:
         """(first, last) -> (last - first, N) scores of those descriptions against all images."""
-        return exact_scores(self.texts, self.images)
+        return ExactScores(self.texts, self.images)
 
     def measure(self, average_precision: AveragePrecision = "standard") -> Metrics:
         """Text to image: every description is a query, every image is in the gallery, nothing is removed.
@@ -75,27 +97,13 @@ class Embedded:
         cameras = all(record.camera is not None for record in self.records)
         keys = _codes([record.camera if cameras else str(record.path) for record in self.records])
         return retrieval_metrics(
-            exact_scores(self.portraits[torch.from_numpy(asked)], self.portraits[torch.from_numpy(ranked)]),
+            ExactScores(self.portraits[torch.from_numpy(asked)], self.portraits[torch.from_numpy(ranked)]),
             ids[asked],
             ids[ranked],
             removal=Removal(keys[asked], keys[ranked]),
             protocol="image_to_image" if cameras else "image_to_image_without_cameras",
             average_precision=average_precision,
         )
-
-
-def exact_scores(queries: Tensor, gallery: Tensor) -> Callable[[int, int], Tensor]:
-    """(first, last) -> (last - first, G) float32 inner products of (Q, D) with (G, D).
-
-    Summed in double precision and then rounded, so that the same picture twice in a gallery ties exactly, and neither
-    the block nor the number of threads moves a rank.
-    """
-    wide = gallery.double().T
-
-    def scores(first: int, last: int) -> Tensor:
-        return (queries[first:last].double() @ wide).float()
-
-    return scores
 
 
 @torch.inference_mode()
