@@ -16,7 +16,8 @@ class PartClassifiers(nn.Module):
         self.bias = nn.Parameter(torch.zeros(parts, identities))
 
     def forward(self, features: Tensor) -> Tensor:
-        return torch.einsum("bkd,kdc->bkc", features, self.weight) + self.bias
+        with torch.autocast(features.device.type, enabled=False):
+            return torch.einsum("bkd,kdc->bkc", features.float(), self.weight) + self.bias
 
 
 def part_identity(logits: Tensor, identities: Tensor) -> Tensor:
