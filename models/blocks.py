@@ -52,7 +52,8 @@ def _attend(q: Tensor, k: Tensor, v: Tensor, kept: Tensor | None) -> Tensor:
     scores = (q @ k.transpose(-1, -2)) * q.shape[-1] ** -0.5
     if kept is not None:
         scores = scores.masked_fill(~kept, float("-inf"))
-    return scores.softmax(dim=-1).to(v.dtype) @ v
+    read: Tensor = scores.softmax(dim=-1).to(v.dtype) @ v
+    return read
 
 
 def _never_empty(mask: Tensor) -> Tensor:
