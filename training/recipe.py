@@ -8,6 +8,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from training.errors import RecipeError
+from training.method_parts import LgurPart
 from training.transforms import Augmentation
 
 RECIPES = Path(__file__).parent / "recipes"
@@ -39,19 +40,23 @@ class EncoderPart(_Part):
     """Which network, at which input size."""
 
     backbone: str = "compact"
-    """"compact", or the name of an open_clip model such as ViT-B-16-quickgelu."""
+    """"compact"; an open_clip model such as ViT-B-16-quickgelu; for LGUR compact, deit-small+bert or resnet50+bert."""
     height: Annotated[int, Field(ge=16)] = 96
     width: Annotated[int, Field(ge=16)] = 48
     pretrained: str | None = None
-    """For open_clip: a tag such as "openai" (downloaded), or a local .safetensors file. None trains from scratch."""
+    """For open_clip: a tag such as "openai" (downloaded), or a local .safetensors file. For DeiT and ResNet: a local
+    .safetensors file. None trains from scratch."""
+    text_pretrained: Path | None = None
+    """For BERT: a folder with model.safetensors and vocab.txt as published. None: random, frozen, with word pieces of
+    its own from the train split."""
     length: Annotated[int, Field(ge=2)] = 64
-    """compact: words kept of a description."""
+    """Words (compact) or word pieces (BERT) kept of a description."""
     vocabulary: Annotated[int, Field(ge=1)] = 4000
-    """compact: words known at most, the most frequent of the train split."""
+    """compact: words known at most, the most frequent of the train split; BERT without weights: word pieces."""
     word_minimum: Annotated[int, Field(ge=1)] = 2
-    """compact: occurrences from which on a word is known."""
+    """Occurrences from which on a word, or a word piece of a BERT without weights, is known."""
     options: dict[str, int | float] = {}
-    """compact: arguments of `CompactBackbone`, for instance dim."""
+    """Arguments of `CompactBackbone`, for instance dim; for LGUR those that `models.lgur` names."""
 
 
 class LossPart(_Part):
@@ -100,11 +105,12 @@ class Recipe(_Part):
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")]
     """Names the run's folder."""
-    method: Literal["clip_baseline"] = "clip_baseline"
+    method: Literal["clip_baseline", "lgur"] = "clip_baseline"
     seed: Annotated[int, Field(ge=0)] = 0
     data: DataPart
     encoder: EncoderPart = EncoderPart()
     loss: LossPart = LossPart()
+    lgur: LgurPart = LgurPart()
     augmentation: Augmentation = Augmentation()
     optimiser: OptimiserPart = OptimiserPart()
     schedule: SchedulePart = SchedulePart()

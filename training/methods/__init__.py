@@ -3,9 +3,13 @@
 from models.encoder import PersonEncoder
 from training.methods.base import Method, TrainSize
 from training.methods.clip_baseline import ClipBaselineMethod
+from training.methods.lgur import LgurMethod
 from training.recipe import Recipe
 
-METHODS = {"clip_baseline": ClipBaselineMethod}
+METHODS: dict[str, type[ClipBaselineMethod] | type[LgurMethod]] = {
+    "clip_baseline": ClipBaselineMethod,
+    "lgur": LgurMethod,
+}
 """By the name that recipes use."""
 
 
