@@ -77,7 +77,7 @@ def job_events(job_id: str, core: CoreDep) -> StreamingResponse:
     responses=responses(JobNotFoundError, JobFinishedError),
 )
 def cancel_job(job_id: str, core: CoreDep) -> JobDetail:
-    """End a job: at once if it waits, after the present chunk if it runs. What is in the gallery stays there."""
+    """End a job: at once if it waits, at its next safe point if it runs. What it did until then stays."""
     with core.database.write() as session:
         JobService(session).cancel(job_id)
     return _detail(core, job_id)
@@ -89,7 +89,7 @@ def cancel_job(job_id: str, core: CoreDep) -> JobDetail:
     responses=responses(JobNotFoundError, JobNotRetryableError),
 )
 def retry_job(job_id: str, core: CoreDep) -> JobDetail:
-    """Queue a new run over the items that did not get into the gallery, and nothing else."""
+    """Queue a new run over what the job did not do: items rejected or never reached, or the rest of the work."""
     with core.database.write() as session:
         again = JobService(session).retry(job_id).id
     return _detail(core, again)
