@@ -70,6 +70,19 @@ def queue_ingest(path: Path, collection: str, data_dir: Path | None, *, as_json:
         _print(database, job_id, as_json=as_json)
 
 
+def queue_export(collection: str | None, data_dir: Path | None, *, as_json: bool) -> None:
+    """Queue an export of a collection, or of everything."""
+    from app.collections.service import CollectionService
+    from app.jobs.service import JobService
+
+    with _database(data_dir) as database:
+        with database.write() as session:
+            if collection is not None:
+                CollectionService(session).find(collection)
+            job_id = JobService(session).create("export", {"collection": collection}).id
+        _print(database, job_id, as_json=as_json)
+
+
 def queue_rebuild(data_dir: Path | None, *, as_json: bool) -> None:
     """Queue a rebuild of the index of the active model version."""
     from app.errors import NoActiveModelError

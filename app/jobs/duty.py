@@ -32,6 +32,12 @@ class Duty:
         """Whether the work should return at its next safe point: a cancel, or the end of the worker."""
         return self._stopping.is_set() or self.row().cancel_requested
 
+    @property
+    def mine(self) -> bool:
+        """Whether this worker has the job still."""
+        job = self.row()
+        return job.worker == self._worker and job.state == "running"
+
     def expect(self, total: int) -> None:
         """Set the number of units, unless that was done before."""
         with self.database.write() as session:

@@ -7,11 +7,19 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, status
 from fastapi.concurrency import run_in_threadpool
-from fastapi.responses import StreamingResponse
+from fastapi.responses import FileResponse, StreamingResponse
 
 from app.core import Core
 from app.dependencies import CoreDep
-from app.errors import InvalidError, JobFinishedError, JobNotFoundError, JobNotRetryableError, responses
+from app.errors import (
+    InvalidError,
+    JobFinishedError,
+    JobNotFoundError,
+    JobNotRetryableError,
+    JobResultGoneError,
+    responses,
+)
+from app.exports.results import existing_result
 from app.jobs.repository import FINAL, JobRepository, State
 from app.jobs.schemas import JobDetail, JobItemList, JobItemOut, JobLine, JobList, JobOut
 from app.jobs.service import JobService
@@ -69,6 +77,20 @@ def job_events(job_id: str, core: CoreDep) -> StreamingResponse:
     return StreamingResponse(
         _events(core, job_id), media_type="text/event-stream", headers={"Cache-Control": "no-store"}
     )
+
+
+@router.get(
+    "/{job_id}/result",
+    response_class=FileResponse,
+    responses={200: {"content": {"application/zip": {}}}, **responses(JobNotFoundError, JobResultGoneError)},
+)
+def job_result(job_id: str, core: CoreDep) -> FileResponse:
+    """The file that a job left, whole or by ranges."""
+    with core.database.read() as session:
+        job = JobService(session).find(job_id)
+    path = existing_result(core.settings, job)
+    name = f"descry-{job.created_at:%Y-%m-%d}-{job.id[:8]}.zip"
+    return FileResponse(path, media_type="application/zip", filename=name, headers={"Cache-Control": "no-store"})
 
 
 @router.post(

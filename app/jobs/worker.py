@@ -21,6 +21,7 @@ from app.batches.staging import remove_staged, sweep
 from app.core import Core
 from app.database.tables import now
 from app.errors import JobGivenUpError, JobTakenError, ServiceError
+from app.exports.results import sweep_exports
 from app.jobs.kinds import KINDS, Hands
 from app.jobs.repository import JobRepository
 from app.jobs.service import JobService
@@ -213,8 +214,9 @@ class Worker:
 
     def _sweep(self) -> None:
         with self._core.database.read() as session:
-            needed = [job.parameters["folder"] for job in JobRepository(session).open() if "folder" in job.parameters]
-        sweep(self._settings, needed)
+            jobs = JobRepository(session).open()
+        sweep(self._settings, [job.parameters["folder"] for job in jobs if "folder" in job.parameters])
+        sweep_exports(self._settings, {job.id for job in jobs})
 
     def _busy(self) -> set[str]:
         with self._lock:

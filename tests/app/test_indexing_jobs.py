@@ -121,7 +121,7 @@ def test_images_that_come_while_a_job_encodes_are_encoded_too(
 ) -> None:
     job_id = client.post(f"/v1/models/{other}/activate").json()["id"]
     picture(tmp_path / "late" / "1.jpg", "red", shade=77)
-    original, calls = core.activation.__class__.complete, []
+    original, calls = core.activation.__class__.complete, list[object]()
 
     def late(*arguments: object, **named: object) -> None:
         if not calls:

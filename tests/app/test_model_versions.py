@@ -58,7 +58,12 @@ def test_side_by_side_then_one_row(client: TestClient, core: Core, ingest: Inges
 
     steps: list[int] = []
     _, _, encoder = core.active.load_encoder(two.id)
-    assert core.activation.encode_missing(two.id, encoder, lambda _, count: steps.append(count) is None)
+
+    def record(_: object, count: int) -> bool:
+        steps.append(count)
+        return True
+
+    assert core.activation.encode_missing(two.id, encoder, record)
     assert steps == [4] * 6
     assert ask(client, "red")["model_version"]["name"] == "toy"
     assert client.post(f"/v1/models/{two.id}/activate").json()["status"] == "active"

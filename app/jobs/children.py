@@ -1,0 +1,145 @@
+"""Long steps as processes of their own: started, followed, ended; see `app.jobs.supervisor` for how they cannot be lost.
+
+A crash or an out-of-memory there does not hurt the worker, and a cancel ends everything that was started.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from app.errors import StorageError
+
+GRACE_S = 4.0
+"""Between SIGTERM and SIGKILL. Twice that must be less than the time in which a cancel is promised."""
+_SUPERVISOR = Path(__file__).with_name("supervisor.py")
+_TAIL_BYTES = 16_384
+
+
+class Child:
+    """One command in a session of its own, for the length of a `with` block.
+
+    Args:
+        folder: of its lock, its standard error (`stderr.log`, appended) and its events.
+        events: file of JSON lines in `folder` that the command appends to.
+        nice: how much it stands back behind other processes.
+
+    Raises:
+        StorageError: the folder cannot be made.
+    """
+
+    def __init__(self, command: Sequence[str], folder: Path, *, events: str = "events.jsonl", nice: int = 10) -> None:
+        self._stderr, self._events = folder / "stderr.log", folder / events
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._stderr_from = self._stderr.stat().st_size if self._stderr.exists() else 0
+            self._events_from = _end_of_lines(self._events)
+        except OSError as error:
+            raise StorageError(f"{folder} cannot be used: {error.strerror}") from error
+        arguments = [str(folder / ".lock"), str(self._stderr), str(GRACE_S), str(nice), *command]
+        self._process = subprocess.Popen(
+            [sys.executable, "-I", "-S", str(_SUPERVISOR), *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        self._code: int | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.end()
+
+    @property
+    def running(self) -> bool:
+        """Whether the command still runs."""
+        if self._code is None and _has_ended(self._process.pid):
+            self._settle()
+        return self._code is None
+
+    @property
+    def code(self) -> int | None:
+        """Exit status of the command once it has ended, negative for a signal; -SIGKILL if nobody could say."""
+        return self._code
+
+    def events(self) -> Iterator[dict[str, Any]]:
+        """What the command has told since the last call; a line that is not complete yet comes another time."""
+        try:
+            with self._events.open("rb") as handle:
+                handle.seek(self._events_from)
+                lines = handle.read().splitlines(keepends=True)
+        except FileNotFoundError:
+            return
+        for line in lines:
+            if not line.endswith(b"\n"):
+                return
+            self._events_from += len(line)
+            with suppress(ValueError):
+                event = json.loads(line)
+                if isinstance(event, dict):
+                    yield event
+
+    def complaints(self) -> list[str]:
+        """The last lines that this run wrote to standard error."""
+        with self._stderr.open("rb") as handle:
+            size = handle.seek(0, os.SEEK_END)
+            handle.seek(max(self._stderr_from, size - _TAIL_BYTES))
+            return handle.read().decode(errors="replace").splitlines()
+
+    def end(self) -> None:
+        """End the command and everything that it started; returns when nothing of it is left."""
+        if self._code is not None:
+            return
+        assert self._process.stdin is not None
+        with suppress(OSError):
+            self._process.stdin.close()
+        self._wait(2 * GRACE_S)
+        self._settle()
+
+    def _wait(self, seconds: float) -> None:
+        # Not `wait`: that would free the number of the process, and with it that of the group, before the last signal.
+        deadline = time.monotonic() + seconds
+        while not _has_ended(self._process.pid) and time.monotonic() < deadline:
+            time.sleep(0.02)
+
+    def _settle(self) -> None:
+        """The supervisor has ended, or must: nothing of its group stays, however it ended."""
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        said = self._process.stdout.read().strip()
+        self._process.stdout.close()
+        with suppress(OSError):
+            self._process.stdin.close()
+        self._code = int(said) if said else -signal.SIGKILL
+
+
+def _has_ended(pid: int) -> bool:
+    return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+
+def _end_of_lines(path: Path) -> int:
+    """Size of a file of lines; one that a kill cut short is ended, or the next line would be lost with it."""
+    if not path.exists():
+        return 0
+    with path.open("r+b") as handle:
+        size = handle.seek(0, os.SEEK_END)
+        if size:
+            handle.seek(size - 1)
+            if handle.read(1) != b"\n":
+                handle.write(b"\n")
+                return size + 1
+        return size
