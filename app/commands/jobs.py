@@ -181,6 +181,8 @@ def _print(database: "Database", job_id: str, *, as_json: bool, details: bool = 
         for item in rejected:
             table.add_row(*(escape(_plain(text or "")) for text in (item.name, item.code, item.message)))
         results().print(table)
+    if details and job.result_url:
+        results().print(f"Its file is at {job.result_url} of the server", highlight=False)
     for line in job.log if details else []:
         results().print(f"{line.at:%Y-%m-%d %H:%M:%S} {line.message}", markup=False, highlight=False)
 

@@ -1,4 +1,4 @@
-"""Long steps as processes of their own: started, followed, ended; see `app.jobs.supervisor` for how they cannot be lost.
+"""Long steps as processes of their own: started, followed, ended. `app.jobs.supervisor` says how none can be lost.
 
 A crash or an out-of-memory there does not hurt the worker, and a cancel ends everything that was started.
 """
@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -18,8 +18,9 @@ from typing import Any, Self
 from app.errors import StorageError
 
 GRACE_S = 4.0
-"""Between SIGTERM and SIGKILL. Twice that must be less than the time in which a cancel is promised."""
+"""Between SIGTERM and SIGKILL; well below the 10 s in which a cancel is promised."""
 _SUPERVISOR = Path(__file__).with_name("supervisor.py")
+_SPARE_S = 1.5
 _TAIL_BYTES = 16_384
 
 
@@ -30,20 +31,29 @@ class Child:
         folder: of its lock, its standard error (`stderr.log`, appended) and its events.
         events: file of JSON lines in `folder` that the command appends to.
         nice: how much it stands back behind other processes.
+        grace_s: seconds between SIGTERM and SIGKILL.
 
     Raises:
         StorageError: the folder cannot be made.
     """
 
-    def __init__(self, command: Sequence[str], folder: Path, *, events: str = "events.jsonl", nice: int = 10) -> None:
-        self._stderr, self._events = folder / "stderr.log", folder / events
+    def __init__(
+        self,
+        command: Sequence[str],
+        folder: Path,
+        *,
+        events: str = "events.jsonl",
+        nice: int = 10,
+        grace_s: float = GRACE_S,
+    ) -> None:
+        self._stderr, self._events, self._grace_s = folder / "stderr.log", folder / events, grace_s
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._stderr_from = self._stderr.stat().st_size if self._stderr.exists() else 0
             self._events_from = _end_of_lines(self._events)
         except OSError as error:
             raise StorageError(f"{folder} cannot be used: {error.strerror}") from error
-        arguments = [str(folder / ".lock"), str(self._stderr), str(GRACE_S), str(nice), *command]
+        arguments = [str(folder / ".lock"), str(self._stderr), str(grace_s), str(nice), *command]
         self._process = subprocess.Popen(
             [sys.executable, "-I", "-S", str(_SUPERVISOR), *arguments],
             stdin=subprocess.PIPE,
@@ -104,14 +114,9 @@ class Child:
         assert self._process.stdin is not None
         with suppress(OSError):
             self._process.stdin.close()
-        self._wait(2 * GRACE_S)
-        self._settle()
-
-    def _wait(self, seconds: float) -> None:
         # Not `wait`: that would free the number of the process, and with it that of the group, before the last signal.
-        deadline = time.monotonic() + seconds
-        while not _has_ended(self._process.pid) and time.monotonic() < deadline:
-            time.sleep(0.02)
+        _until(lambda: _has_ended(self._process.pid), self._grace_s + _SPARE_S)
+        self._settle()
 
     def _settle(self) -> None:
         """The supervisor has ended, or must: nothing of its group stays, however it ended."""
@@ -125,6 +130,22 @@ class Child:
         with suppress(OSError):
             self._process.stdin.close()
         self._code = int(said) if said else -signal.SIGKILL
+        # What is killed takes a moment to go; where nobody waits for orphans, their numbers stay for ever.
+        _until(lambda: not _exists(self._process.pid), _SPARE_S)
+
+
+def _until(reached: Callable[[], bool], seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while not reached() and time.monotonic() < deadline:
+        time.sleep(0.02)
+
+
+def _exists(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def _has_ended(pid: int) -> bool:

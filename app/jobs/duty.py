@@ -60,7 +60,9 @@ class Duty:
             JobTakenError: another worker has it now.
         """
         job = self.owned(session)
-        job.done, job.attempts = done, 1
+        if done > job.done:
+            job.attempts = 1  # getting back to where it was is no progress
+        job.done = done
         if job.total is not None:
             job.total = max(job.total, done)  # what came meanwhile is done too
         return not (job.cancel_requested or self._stopping.is_set())

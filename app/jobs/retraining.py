@@ -30,7 +30,7 @@ class RetrainingJob:
         self._duty = Duty(hands)
         parameters = self._duty.parameters
         self._folder = (hands.core.settings.retraining_dir / parameters.get("first", hands.job_id)).resolve()
-        self._command = training_command(parameters, self._folder)
+        self.command = training_command(parameters, self._folder)
         self._step, self._steps = 0, 0
         self._noted = self._spoke = 0.0
 
@@ -45,7 +45,7 @@ class RetrainingJob:
         """
         if self._duty.halted:
             return self._duty.stop()
-        with Child(self._command, self._folder) as child:
+        with Child(self.command, self._folder) as child:
             while child.running:
                 self._follow(child)
                 if self._duty.halted:

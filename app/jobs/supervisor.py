@@ -8,9 +8,9 @@ The command runs in the supervisor's process group, which is a session of its ow
 * standard input closes: whoever asked for it wants it to stop, or is dead, even by kill -9. SIGTERM, then after GRACE
   seconds SIGKILL.
 
-Either way the last act is SIGKILL to the whole group, so that what the command started goes too. If the supervisor itself
-is killed, the system kills the command (PR_SET_PDEATHSIG; set here, where one thread forks and stays, and not in a worker,
-whose threads come and go: the signal comes when the forking thread ends).
+Either way the last act is SIGKILL to the whole group, so that what the command started goes too. If the supervisor
+itself is killed, the system kills the command (PR_SET_PDEATHSIG; set here, where one thread forks and stays, and not in
+a worker, whose threads come and go: the signal comes when the forking thread ends).
 
 LOCK is held until every process that inherited it is gone: two runs of one folder never overlap, whatever was killed.
 """
