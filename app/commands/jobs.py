@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich import box
 from rich.markup import escape
 from rich.table import Table
 
@@ -182,16 +183,18 @@ def _print(database: "Database", job_id: str, *, as_json: bool, details: bool = 
             table.add_row(*(escape(_plain(text or "")) for text in (item.name, item.code, item.message)))
         results().print(table)
     if details and job.result_url:
-        results().print(f"Its file is at {job.result_url} of the server", highlight=False)
+        results().print(f"Its file: {job.result_url}", highlight=False, soft_wrap=True)
     for line in job.log if details else []:
         results().print(f"{line.at:%Y-%m-%d %H:%M:%S} {line.message}", markup=False, highlight=False)
 
 
 def _table(jobs: "list[JobOut]") -> None:
-    table = Table("Id", "Job", "Done")  # 80 columns must do, and an id takes half of them
+    # 80 columns must do, and an id takes half of them.
+    table = Table("Id", "Job", "Done", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     table.columns[0].no_wrap = True
     for job in jobs:
-        done = f"{job.done:,}" if job.total is None else f"{job.done:,} of {job.total:,} {job.unit}"
+        done = f"{job.done:,} of {job.total:,}" if job.total not in (None, job.done) else f"{job.done:,}"
+        done += f" {job.unit}"
         counts = job.counts.model_dump(exclude={"waiting"}) if job.counts else {}
         words = [f"{number:,} {name}" for name, number in counts.items() if number]
         words += [job.error.code] if job.error else []

@@ -14,6 +14,7 @@ deletions since, in a unit of work that keeps every other writer out: what was d
 
 import json
 import os
+import secrets
 import shutil
 import zipfile
 from collections.abc import Callable, Iterator
@@ -131,13 +132,16 @@ class Export:
             ids, sequence = self._write_manifests()
             made = self.folder
             if self._target.suffix == ".zip":
-                made = self.folder / ".zip"
+                made = self.folder / f".zip-{secrets.token_hex(8)}"  # whoever else may be packing here
                 if not self._pack(made, going):
+                    made.unlink()
                     return False
             else:
                 sync_files(self.folder, [])
             with self._database.write() as session:
                 if not going() or not ids.isdisjoint(LogRepository(session).deleted_after(sequence)):
+                    if made != self.folder:
+                        made.unlink()
                     return False
                 record(session, len(ids))
                 (self.folder / _STATE).unlink(missing_ok=True)
@@ -173,12 +177,14 @@ class Export:
         with self._database.read() as session:
             sequence = LogRepository(session).head().sequence
             chosen = [
-                (row, count) for row, count in CollectionRepository(session).all() if only is None or row.id == only
+                (row, count)
+                for row, count in CollectionRepository(session).all()
+                if row.id == only or (only is None and count)
             ]
             for row, _ in chosen:
                 self._write_manifest(session, row.id, last, history, ids)
             if only is None:
-                named = [{"folder": str(self._place(row.id)), "name": row.name, "images": n} for row, n in chosen if n]
+                named = [{"folder": str(self._place(row.id)), "name": row.name, "images": n} for row, n in chosen]
                 (self.folder / "collections.json").write_text(json.dumps(named, ensure_ascii=False, indent=1) + "\n")
         for path in list(self.folder.rglob("*.jpg")):
             if int(path.stem) not in ids:

@@ -49,11 +49,9 @@ class Child:
         self._stderr, self._events, self._grace_s = folder / "stderr.log", folder / events, grace_s
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self._stderr_from = self._stderr.stat().st_size if self._stderr.exists() else 0
-            self._events_from = _end_of_lines(self._events)
         except OSError as error:
             raise StorageError(f"{folder} cannot be used: {error.strerror}") from error
-        arguments = [str(folder / ".lock"), str(self._stderr), str(grace_s), str(nice), *command]
+        arguments = [str(folder / ".lock"), str(self._events), str(self._stderr), str(grace_s), str(nice), *command]
         self._process = subprocess.Popen(
             [sys.executable, "-I", "-S", str(_SUPERVISOR), *arguments],
             stdin=subprocess.PIPE,
@@ -61,7 +59,11 @@ class Child:
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
+        assert self._process.stdout is not None
+        os.set_blocking(self._process.stdout.fileno(), False)
+        self._said = b""
         self._code: int | None = None
+        self._events_from = self._stderr_from = -1
 
     def __enter__(self) -> Self:
         return self
@@ -79,12 +81,21 @@ class Child:
         return self._code is None
 
     @property
+    def started(self) -> bool:
+        """Whether the command was started; before that, an earlier run of the folder has to be gone."""
+        if self._events_from < 0 and (sizes := self._listen()):
+            self._events_from, self._stderr_from = (int(size) for size in sizes[0].split())
+        return self._events_from >= 0
+
+    @property
     def code(self) -> int | None:
         """Exit status of the command once it has ended, negative for a signal; -SIGKILL if nobody could say."""
         return self._code
 
     def events(self) -> Iterator[dict[str, Any]]:
         """What the command has told since the last call; a line that is not complete yet comes another time."""
+        if not self.started:
+            return
         try:
             with self._events.open("rb") as handle:
                 handle.seek(self._events_from)
@@ -102,6 +113,8 @@ class Child:
 
     def complaints(self) -> list[str]:
         """The last lines that this run wrote to standard error."""
+        if not self.started:
+            return []
         with self._stderr.open("rb") as handle:
             size = handle.seek(0, os.SEEK_END)
             handle.seek(max(self._stderr_from, size - _TAIL_BYTES))
@@ -118,6 +131,13 @@ class Child:
         _until(lambda: _has_ended(self._process.pid), self._grace_s + _SPARE_S)
         self._settle()
 
+    def _listen(self) -> list[bytes]:
+        """The whole lines that the supervisor has said: two sizes, and at the end the exit status."""
+        assert self._process.stdout is not None
+        if not self._process.stdout.closed:
+            self._said += self._process.stdout.read() or b""
+        return self._said.split(b"\n")[:-1]
+
     def _settle(self) -> None:
         """The supervisor has ended, or must: nothing of its group stays, however it ended."""
         with suppress(ProcessLookupError, PermissionError):
@@ -125,11 +145,11 @@ class Child:
         self._process.wait()
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        said = self._process.stdout.read().strip()
+        said, _ = self._listen(), self.started
         self._process.stdout.close()
         with suppress(OSError):
             self._process.stdin.close()
-        self._code = int(said) if said else -signal.SIGKILL
+        self._code = int(said[1]) if len(said) > 1 else -signal.SIGKILL
         # What is killed takes a moment to go; where nobody waits for orphans, their numbers stay for ever.
         _until(lambda: not _exists(self._process.pid), _SPARE_S)
 
@@ -150,17 +170,3 @@ def _exists(group: int) -> bool:
 
 def _has_ended(pid: int) -> bool:
     return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
-
-
-def _end_of_lines(path: Path) -> int:
-    """Size of a file of lines; one that a kill cut short is ended, or the next line would be lost with it."""
-    if not path.exists():
-        return 0
-    with path.open("r+b") as handle:
-        size = handle.seek(0, os.SEEK_END)
-        if size:
-            handle.seek(size - 1)
-            if handle.read(1) != b"\n":
-                handle.write(b"\n")
-                return size + 1
-        return size

@@ -29,14 +29,16 @@ class Duty:
 
     @property
     def halted(self) -> bool:
-        """Whether the work should return at its next safe point: a cancel, or the end of the worker."""
-        return self._stopping.is_set() or self.row().cancel_requested
+        """Whether the work should return at its next safe point: a cancel, the end of the worker, or another one."""
+        return self._stopping.is_set() or self._lost(job := self.row()) or job.cancel_requested
 
     @property
     def mine(self) -> bool:
         """Whether this worker has the job still."""
-        job = self.row()
-        return job.worker == self._worker and job.state == "running"
+        return not self._lost(self.row())
+
+    def _lost(self, job: Job) -> bool:
+        return job.worker != self._worker or job.state != "running"
 
     def expect(self, total: int) -> None:
         """Set the number of units, unless that was done before."""

@@ -18,7 +18,7 @@ from app.jobs.children import Child
 from app.jobs.duty import Duty
 from app.jobs.kinds import Hands
 
-_LOOK_S, _NOTE_S, _WORDS_S = 0.25, 1.0, 60.0
+_LOOK_S, _NOTE_S, _WORDS_S, _PATIENCE_S = 0.25, 1.0, 60.0, 10.0
 _TYPED = re.compile(r"error: (?P<message>.+) \[(?P<code>[a-z_]+)\]")
 _SHOWN_LINES = 10
 
@@ -46,6 +46,7 @@ class RetrainingJob:
         if self._duty.halted:
             return self._duty.stop()
         with Child(self.command, self._folder) as child:
+            self._await_start(child)
             while child.running:
                 self._follow(child)
                 if self._duty.halted:
@@ -58,6 +59,14 @@ class RetrainingJob:
         with self._duty.database.write() as session:
             self._duty.succeed(session, max(self._steps, self._step))
         return False
+
+    def _await_start(self, child: Child) -> None:
+        patience = time.monotonic() + _PATIENCE_S
+        while not child.started and child.running and not self._duty.halted:
+            time.sleep(_LOOK_S)
+            if time.monotonic() > patience:
+                patience = float("inf")
+                self._duty.say("waits for the training of another worker in the same folder to end", "warning")
 
     def _follow(self, child: Child) -> None:
         last: dict[str, Any] = {}
@@ -105,10 +114,10 @@ class RetrainingJob:
 
 def training_command(parameters: dict[str, Any], folder: Path) -> Sequence[str]:
     """The command line of a run."""
-    command = [sys.executable, "-m", "training", "train", str(parameters["recipe"]), "--out", str(folder)]
+    command = [sys.executable, "-m", "training", "train", "--out", str(folder)]
     for override in parameters.get("set", []):
         command += ["--set", str(override)]
     for option in ("data", "device"):
         if parameters.get(option) is not None:
             command += [f"--{option}", str(parameters[option])]
-    return command
+    return [*command, "--", str(parameters["recipe"])]

@@ -1,6 +1,6 @@
 """Runs one command and sees to it that nothing of it outlives whoever asked for it. Standard library only; a script.
 
-    python -I -S supervisor.py LOCK STDERR GRACE NICE COMMAND...
+    python -I -S supervisor.py LOCK EVENTS STDERR GRACE NICE COMMAND...
 
 The command runs in the supervisor's process group, which is a session of its own. The group ends when
 
@@ -13,6 +13,7 @@ itself is killed, the system kills the command (PR_SET_PDEATHSIG; set here, wher
 a worker, whose threads come and go: the signal comes when the forking thread ends).
 
 LOCK is held until every process that inherited it is gone: two runs of one folder never overlap, whatever was killed.
+Once it has the lock it says on standard output how long the files EVENTS and STDERR are: what follows is of this run.
 """
 
 import ctypes
@@ -29,7 +30,7 @@ _OOM_SCORE = "500"
 
 
 def main() -> None:
-    lock_path, stderr_path, grace, nice, *command = sys.argv[1:]
+    lock_path, events_path, stderr_path, grace, nice, *command = sys.argv[1:]
     signal.signal(signal.SIGTERM, lambda *_: None)  # meant for the command, and not ignored: that would be inherited
     signal.signal(signal.SIGINT, lambda *_: None)
     os.set_blocking(0, False)
@@ -38,6 +39,7 @@ def main() -> None:
         if _unwanted():
             return
         time.sleep(_POLL_S)
+    os.write(1, f"{_end_of_lines(events_path)} {_end_of_lines(stderr_path)}\n".encode())
     prctl = ctypes.CDLL(None).prctl
     parent = os.getpid()
 
@@ -77,6 +79,17 @@ def _watch(child: "subprocess.Popen[bytes]", grace: float) -> "int | None":
             return None
         time.sleep(_POLL_S)
     return child.returncode
+
+
+def _end_of_lines(path: str) -> int:
+    """Size of a file of lines; one that a kill cut short is ended, or the next line would be lost with it."""
+    with open(path, "a+b") as handle:  # noqa: PTH123
+        size = handle.seek(0, os.SEEK_END)
+        if size:
+            handle.seek(size - 1)
+            if handle.read(1) != b"\n":
+                size += handle.write(b"\n")
+        return size
 
 
 def _locked(lock: int) -> bool:

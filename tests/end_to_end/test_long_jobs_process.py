@@ -82,8 +82,12 @@ def test_a_server_has_jobs_done_and_follows_them(data: Path, tmp_path: Path) -> 
         assert len(answer(client)) == 40
         made = client.post("/v1/exports", json={"collection": "default"}).json()["id"]
         jobs.until(made, lambda job: job.state in FINAL)
-        with zipfile.ZipFile(io.BytesIO(client.get(f"/v1/jobs/{made}/result").content)) as packed:
+        whole = client.get(f"/v1/jobs/{made}/result").content
+        with zipfile.ZipFile(io.BytesIO(whole)) as packed:
             assert len([name for name in packed.namelist() if name.endswith(".jpg")]) == 40
+        again = client.post("/v1/gallery/batches", params={"collection": "copy"}, files={"archive": ("a.zip", whole)})
+        jobs.until(again.json()["id"], lambda job: job.state in FINAL)
+        assert jobs.outcomes(again.json()["id"]) == {"ingested": 40}
     jobs.database.close()
 
 
