@@ -18,7 +18,9 @@ from app.jobs.children import Child
 from app.jobs.duty import Duty
 from app.jobs.kinds import Hands
 
-_LOOK_S, _NOTE_S, _WORDS_S, _PATIENCE_S = 0.25, 1.0, 60.0, 10.0
+_LOOK_S, _PATIENCE_S = 0.25, 10.0
+_NOTE_S, _QUALITY_S, _WORDS_S = 1.0, 10.0, 60.0
+"""Least seconds between two notes of progress, two evaluations and two steps in the job's log."""
 _TYPED = re.compile(r"error: (?P<message>.+) \[(?P<code>[a-z_]+)\]")
 _SHOWN_LINES = 10
 
@@ -32,7 +34,8 @@ class RetrainingJob:
         self._folder = (hands.core.settings.retraining_dir / parameters.get("first", hands.job_id)).resolve()
         self.command = training_command(parameters, self._folder)
         self._step, self._steps = 0, 0
-        self._noted = self._spoke = 0.0
+        self._noted = self._spoke = self._judged = 0.0
+        self._quality = ""
 
     def prepare(self) -> None:
         """Nothing: how many steps there are is told by the run."""
@@ -78,10 +81,17 @@ class RetrainingJob:
             elif event.get("event") == "evaluation":
                 metrics = {name: value for name, value in event.get("metrics", {}).items() if isinstance(value, float)}
                 words = ", ".join(f"{name} {value:.2f}" for name, value in metrics.items())
-                self._duty.say(f"epoch {event.get('epoch', 0) + 1} on {event.get('split')}: {words}")
+                self._quality = f"epoch {event.get('epoch', 0) + 1} on {event.get('split')}: {words}"
+        self._tell_quality(at_once=not child.running)
         if last:
             self._step = int(last["step"])
             self._tell(last)
+
+    def _tell_quality(self, *, at_once: bool) -> None:
+        """The newest evaluation; a run of many short epochs must not fill the log."""
+        if self._quality and (at_once or time.monotonic() - self._judged >= _QUALITY_S):
+            self._duty.say(self._quality)
+            self._quality, self._judged = "", time.monotonic()
 
     def _begin(self, event: dict[str, Any]) -> None:
         self._step, self._steps = int(event["step"]), int(event["steps"])

@@ -45,7 +45,7 @@ def active(jobs: Jobs) -> int | None:
 
 
 def test_a_killed_encoding_goes_on_and_switches_once(data: Path, tmp_path: Path) -> None:
-    count, jobs = 400, Jobs(data)
+    count, jobs = 240, Jobs(data)
     ingest(data, pictures(tmp_path / "p", count))
     version = register(data, tmp_path / "second", 8)
     with jobs.database.write() as session:
