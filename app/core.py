@@ -46,6 +46,8 @@ class Core:
     @property
     def active(self) -> "ActiveModel":
         """The model version that answers."""
+        if (found := self._active) is not None:
+            return found  # each search asks
         from app.registry.active import ActiveModel
 
         with self._making:
