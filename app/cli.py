@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from app.commands import gallery, jobs, models, serving, training
+from app.commands import export, gallery, jobs, models, serving, training
 from app.commands.output import errors
 from models.errors import DescryError
 
@@ -23,6 +23,7 @@ app.command("serve")(serving.serve)
 app.command("worker")(jobs.worker)
 app.command("ingest")(gallery.ingest)
 app.command("search")(gallery.search)
+app.command("export")(export.export)
 app.add_typer(gallery.index, name="index")
 app.add_typer(models.app, name="models")
 app.add_typer(jobs.app, name="jobs")

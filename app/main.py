@@ -22,6 +22,7 @@ from app import health, openapi, problems
 from app.batches.endpoints import router as batches
 from app.collections.endpoints import router as collections
 from app.core import Core, open_core
+from app.exports.endpoints import router as exports
 from app.gallery.endpoints import router as gallery
 from app.guard import Guard
 from app.identities.endpoints import router as identities
@@ -66,7 +67,18 @@ def create_app(settings: Settings) -> FastAPI:
         docs_url=None,  # the framework's pages load scripts from other hosts; ours is `app.reference`
         redoc_url=None,
     )
-    for router in (search, identities, gallery, batches, collections, registry, jobs, health.router, reference):
+    for router in (
+        search,
+        identities,
+        gallery,
+        batches,
+        collections,
+        registry,
+        jobs,
+        exports,
+        health.router,
+        reference,
+    ):
         app.include_router(router)
     problems.install(app)
     openapi.install(app)

@@ -56,6 +56,10 @@ class Settings(BaseSettings):
     """Most files of one batch."""
     max_batch_ratio: int = Field(default=20, ge=1)
     """How many times its own size an archive may unpack to (beyond 16 MiB); pictures hardly pack at all."""
+    max_export_bytes: int = Field(default=64 * 2**30, ge=1)
+    """Most bytes of pictures in one export."""
+    export_keep_s: float = Field(default=24 * 3600.0, ge=0)
+    """Seconds after which the file of an export job is removed."""
     worker_poll_s: float = Field(default=0.5, gt=0)
     """Seconds between two looks of an idle worker for a job."""
     heartbeat_s: float = Field(default=2.0, gt=0)
@@ -88,6 +92,14 @@ class Settings(BaseSettings):
     @property
     def staging_dir(self) -> Path:
         return self.data_dir / "staging"
+
+    @property
+    def exports_dir(self) -> Path:
+        return self.data_dir / "exports"
+
+    @property
+    def retraining_dir(self) -> Path:
+        return self.data_dir / "retraining"
 
     @property
     def workers_dir(self) -> Path:

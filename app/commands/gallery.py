@@ -147,8 +147,17 @@ def _answer(core: "Core", query: str | None, image: Path | None, limit: int, col
 
 
 @index.command("rebuild")
-def rebuild(data_dir: DataDir = None, as_json: AsJson = False) -> None:
+def rebuild(
+    queue: Annotated[bool, typer.Option("--queue", help="Leave it to a worker, and return at once.")] = False,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
     """Build the index of the active model version anew from the database."""
+    if queue:
+        from app.commands.jobs import queue_rebuild
+
+        queue_rebuild(data_dir, as_json=as_json)
+        return
     from app.core import opened
     from app.settings import load_settings
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich import box
 from rich.markup import escape
 from rich.table import Table
 
@@ -70,6 +71,33 @@ def queue_ingest(path: Path, collection: str, data_dir: Path | None, *, as_json:
         _print(database, job_id, as_json=as_json)
 
 
+def queue_export(collection: str | None, data_dir: Path | None, *, as_json: bool) -> None:
+    """Queue an export of a collection, or of everything."""
+    from app.collections.service import CollectionService
+    from app.jobs.service import JobService
+
+    with _database(data_dir) as database:
+        with database.write() as session:
+            if collection is not None:
+                CollectionService(session).find(collection)
+            job_id = JobService(session).create("export", {"collection": collection}).id
+        _print(database, job_id, as_json=as_json)
+
+
+def queue_rebuild(data_dir: Path | None, *, as_json: bool) -> None:
+    """Queue a rebuild of the index of the active model version."""
+    from app.errors import NoActiveModelError
+    from app.jobs.service import JobService
+    from app.vectors.repository import LogRepository
+
+    with _database(data_dir) as database:
+        with database.write() as session:
+            if (active := LogRepository(session).head().active_version_id) is None:
+                raise NoActiveModelError
+            job_id = JobService(session).create_once("indexing", {"version": active, "rebuild": True}).id
+        _print(database, job_id, as_json=as_json)
+
+
 @app.command("list")
 def list_jobs(
     limit: Annotated[int, typer.Option(min=1, max=1000, help="Most jobs.")] = 50,
@@ -100,7 +128,7 @@ def show(job_id: JobId, data_dir: DataDir = None, as_json: AsJson = False) -> No
 
 @app.command("cancel")
 def cancel(job_id: JobId, data_dir: DataDir = None, as_json: AsJson = False) -> None:
-    """End a job: at once if it waits, after the present chunk if it runs."""
+    """End a job: at once if it waits, at its next safe point if it runs."""
     from app.jobs.service import JobService
 
     with _database(data_dir) as database:
@@ -111,7 +139,7 @@ def cancel(job_id: JobId, data_dir: DataDir = None, as_json: AsJson = False) -> 
 
 @app.command("retry")
 def retry(job_id: JobId, data_dir: DataDir = None, as_json: AsJson = False) -> None:
-    """Queue a new run over the items that did not get into the gallery."""
+    """Queue a new run over what a job did not do."""
     from app.jobs.service import JobService
 
     with _database(data_dir) as database:
@@ -154,17 +182,21 @@ def _print(database: "Database", job_id: str, *, as_json: bool, details: bool = 
         for item in rejected:
             table.add_row(*(escape(_plain(text or "")) for text in (item.name, item.code, item.message)))
         results().print(table)
+    if details and job.result_url:
+        results().print(f"Its file: {job.result_url}", highlight=False, soft_wrap=True)
     for line in job.log if details else []:
         results().print(f"{line.at:%Y-%m-%d %H:%M:%S} {line.message}", markup=False, highlight=False)
 
 
 def _table(jobs: "list[JobOut]") -> None:
-    table = Table("Id", "Job", "Done")  # 80 columns must do, and an id takes half of them
+    # 80 columns must do, and an id takes half of them.
+    table = Table("Id", "Job", "Done", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     table.columns[0].no_wrap = True
     for job in jobs:
-        done = f"{job.done:,}" if job.total is None else f"{job.done:,} of {job.total:,}"
-        parts = {"ingested": job.counts.ingested, "duplicate": job.counts.duplicate, "rejected": job.counts.rejected}
-        words = [f"{number:,} {name}" for name, number in parts.items() if number]
+        done = f"{job.done:,} of {job.total:,}" if job.total not in (None, job.done) else f"{job.done:,}"
+        done += f" {job.unit}"
+        counts = job.counts.model_dump(exclude={"waiting"}) if job.counts else {}
+        words = [f"{number:,} {name}" for name, number in counts.items() if number]
         words += [job.error.code] if job.error else []
         table.add_row(job.id, f"{job.kind} {job.state}", f"{done}: {', '.join(words)}" if words else done)
     results().print(table)

@@ -8,6 +8,7 @@ models.errors.DescryError
     |   +-- ModelNotFoundError            model_version_not_found
     |   +-- CollectionNotFoundError       collection_not_found
     |   +-- JobNotFoundError              job_not_found
+    |   +-- JobResultGoneError            job_result_gone
     +-- InvalidError                  422 invalid_request
     |   +-- CollectionNameError           collection_name_invalid
     |   +-- QueryEmptyError               query_empty
@@ -43,6 +44,9 @@ models.errors.DescryError
     |   +-- JobSourceChangedError         job_source_changed
     |   +-- JobTakenError                 job_taken
     |   +-- JobGivenUpError               job_given_up
+    |   +-- ExportTooLargeError           export_too_large
+    |   +-- ExportTargetError             export_target_exists
+    |   +-- TrainingFailedError           training_failed
     +-- BodyTooLargeError             413 body_too_large
     +-- HostNotAllowedError           421 host_not_allowed
     +-- OriginNotAllowedError         403 origin_not_allowed
@@ -87,6 +91,8 @@ from app.errors.requests import (
     DamagedImageError,
     EmptyFileError,
     EntryError,
+    ExportTargetError,
+    ExportTooLargeError,
     ExternalIdTakenError,
     FileChangedError,
     FileMissingError,
@@ -100,6 +106,7 @@ from app.errors.requests import (
     JobGivenUpError,
     JobNotFoundError,
     JobNotRetryableError,
+    JobResultGoneError,
     JobSourceChangedError,
     JobTakenError,
     ManifestError,
@@ -114,6 +121,7 @@ from app.errors.requests import (
     QueryTooLongError,
     SourceError,
     TooManyPixelsError,
+    TrainingFailedError,
 )
 from app.errors.service import (
     BodyTooLargeError,
@@ -154,6 +162,8 @@ __all__ = [
     "EncoderBusyError",
     "EncoderTimeoutError",
     "EntryError",
+    "ExportTargetError",
+    "ExportTooLargeError",
     "ExternalIdTakenError",
     "FaissConflictError",
     "FileChangedError",
@@ -170,6 +180,7 @@ __all__ = [
     "JobGivenUpError",
     "JobNotFoundError",
     "JobNotRetryableError",
+    "JobResultGoneError",
     "JobSourceChangedError",
     "JobTakenError",
     "ManifestError",
@@ -195,6 +206,7 @@ __all__ = [
     "StoreDeniedError",
     "StoreUnreachableError",
     "TooManyPixelsError",
+    "TrainingFailedError",
     "UnavailableError",
     "WorkerNameTakenError",
     "responses",

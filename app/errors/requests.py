@@ -48,6 +48,12 @@ class JobNotFoundError(NotFoundError):
         super().__init__(f"there is no job {job_id}; `descry jobs list` shows those that exist")
 
 
+class JobResultGoneError(NotFoundError):
+    """The job left no file, or it was removed."""
+
+    code, title = "job_result_gone", "The job has no file"
+
+
 class CollectionNameError(InvalidError):
     """A text that cannot be the name of a collection."""
 
@@ -226,6 +232,24 @@ class JobSourceChangedError(ConflictError):
     """The folder of a job does not hold any more what was listed when the job began."""
 
     code, title = "job_source_changed", "The folder changed during the job"
+
+
+class ExportTooLargeError(ConflictError):
+    """The pictures have more bytes than an export may have."""
+
+    code, title = "export_too_large", "The export is too large"
+
+
+class ExportTargetError(ConflictError):
+    """Something with the name of the export exists already."""
+
+    code, title = "export_target_exists", "The export would overwrite something"
+
+
+class TrainingFailedError(ConflictError):
+    """The training process ended with an error, which it named."""
+
+    code, title = "training_failed", "The training failed"
 
 
 class JobTakenError(ConflictError):

@@ -113,6 +113,21 @@ class ImageRepository:
             self._session.execute(copies)
             self._session.execute(delete(Image).where(Image.id.in_(part)))
 
+    def last_id(self) -> int:
+        """The highest id of an image; 0 if there is none."""
+        return int(self._session.execute(select(func.coalesce(func.max(Image.id), 0))).scalar_one())
+
+    def count_in(self, collection_id: int | None, *, last: int) -> int:
+        """Number of images of a collection, or of all, up to an id."""
+        statement = select(func.count()).select_from(Image).where(Image.id <= last, *_within(collection_id))
+        return int(self._session.execute(statement).scalar_one())
+
+    def listed(self, collection_id: int | None, *, after: int, last: int, limit: int) -> list[tuple[int, int, str]]:
+        """The next images (id, collection id, store name) of a collection, or of all, above an id and up to another."""
+        where = (Image.id > after, Image.id <= last, *_within(collection_id))
+        statement = select(Image.id, Image.collection_id, Image.store_name).where(*where).order_by(Image.id)
+        return [(row[0], row[1], row[2]) for row in self._session.execute(statement.limit(limit))]
+
     def lacking(self, version_id: int, *, after: int, limit: int) -> list[tuple[int, str]]:
         """The next images (id, store name) above an id that have no vector under a model version."""
         statement = select(Image.id, Image.store_name).where(Image.id > after, ~_encoded(version_id))

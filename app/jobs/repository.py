@@ -4,14 +4,16 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from sqlalchemy import and_, func, insert, or_, select, update
 from sqlalchemy.orm import Session
 
 from app.database.tables import Job, JobItem, JobLog, now
-from app.gallery.ingest import Outcome
 from app.gallery.repository import pieces
+
+if TYPE_CHECKING:
+    from app.gallery.ingest import Outcome  # with PyTorch behind it
 
 State = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 FINAL = frozenset({"succeeded", "failed", "cancelled"})
@@ -85,7 +87,7 @@ class JobRepository:
             rows = [{"job_id": job_id, "position": item.position, "name": item.name} for item in items]
             self._session.execute(insert(JobItem), rows)
 
-    def settle(self, job_id: str, positions: Sequence[int], outcomes: Sequence[Outcome]) -> None:
+    def settle(self, job_id: str, positions: Sequence[int], outcomes: "Sequence[Outcome]") -> None:
         """Write outcomes of items."""
         rows: list[dict[str, Any]] = [
             {

@@ -5,6 +5,7 @@ from datetime import datetime
 from pydantic import BaseModel
 
 from app.database.tables import Job, JobItem, JobLog
+from app.jobs.kinds import KINDS
 from app.jobs.repository import State
 
 
@@ -16,7 +17,7 @@ class JobError(BaseModel):
 
 
 class JobCounts(BaseModel):
-    """Items by outcome; `waiting` has none yet."""
+    """Items of an ingest by outcome; `waiting` has none yet."""
 
     ingested: int = 0
     duplicate: int = 0
@@ -25,14 +26,19 @@ class JobCounts(BaseModel):
 
 
 class JobOut(BaseModel):
-    """A job. `total` is null until its items were listed."""
+    """A job. `done` of `total` are what `unit` says; `total` is null until it is known.
+
+    `counts` is null for kinds without items. `result_url`: the file that a job left, until it is removed.
+    """
 
     id: str
     kind: str
     state: State
     done: int
     total: int | None
-    counts: JobCounts
+    unit: str
+    counts: JobCounts | None
+    result_url: str | None
     cancel_requested: bool
     retry_of: str | None
     error: JobError | None
@@ -45,12 +51,16 @@ class JobOut(BaseModel):
     @classmethod
     def of(cls, row: Job, counts: dict[str, int]) -> "JobOut":
         """Describe a row with the number of its items by status."""
+        kind = KINDS[row.kind]
+        waiting = (row.total or 0) - row.done
         plain = ("id", "kind", "done", "total", "cancel_requested", "worker", "heartbeat_at", "created_at")
         error = JobError(code=row.error_code, message=row.error_message or "") if row.error_code else None
         return cls.model_validate(
             {
                 **{name: getattr(row, name) for name in (*plain, "state", "started_at", "finished_at")},
-                "counts": JobCounts(**counts, waiting=(row.total or 0) - row.done),
+                "unit": kind.unit,
+                "counts": JobCounts(**counts, waiting=waiting) if row.kind == "ingest" else None,
+                "result_url": f"/v1/jobs/{row.id}/result" if kind.has_result and row.state == "succeeded" else None,
                 "retry_of": row.parameters.get("retry_of"),
                 "error": error,
             }

@@ -14,10 +14,10 @@ from app.errors import (
     JobNotFoundError,
     JobNotRetryableError,
     JobTakenError,
-    ServiceError,
 )
 from app.jobs.kinds import KINDS
 from app.jobs.repository import FINAL, JobRepository, State
+from models.errors import DescryError
 
 MOST_ATTEMPTS = 5
 
@@ -78,6 +78,11 @@ class JobService:
         self._jobs.log(job.id, "queued")
         return job
 
+    def create_once(self, kind: str, parameters: dict[str, Any]) -> Job:
+        """Queue a job; or return the one with the same parameters that waits or runs, unless it is being cancelled."""
+        same = (job for job in self._jobs.open() if job.kind == kind and job.parameters == parameters)
+        return next((job for job in same if not job.cancel_requested), None) or self.create(kind, parameters)
+
     def cancel(self, job_id: str) -> Job:
         """End a job that waits, or ask the worker of one that runs to end it after the present chunk.
 
@@ -95,9 +100,10 @@ class JobService:
         return job
 
     def retry(self, job_id: str) -> Job:
-        """Queue a new run over what did not get into the gallery: items rejected, and items never reached.
+        """Queue a new run over what is still to do. Asking twice gives the same run.
 
-        Asking twice gives the same run.
+        Of an ingest, that is the items rejected and the items never reached. Every other kind is run again when it
+        failed or was cancelled: its work finds by itself what is done already.
 
         Raises:
             JobNotFoundError: there is none.
@@ -109,6 +115,11 @@ class JobService:
         key = f"retry:{job_id}"
         if (before := self._jobs.by_key(key)) is not None:
             return before
+        if job.kind != "ingest":
+            if job.state == "succeeded":
+                raise JobNotRetryableError("the job did all that it had to do")
+            first = job.parameters.get("first", job_id)
+            return self.create(job.kind, {**job.parameters, "retry_of": job_id, "first": first}, key=key)
         failed = self._jobs.unsettled(job_id, with_rejected=True)
         if job.total is not None and not failed:
             raise JobNotRetryableError("every item of the job is in the gallery")
@@ -137,10 +148,11 @@ class JobService:
         if job.state != "running":
             return False
         if job.attempts or job.worker != worker:
-            self._jobs.log(job_id, f"goes on with {worker} at item {job.done:,}", "warning")
+            self._jobs.log(job_id, f"goes on with {worker} at {job.done:,} {KINDS[job.kind].unit}", "warning")
         job.worker, job.heartbeat_at, job.attempts = worker, now(), job.attempts + 1
         if job.attempts > MOST_ATTEMPTS:
-            error = JobGivenUpError(f"started {MOST_ATTEMPTS} times without getting on at item {job.done:,}")
+            where = f"{job.done:,} {KINDS[job.kind].unit}"
+            error = JobGivenUpError(f"started {MOST_ATTEMPTS} times without getting on at {where}")
             self.finish(job, "failed", error)
             return False
         return True
@@ -161,7 +173,7 @@ class JobService:
         self._jobs.log(job.id, f"{job.worker} gave no sign of life; {worker} takes over", "warning")
         job.worker, job.heartbeat_at = worker, now()
 
-    def finish(self, job: Job, state: State, error: ServiceError | None = None) -> None:
+    def finish(self, job: Job, state: State, error: DescryError | None = None) -> None:
         """End a job."""
         job.state, job.finished_at = state, now()
         if error is not None:

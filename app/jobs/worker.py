@@ -9,8 +9,10 @@ import json
 import logging
 import threading
 import time
+from collections.abc import Callable
 from datetime import timedelta
-from typing import Any, NoReturn
+from functools import partial
+from typing import Any, NoReturn, TypeVar
 
 from dbos import DBOS, Serializer, SetWorkflowID
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
@@ -19,10 +21,13 @@ from app.batches.staging import remove_staged, sweep
 from app.core import Core
 from app.database.tables import now
 from app.errors import JobGivenUpError, JobTakenError, ServiceError
+from app.exports.results import sweep_exports
 from app.jobs.kinds import KINDS, Hands
 from app.jobs.repository import JobRepository
 from app.jobs.service import JobService
+from models.errors import DescryError
 
+T = TypeVar("T")
 _log = logging.getLogger(__name__)
 _VERSION = "1"
 """Of the workflow's shape. Fixed, because DBOS resumes only workflows of its own version and would else derive it from
@@ -110,10 +115,7 @@ class Worker:
             self._active.add(job_id)
         try:
             return self._steps(job_id)
-        except JobTakenError as error:
-            _log.warning("job %s: %s", job_id, error.message)
-            self._hold(job_id)  # a result of ours would end the workflow that the other one runs
-        except ServiceError as error:
+        except DescryError as error:
             return self._end(job_id, error)
         except Exception:  # noqa: BLE001  the job fails, the worker goes on
             _log.exception("job %s failed unexpectedly", job_id)
@@ -130,33 +132,33 @@ class Worker:
         with self._core.database.read() as session:
             kind = KINDS[JobService(session).find(job_id).kind]
         work = kind.start(Hands(self._core, job_id, self.name, self._stopping))
-        DBOS.run_step({"name": "prepare"}, work.prepare)
-        while DBOS.run_step({"name": "advance"}, work.advance):
-            self._park(job_id)
-        self._park(job_id)
+        DBOS.run_step({"name": "prepare"}, partial(self._unless_taken, job_id, work.prepare))
+        while DBOS.run_step({"name": "advance"}, partial(self._unless_taken, job_id, work.advance)):
+            if self._stopping.is_set():
+                self._hold(job_id)
         return self._end(job_id, None)
 
-    def _park(self, job_id: str) -> None:
-        """Hold a workflow of a stopping worker for ever: to DBOS that is a killed worker, and it goes on at restart."""
-        if not self._stopping.is_set():
-            return
-        with self._core.database.read() as session:
-            if not JobRepository(session).unsettled(job_id, limit=1):
-                return
-        self._hold(job_id)
+    def _unless_taken(self, job_id: str, step: Callable[[], T]) -> T:
+        """A step's error is written down for whoever runs the workflow; that another worker has it is not one."""
+        try:
+            return step()
+        except JobTakenError as error:
+            _log.warning("job %s: %s", job_id, error.message)
+            self._hold(job_id)
 
     def _hold(self, job_id: str) -> NoReturn:
+        """Hold a workflow for ever: to DBOS that is a killed worker, and it goes on at the restart."""
         with self._lock:
             self._active.discard(job_id)
         while True:
             threading.Event().wait()
 
-    def _end(self, job_id: str, error: ServiceError | None) -> str:
+    def _end(self, job_id: str, error: DescryError | None) -> str:
         with self._core.database.write() as session:
             service = JobService(session)
             job = service.find(job_id)
             if job.worker != self.name or job.state != "running":
-                return "taken"
+                return job.state  # the work has ended it itself, or another worker has it
             complete = job.total is not None and job.done >= job.total
             if error is not None:
                 service.finish(job, "failed", error)
@@ -212,8 +214,9 @@ class Worker:
 
     def _sweep(self) -> None:
         with self._core.database.read() as session:
-            needed = [job.parameters["folder"] for job in JobRepository(session).open() if "folder" in job.parameters]
-        sweep(self._settings, needed)
+            jobs = JobRepository(session).open()
+        sweep(self._settings, [job.parameters["folder"] for job in jobs if "folder" in job.parameters])
+        sweep_exports(self._settings, {job.id for job in jobs})
 
     def _busy(self) -> set[str]:
         with self._lock:

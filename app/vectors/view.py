@@ -51,6 +51,11 @@ class VectorView:
         """Number of vectors that searches see."""
         return self._index.count
 
+    def stored(self) -> int:
+        """Number of vectors that the database holds for the view."""
+        with self._database.read() as session:
+            return LogRepository(session).count(self.version_id, self.key.space)
+
     def open(self) -> None:
         """Start from the snapshot if it fits, else from the database; then follow the log to its head."""
         try:
