@@ -20,6 +20,7 @@ from starlette.types import Scope
 
 from app import health, openapi, problems
 from app.batches.endpoints import router as batches
+from app.batches.room import Room
 from app.collections.endpoints import router as collections
 from app.core import Core, open_core
 from app.gallery.endpoints import router as gallery
@@ -48,7 +49,7 @@ def create_app(settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         core = await run_in_threadpool(open_core, settings)
-        app.state.core = core
+        app.state.core, app.state.room = core, Room(settings)
         keeper = _Keeper(core)
         try:
             await run_in_threadpool(keeper.follow)
@@ -134,5 +135,6 @@ class _Keeper:
                 maintained = time.monotonic()
                 try:
                     self._core.active.maintain()
+                    self._core.store.recover()  # what a store that was away has left over
                 except (DescryError, SQLAlchemyError, OSError):
-                    _log.exception("an index could not be saved; the next round tries again")
+                    _log.exception("an index or what a change left could not be settled; the next round tries again")

@@ -44,6 +44,8 @@ models.errors.DescryError
     |   +-- JobTakenError                 job_taken
     |   +-- JobGivenUpError               job_given_up
     +-- BodyTooLargeError             413 body_too_large
+    +-- BodyTimeoutError              408 body_timeout
+    +-- UploadsBusyError              429 uploads_busy          Retry-After
     +-- HostNotAllowedError           421 host_not_allowed
     +-- OriginNotAllowedError         403 origin_not_allowed
     +-- EncoderBusyError              429 encoder_busy          Retry-After
@@ -55,6 +57,8 @@ models.errors.DescryError
     |   +-- StoreUnreachableError     503 store_unreachable     Retry-After
     |   +-- StoreDeniedError              store_denied
     |   +-- BucketMissingError            bucket_missing
+    |   +-- DiskLowError                  disk_low              Retry-After
+    |   +-- StagingFullError              staging_full          Retry-After
     +-- ConfigurationError            500 configuration_invalid
         +-- OpenHostError                 open_host_refused
         +-- PortTakenError                port_taken
@@ -116,10 +120,12 @@ from app.errors.requests import (
     TooManyPixelsError,
 )
 from app.errors.service import (
+    BodyTimeoutError,
     BodyTooLargeError,
     BucketMissingError,
     DatabaseUnreachableError,
     DatabaseUrlError,
+    DiskLowError,
     EncoderBusyError,
     EncoderTimeoutError,
     FaissConflictError,
@@ -129,8 +135,10 @@ from app.errors.service import (
     OriginNotAllowedError,
     PortTakenError,
     SnapshotError,
+    StagingFullError,
     StoreDeniedError,
     StoreUnreachableError,
+    UploadsBusyError,
     WorkerNameTakenError,
 )
 
@@ -140,6 +148,7 @@ __all__ = [
     "BatchEntryError",
     "BatchError",
     "BatchTooLargeError",
+    "BodyTimeoutError",
     "BodyTooLargeError",
     "BucketMissingError",
     "CollectionNameError",
@@ -150,6 +159,7 @@ __all__ = [
     "DamagedImageError",
     "DatabaseUnreachableError",
     "DatabaseUrlError",
+    "DiskLowError",
     "EmptyFileError",
     "EncoderBusyError",
     "EncoderTimeoutError",
@@ -191,11 +201,13 @@ __all__ = [
     "ServiceError",
     "SnapshotError",
     "SourceError",
+    "StagingFullError",
     "StorageError",
     "StoreDeniedError",
     "StoreUnreachableError",
     "TooManyPixelsError",
     "UnavailableError",
+    "UploadsBusyError",
     "WorkerNameTakenError",
     "responses",
 ]

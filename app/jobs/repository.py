@@ -3,18 +3,40 @@
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from sqlalchemy import and_, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, and_, case, func, insert, or_, select, update
 from sqlalchemy.orm import Session
 
 from app.database.tables import Job, JobItem, JobLog, now
+from app.errors import (
+    DamagedImageError,
+    EmptyFileError,
+    EntryError,
+    FileMissingError,
+    FormatError,
+    NotAnImageError,
+    PathOutsideError,
+)
 from app.gallery.ingest import Outcome
 from app.gallery.repository import pieces
 
 State = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 FINAL = frozenset({"succeeded", "failed", "cancelled"})
+LASTING = tuple(
+    error.code
+    for error in (
+        EmptyFileError,
+        NotAnImageError,
+        FormatError,
+        DamagedImageError,
+        FileMissingError,
+        PathOutsideError,
+        EntryError,
+    )
+)
+"""Codes of rejections that the same bytes under the same manifest meet again, whatever the settings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +77,21 @@ class JobRepository:
         return list(self._session.scalars(statement))
 
     def counts(self, job_ids: Iterable[str]) -> dict[str, dict[str, int]]:
-        """Number of items by job and status."""
+        """Number of items by job and status; under `lasting` those rejected for what their bytes are, under `retried`
+        whether there is a retry of the job."""
         found: dict[str, dict[str, int]] = defaultdict(dict)
-        statement = select(JobItem.job_id, JobItem.status, func.count()).group_by(JobItem.job_id, JobItem.status)
+        lasting = func.coalesce(func.sum(case((JobItem.code.in_(LASTING), 1), else_=0)), 0)
+        statement = select(JobItem.job_id, JobItem.status, func.count(), lasting)
+        statement = statement.group_by(JobItem.job_id, JobItem.status)
         for part in pieces(job_ids):
-            for job_id, status, count in self._session.execute(statement.where(JobItem.job_id.in_(part))):
+            for job_id, status, count, hopeless in self._session.execute(statement.where(JobItem.job_id.in_(part))):
                 if status is not None:
                     found[job_id][status] = count
+                if hopeless:
+                    found[job_id]["lasting"] = int(hopeless)
+            keys = {f"retry:{job_id}": job_id for job_id in part}
+            for key in self._session.scalars(select(Job.idempotency_key).where(Job.idempotency_key.in_(keys))):
+                found[keys[key or ""]]["retried"] = 1
         return found
 
     def items(self, job_id: str, *, after: int, limit: int, status: str | None = None) -> list[JobItem]:
@@ -71,10 +101,15 @@ class JobRepository:
             statement = statement.where(JobItem.status == status)
         return list(self._session.scalars(statement.order_by(JobItem.position).limit(limit)))
 
-    def unsettled(self, job_id: str, *, with_rejected: bool = False, limit: int | None = None) -> list[NewItem]:
-        """Items without an outcome; on request also the rejected ones."""
-        open_ones = JobItem.status.is_(None)
-        wanted = or_(open_ones, JobItem.status == "rejected") if with_rejected else open_ones
+    def unsettled(
+        self, job_id: str, *, with_rejected: bool = False, same_bytes: bool = False, limit: int | None = None
+    ) -> list[NewItem]:
+        """Items without an outcome; on request also the rejected ones, or of these only those that the same bytes could
+        get past another time."""
+        wanted: ColumnElement[bool] = JobItem.status.is_(None)
+        if with_rejected:
+            again = JobItem.status == "rejected"
+            wanted = or_(wanted, and_(again, JobItem.code.not_in(LASTING)) if same_bytes else again)
         statement = select(JobItem.position, JobItem.name).where(JobItem.job_id == job_id, wanted)
         rows = self._session.execute(statement.order_by(JobItem.position).limit(limit))
         return [NewItem(position, name) for position, name in rows]
@@ -115,9 +150,11 @@ class JobRepository:
         statement = select(Job).where(Job.state == "queued", Job.resource.not_in(busy))
         return self._session.scalars(statement.order_by(Job.created_at, Job.id).limit(1)).one_or_none()
 
-    def open(self) -> list[Job]:
-        """Jobs that wait or run."""
-        return list(self._session.scalars(select(Job).where(Job.state.in_(("queued", "running")))))
+    def staged(self, keep_s: float) -> list[str]:
+        """The staging folders of jobs that wait or run, and of those that ended less than `keep_s` seconds ago."""
+        recent = Job.finished_at > now() - timedelta(seconds=keep_s)
+        rows = self._session.scalars(select(Job.parameters).where(or_(Job.state.in_(("queued", "running")), recent)))
+        return [parameters["folder"] for parameters in rows if parameters.get("staged")]
 
     def running(self, *, worker: str | None = None, silent_since: datetime | None = None) -> list[Job]:
         """Running jobs: of one worker, or whose worker gave no sign of life since an instant."""

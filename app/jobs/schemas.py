@@ -1,11 +1,12 @@
 """What the API says about jobs."""
 
 from datetime import datetime
+from pathlib import Path
 
 from pydantic import BaseModel
 
 from app.database.tables import Job, JobItem, JobLog
-from app.jobs.repository import State
+from app.jobs.repository import FINAL, State
 
 
 class JobError(BaseModel):
@@ -34,6 +35,8 @@ class JobOut(BaseModel):
     total: int | None
     counts: JobCounts
     cancel_requested: bool
+    retryable: bool
+    """Whether a retry would find something to do."""
     retry_of: str | None
     error: JobError | None
     worker: str | None
@@ -45,16 +48,25 @@ class JobOut(BaseModel):
     @classmethod
     def of(cls, row: Job, counts: dict[str, int]) -> "JobOut":
         """Describe a row with the number of its items by status."""
+        counts = dict(counts)
+        lasting, retried = counts.pop("lasting", 0), counts.pop("retried", 0)
         plain = ("id", "kind", "done", "total", "cancel_requested", "worker", "heartbeat_at", "created_at")
         error = JobError(code=row.error_code, message=row.error_message or "") if row.error_code else None
         return cls.model_validate(
             {
                 **{name: getattr(row, name) for name in (*plain, "state", "started_at", "finished_at")},
                 "counts": JobCounts(**counts, waiting=(row.total or 0) - row.done),
+                "retryable": not retried and _retryable(row, counts.get("rejected", 0), lasting),
                 "retry_of": row.parameters.get("retry_of"),
                 "error": error,
             }
         )
+
+
+def _retryable(row: Job, rejected: int, lasting: int) -> bool:
+    again = rejected - lasting if row.parameters.get("staged") else rejected
+    left = row.total is None or row.done < row.total or again > 0
+    return row.state in FINAL and left and ("folder" not in row.parameters or Path(row.parameters["folder"]).exists())
 
 
 class JobLine(BaseModel):

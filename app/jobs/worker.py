@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 from dbos import DBOS, Serializer, SetWorkflowID
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
-from app.batches.staging import remove_staged, sweep
+from app.batches.staging import reduce_staged, sweep
 from app.core import Core
 from app.database.tables import now
 from app.errors import JobGivenUpError, JobTakenError, ServiceError
@@ -162,9 +162,9 @@ class Worker:
                 service.finish(job, "failed", error)
             else:
                 service.finish(job, "succeeded" if complete else "cancelled")
-            state, parameters = job.state, job.parameters
-        if state == "succeeded" and parameters.get("staged"):  # or it is kept for a retry, until `sweep`
-            remove_staged(self._settings, parameters["folder"])
+            state, parameters, needed = job.state, job.parameters, service.needed(job)
+        if parameters.get("staged"):  # what a retry may need stays until `sweep`
+            reduce_staged(self._settings, parameters["folder"], needed)
         return state
 
     def _claim(self) -> None:
@@ -211,9 +211,8 @@ class Worker:
                 DBOS.resume_workflow(job.id)
 
     def _sweep(self) -> None:
-        with self._core.database.read() as session:
-            needed = [job.parameters["folder"] for job in JobRepository(session).open() if "folder" in job.parameters]
-        sweep(self._settings, needed)
+        sweep(self._settings, self._core.database)
+        self._core.store.recover()  # what a store that was away has left over
 
     def _busy(self) -> set[str]:
         with self._lock:

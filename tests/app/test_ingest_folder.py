@@ -190,9 +190,15 @@ def test_a_walk_follows_no_link_out_of_the_folder(core: Core, ingest: IngestFold
 def test_sources_that_cannot_be_used(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="does not exist"):
         open_source(tmp_path / "nowhere")
-    with pytest.raises(SourceError, match="is a file"):
-        open_source(picture(tmp_path / "one.jpg", "red"))
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(SourceError, match="no folder, picture or manifest"):
+        open_source(tmp_path / "notes.txt")
+    for path in (tmp_path, picture(tmp_path / "one.jpg", "red")):
+        with pytest.raises(SourceError):
+            open_source(path, tmp_path)  # a root without a manifest
     (tmp_path / "manifest.csv").write_text("path,identity\n1.jpg,2\n")
+    with pytest.raises(SourceError, match="no folder"):
+        open_source(tmp_path / "manifest.csv", tmp_path / "nowhere")
     with pytest.raises(ManifestError, match="no column `file`"):
         open_source(tmp_path)
     (tmp_path / "manifest.csv").write_bytes(b"file\n\xff\xfe.jpg\n")
