@@ -1,6 +1,7 @@
 """Zip and tar, unpacked as a stream that is refused at the first byte too many."""
 
 import bz2
+import errno
 import gzip
 import lzma
 import stat
@@ -63,7 +64,7 @@ def unpack(archive: Path, stage: Stage, settings: Settings) -> None:
     except (NotImplementedError, RuntimeError) as error:
         raise ArchiveError(f"the archive needs something that is not supported: {error}") from error
     except OSError as error:
-        if error.errno is None:  # bzip2's way to say that its data is damaged; the system always gives a number
+        if error.errno in (None, errno.EINVAL):  # bzip2 has no number for damaged data; a broken zip seeks nowhere
             raise ArchiveError(f"the archive is no zip or tar that can be read: {error}") from error
         raise StorageError(f"the archive cannot be unpacked: {error.strerror}") from error
 

@@ -103,6 +103,13 @@ def test_the_same_bytes_are_taken_once_in_and_across_chunks(ingest: IngestFolder
     assert Counter(outcome.status for outcome in ingest(tmp_path / "p")) == {"ingested": 1, "duplicate": 12}
 
 
+def test_the_same_bad_bytes_are_rejected_each_time(ingest: IngestFolder, tmp_path: Path) -> None:
+    (tmp_path / "p").mkdir()
+    for number in range(6):  # in one chunk, and across
+        (tmp_path / "p" / f"{number}.jpg").touch()
+    assert {outcome.code for outcome in ingest(tmp_path / "p")} == {"file_empty"}
+
+
 def write_manifest(folder: Path, entries: list[dict[str, object]]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "manifest.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in entries))

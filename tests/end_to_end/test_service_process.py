@@ -60,6 +60,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def data(tmp_path: Path, checkpoint: Path) -> Path:
+    """A data folder with an active model, in the database that DESCRY_DATABASE_URL names."""
     folder = tmp_path / "data"
     with opened(Settings(data_dir=folder, device="cpu")) as core:
         activate_version(core, register_checkpoint(core, checkpoint, "random").id)
@@ -67,11 +68,11 @@ def data(tmp_path: Path, checkpoint: Path) -> Path:
 
 
 @contextmanager
-def serving(data: Path) -> Iterator[tuple[httpx.Client, "subprocess.Popen[bytes]"]]:
+def serving(data: Path, *words: str) -> Iterator[tuple[httpx.Client, "subprocess.Popen[bytes]"]]:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     with (data.parent / "server.log").open("ab") as log:
-        server = subprocess.Popen([*DESCRY, "serve", "--port", str(port)], env=environment(data), stderr=log)
+        server = subprocess.Popen([*DESCRY, "serve", "--port", str(port), *words], env=environment(data), stderr=log)
     try:
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=20) as client:
             wait_until_ready(client, server)
