@@ -23,6 +23,7 @@ from app.batches.endpoints import router as batches
 from app.batches.room import Room
 from app.collections.endpoints import router as collections
 from app.core import Core, open_core
+from app.errors import StorageError
 from app.gallery.endpoints import router as gallery
 from app.guard import Guard
 from app.identities.endpoints import router as identities
@@ -52,6 +53,7 @@ def create_app(settings: Settings) -> FastAPI:
         app.state.core, app.state.room = core, Room(settings)
         keeper = _Keeper(core)
         try:
+            await run_in_threadpool(_look_at_store, core)
             await run_in_threadpool(keeper.follow)
             keeper.start()
             yield
@@ -74,6 +76,14 @@ def create_app(settings: Settings) -> FastAPI:
     _mount_page(app)
     app.add_middleware(Guard, settings=settings)
     return app
+
+
+def _look_at_store(core: Core) -> None:
+    """Say at once what is wrong with the pictures' store. It does not keep searches from being answered."""
+    try:
+        core.store.check()
+    except StorageError as error:
+        _log.error("pictures are not available: %s: %s", error.code, error.message)
 
 
 def _mount_page(app: FastAPI) -> None:
