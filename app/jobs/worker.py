@@ -18,7 +18,7 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from app.batches.staging import reduce_staged, sweep
 from app.core import Core
 from app.database.tables import now
-from app.errors import JobGivenUpError, JobTakenError, ServiceError
+from app.errors import JobGivenUpError, JobTakenError, ServiceError, StorageError
 from app.jobs.kinds import KINDS, Hands
 from app.jobs.repository import JobRepository
 from app.jobs.service import JobService
@@ -72,7 +72,7 @@ class Worker:
                     self._sweep()
                 self._reclaim()
                 self._claim()
-            except (SQLAlchemyError, OSError):
+            except (SQLAlchemyError, StorageError, OSError):
                 _log.exception("the database or the staging area did not answer; trying again")
         deadline = time.monotonic() + 30
         while self._busy() and time.monotonic() < deadline:
@@ -162,7 +162,8 @@ class Worker:
                 service.finish(job, "failed", error)
             else:
                 service.finish(job, "succeeded" if complete else "cancelled")
-            state, parameters, needed = job.state, job.parameters, service.needed(job)
+            state, parameters = job.state, job.parameters
+            needed = service.needed(job) if parameters.get("staged") else None
         if parameters.get("staged"):  # what a retry may need stays until `sweep`
             reduce_staged(self._settings, parameters["folder"], needed)
         return state
@@ -224,5 +225,5 @@ class Worker:
                 try:
                     with self._core.database.write() as session:
                         JobRepository(session).beat(sorted(busy), self.name)
-                except SQLAlchemyError:
+                except (SQLAlchemyError, StorageError):
                     _log.exception("a sign of life could not be written")

@@ -1,5 +1,6 @@
 """Real processes that are killed: what was acknowledged is there, nothing twice, the same answers."""
 
+import json
 import os
 import signal
 import socket
@@ -7,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+import zipfile
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -170,3 +172,28 @@ def counts(data: Path) -> dict[str, int]:
         return {name: int(connection.execute(query).fetchone()[0]) for name, query in queries.items()}
     finally:
         connection.close()
+
+
+def test_an_archive_whose_ingest_is_killed_is_taken_in_by_running_it_again(data: Path, tmp_path: Path) -> None:
+    archive = tmp_path / "people.zip"
+    with zipfile.ZipFile(archive, "w") as packed:
+        for path in pictures(tmp_path / "p", 600).iterdir():
+            packed.write(path, path.name)
+    command = [*DESCRY, "ingest", str(archive), "--json"]
+    with subprocess.Popen(
+        command, env=environment(data), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as killed:
+        deadline = time.monotonic() + 60
+        while not counts(data)["images"]:
+            assert killed.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+        killed.kill()
+    partial = counts(data)["images"]
+    assert 0 < partial < 600
+    assert len(list((data / "staging").iterdir())) == 1
+    again = subprocess.run(command, env=environment(data), capture_output=True, text=True, check=True)
+    report = json.loads(again.stdout)
+    assert (report["duplicate"], report["ingested"]) == (partial, 600 - partial)
+    assert counts(data) == {"images": 600, "embeddings": 600, "identities": 600, "hashes": 600}
+    assert list((data / "staging").iterdir()) == []
