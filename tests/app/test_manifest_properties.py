@@ -30,7 +30,7 @@ LINES = st.one_of(
     st.text(st.characters(exclude_characters="\r\n"), max_size=40),
     st.sampled_from(["", " ", "[" * 3000, "1" * 5000, '{"file": 1e999}', '{"file": "1.jpg", "x": NaN}', "null", '"']),
 )
-QUICK = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+QUICK = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @pytest.fixture

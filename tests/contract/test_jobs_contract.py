@@ -67,7 +67,7 @@ __all__ = [
     "test_what_nobody_needs_is_swept",
     "test_what_would_be_rejected_again_is_not_kept",
 ]
-COUNT = 500
+COUNT = 250
 
 
 @pytest.fixture

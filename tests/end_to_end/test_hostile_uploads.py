@@ -16,6 +16,7 @@ import shutil
 import socket
 import struct
 import tarfile
+import threading
 import time
 import zipfile
 import zlib
@@ -132,6 +133,25 @@ def answer(connection: socket.socket) -> tuple[int, dict[str, Any]]:
     while len(body) < length:
         body += connection.recv(65536)
     return int(top.split()[1]), json.loads(body)
+
+
+@contextmanager
+def feeding(*connections: socket.socket) -> Iterator[None]:
+    """Keep bodies going, fast enough to be waited for."""
+    ended = threading.Event()
+
+    def feed() -> None:
+        while not ended.wait(IDLE_S / 10):
+            for connection in connections:
+                connection.sendall(bytes(1000))
+
+    thread = threading.Thread(target=feed)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 @pytest.fixture(scope="module")
@@ -348,7 +368,7 @@ def test_row_17_a_head_that_trickles_and_a_body_that_nobody_wants_are_ended(site
 
 
 def test_row_17_a_client_that_vanishes_leaves_nothing(site: Site) -> None:
-    with site.raw(head("Content-Length: 20000000") + _BEGIN + bytes(5 << 20)):
+    with site.raw(head("Content-Length: 20000000") + _BEGIN + bytes(5 << 20)) as connection, feeding(connection):
         deadline = time.monotonic() + 30
         while not any(path.is_file() and path.stat().st_size for path in site.staged()):
             assert time.monotonic() < deadline
@@ -358,7 +378,7 @@ def test_row_17_a_client_that_vanishes_leaves_nothing(site: Site) -> None:
 
 def test_row_17_uploads_and_their_bytes_are_bounded(site: Site) -> None:
     body = head("Content-Length: 40000000") + _BEGIN + bytes(100_000)
-    with site.raw(body), site.raw(body):
+    with site.raw(body) as one, site.raw(body) as other, feeding(one, other):
         deadline = time.monotonic() + 30
         while len(list((site.data / "staging").iterdir())) < 2:
             assert time.monotonic() < deadline
