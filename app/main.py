@@ -20,8 +20,10 @@ from starlette.types import Scope
 
 from app import health, openapi, problems
 from app.batches.endpoints import router as batches
+from app.batches.room import Room
 from app.collections.endpoints import router as collections
 from app.core import Core, open_core
+from app.errors import StorageError
 from app.exports.endpoints import router as exports
 from app.gallery.endpoints import router as gallery
 from app.guard import Guard
@@ -49,9 +51,10 @@ def create_app(settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         core = await run_in_threadpool(open_core, settings)
-        app.state.core = core
+        app.state.core, app.state.room = core, Room(settings)
         keeper = _Keeper(core)
         try:
+            await run_in_threadpool(_look_at_store, core)
             await run_in_threadpool(keeper.follow)
             keeper.start()
             yield
@@ -85,6 +88,14 @@ def create_app(settings: Settings) -> FastAPI:
     _mount_page(app)
     app.add_middleware(Guard, settings=settings)
     return app
+
+
+def _look_at_store(core: Core) -> None:
+    """Say at once what is wrong with the pictures' store. It does not keep searches from being answered."""
+    try:
+        core.store.check()
+    except StorageError as error:
+        _log.error("pictures are not available: %s: %s", error.code, error.message)
 
 
 def _mount_page(app: FastAPI) -> None:
@@ -146,5 +157,6 @@ class _Keeper:
                 maintained = time.monotonic()
                 try:
                     self._core.active.maintain()
+                    self._core.store.recover()  # what a store that was away has left over
                 except (DescryError, SQLAlchemyError, OSError):
-                    _log.exception("an index could not be saved; the next round tries again")
+                    _log.exception("an index or what a change left could not be settled; the next round tries again")

@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 import threading
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,14 +12,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich import box
-from rich.markup import escape
 from rich.table import Table
 
-from app.commands.output import AsJson, DataDir, print_json, results
+from app.commands.output import AsJson, DataDir, print_json, results, shown
 
 if TYPE_CHECKING:
     from app.database.sessions import Database
     from app.jobs.schemas import JobOut
+    from app.settings import Settings
 
 app = typer.Typer(help="Jobs: work that goes on behind the requests.", no_args_is_help=True)
 JobId = Annotated[str, typer.Argument(help="Id of the job.")]
@@ -58,17 +59,37 @@ def _await_end(stop: Callable[[], None]) -> None:
     stop()
 
 
-def queue_ingest(path: Path, collection: str, data_dir: Path | None, *, as_json: bool) -> None:
-    """Queue an ingest of a folder of this machine into a collection."""
+def queue_ingest(settings: "Settings", path: Path, root: Path | None, collection: str, *, as_json: bool) -> None:
+    """Queue an ingest of a folder, manifest or picture of this machine into a collection."""
     from app.collections.service import CollectionService
     from app.jobs.service import JobService
 
-    with _database(data_dir) as database:
+    with _database(settings) as database:
         with database.write() as session:
             CollectionService(session).resolve(collection)  # a name that cannot be is told now, not by the job
             parameters = {"folder": str(path.resolve()), "collection": collection}
+            parameters |= {"root": str(root.resolve())} if root else {}
             job_id = JobService(session).create("ingest", parameters).id
         _print(database, job_id, as_json=as_json)
+
+
+def queue_archive(settings: "Settings", archive: Path, collection: str, *, as_json: bool) -> None:
+    """Unpack an archive into the staging area, as a batch over HTTP is, and queue its ingest."""
+    from app.batches.archives import unpack
+    from app.batches.service import queue_stage
+    from app.batches.staging import Stage, sweep
+
+    with _database(settings) as database:
+        sweep(settings, database)
+        stage = Stage(settings, str(uuid.uuid4()))
+        try:
+            unpack(archive, stage, settings)
+            job, _ = queue_stage(database, stage, collection)
+        except BaseException:
+            stage.remove()
+            raise
+        stage.keep()
+        _print(database, job.id, as_json=as_json)
 
 
 def queue_export(collection: str | None, data_dir: Path | None, *, as_json: bool) -> None:
@@ -149,13 +170,14 @@ def retry(job_id: JobId, data_dir: DataDir = None, as_json: AsJson = False) -> N
 
 
 @contextmanager
-def _database(data_dir: Path | None) -> "Iterator[Database]":
+def _database(found: "Path | Settings | None") -> "Iterator[Database]":
     """The database alone: nothing here needs an encoder."""
     from app.database.migrate import upgrade
     from app.database.sessions import Database
-    from app.settings import load_settings
+    from app.settings import Settings, load_settings
 
-    database = Database(load_settings(data_dir=data_dir).database)
+    settings = found if isinstance(found, Settings) else load_settings(data_dir=found)
+    database = Database(settings.database)
     try:
         upgrade(database)
         yield database
@@ -180,7 +202,7 @@ def _print(database: "Database", job_id: str, *, as_json: bool, details: bool = 
     if details and rejected:
         table = Table("File", "Code", "Why", title="Rejected", title_justify="left")
         for item in rejected:
-            table.add_row(*(escape(_plain(text or "")) for text in (item.name, item.code, item.message)))
+            table.add_row(*(shown(text or "") for text in (item.name, item.code, item.message)))
         results().print(table)
     if details and job.result_url:
         results().print(f"Its file: {job.result_url}", highlight=False, soft_wrap=True)
@@ -200,7 +222,3 @@ def _table(jobs: "list[JobOut]") -> None:
         words += [job.error.code] if job.error else []
         table.add_row(job.id, f"{job.kind} {job.state}", f"{done}: {', '.join(words)}" if words else done)
     results().print(table)
-
-
-def _plain(text: str) -> str:
-    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)

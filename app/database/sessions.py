@@ -9,10 +9,10 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError
 from sqlalchemy.orm import Session, sessionmaker
 
-from app.errors import DatabaseUrlError
+from app.errors import DatabaseUrlError, StorageError
 
 _BEGIN = "descry_begin"
 _BUSY_S, _RETRY_S = 60.0, 0.02
@@ -54,14 +54,28 @@ class Database:
 
     @contextmanager
     def write(self) -> Iterator[Session]:
-        """A session that is committed at the end of the block, or rolled back by an exception."""
-        with self._sessions.begin() as session:
-            session.connection(execution_options={_BEGIN: "IMMEDIATE"})
-            yield session
+        """A session that is committed at the end of the block, or rolled back by an exception.
+
+        Raises:
+            StorageError: the disk of the database is full.
+        """
+        try:
+            with self._sessions.begin() as session:
+                session.connection(execution_options={_BEGIN: "IMMEDIATE"})
+                yield session
+        except OperationalError as error:
+            if _disk_full(error):
+                raise StorageError("the disk of the database is full: make room, then try again") from error
+            raise
 
     def close(self) -> None:
         """Close every pooled connection."""
         self.engine.dispose()
+
+
+def _disk_full(error: OperationalError) -> bool:
+    code = getattr(error.orig, "sqlite_errorcode", None) or getattr(error.orig, "sqlstate", None)
+    return code in (sqlite3.SQLITE_FULL, "53100")
 
 
 def _engine(url: str) -> Engine:

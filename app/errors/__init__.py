@@ -48,6 +48,8 @@ models.errors.DescryError
     |   +-- ExportTargetError             export_target_exists
     |   +-- TrainingFailedError           training_failed
     +-- BodyTooLargeError             413 body_too_large
+    +-- BodyTimeoutError              408 body_timeout
+    +-- UploadsBusyError              429 uploads_busy          Retry-After
     +-- HostNotAllowedError           421 host_not_allowed
     +-- OriginNotAllowedError         403 origin_not_allowed
     +-- EncoderBusyError              429 encoder_busy          Retry-After
@@ -59,6 +61,8 @@ models.errors.DescryError
     |   +-- StoreUnreachableError     503 store_unreachable     Retry-After
     |   +-- StoreDeniedError              store_denied
     |   +-- BucketMissingError            bucket_missing
+    |   +-- DiskLowError                  disk_low              Retry-After
+    |   +-- StagingFullError              staging_full          Retry-After
     +-- ConfigurationError            500 configuration_invalid
         +-- OpenHostError                 open_host_refused
         +-- PortTakenError                port_taken
@@ -124,10 +128,12 @@ from app.errors.requests import (
     TrainingFailedError,
 )
 from app.errors.service import (
+    BodyTimeoutError,
     BodyTooLargeError,
     BucketMissingError,
     DatabaseUnreachableError,
     DatabaseUrlError,
+    DiskLowError,
     EncoderBusyError,
     EncoderTimeoutError,
     FaissConflictError,
@@ -137,8 +143,10 @@ from app.errors.service import (
     OriginNotAllowedError,
     PortTakenError,
     SnapshotError,
+    StagingFullError,
     StoreDeniedError,
     StoreUnreachableError,
+    UploadsBusyError,
     WorkerNameTakenError,
 )
 
@@ -148,6 +156,7 @@ __all__ = [
     "BatchEntryError",
     "BatchError",
     "BatchTooLargeError",
+    "BodyTimeoutError",
     "BodyTooLargeError",
     "BucketMissingError",
     "CollectionNameError",
@@ -158,6 +167,7 @@ __all__ = [
     "DamagedImageError",
     "DatabaseUnreachableError",
     "DatabaseUrlError",
+    "DiskLowError",
     "EmptyFileError",
     "EncoderBusyError",
     "EncoderTimeoutError",
@@ -202,12 +212,14 @@ __all__ = [
     "ServiceError",
     "SnapshotError",
     "SourceError",
+    "StagingFullError",
     "StorageError",
     "StoreDeniedError",
     "StoreUnreachableError",
     "TooManyPixelsError",
     "TrainingFailedError",
     "UnavailableError",
+    "UploadsBusyError",
     "WorkerNameTakenError",
     "responses",
 ]

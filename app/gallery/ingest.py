@@ -88,6 +88,8 @@ class _Chunk:
     files: ExitStack
     outcomes: dict[int, Outcome] = field(default_factory=dict)
     prepared: dict[int, _Prepared] = field(default_factory=dict)
+    twins: dict[str, list[int]] = field(default_factory=dict)
+    """Positions with the bytes of another one of this chunk, by hash: what becomes of that becomes of them."""
     length: int = 0
 
 
@@ -151,6 +153,8 @@ class Ingest:
                         entry, sha256 = fresh[position]
                         self._recent[-1].discard(sha256)
                         chunk.outcomes[position] = _rejected(entry.name, error)
+                        for twin in chunk.twins.get(sha256, ()):
+                            chunk.outcomes[twin] = _rejected(chunk.outcomes[twin].name, error)
                 change.seal()
             chunk.files = files.pop_all()
         return chunk
@@ -174,6 +178,8 @@ class Ingest:
         for position, (entry, sha256) in hashes.items():
             if sha256 in known or any(sha256 in recent for recent in self._recent):
                 chunk.outcomes[position] = Outcome(entry.name, "duplicate", known.get(sha256))
+                if sha256 in self._recent[-1]:
+                    chunk.twins.setdefault(sha256, []).append(position)
             else:
                 self._recent[-1].add(sha256)
                 fresh[position] = (entry, sha256)

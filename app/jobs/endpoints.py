@@ -5,7 +5,7 @@ import time
 from collections.abc import AsyncIterator
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Query, status
+from fastapi import APIRouter, Query, Response, status
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import FileResponse, StreamingResponse
 
@@ -110,10 +110,14 @@ def cancel_job(job_id: str, core: CoreDep) -> JobDetail:
     status_code=status.HTTP_202_ACCEPTED,
     responses=responses(JobNotFoundError, JobNotRetryableError),
 )
-def retry_job(job_id: str, core: CoreDep) -> JobDetail:
-    """Queue a new run over what the job did not do: items rejected or never reached, or the rest of the work."""
+def retry_job(job_id: str, core: CoreDep, response: Response) -> JobDetail:
+    """Queue a new run over what the job did not do: items rejected or never reached, or the rest of the work.
+
+    Of a batch: over those that could end otherwise, from the files that were kept for a day.
+    """
     with core.database.write() as session:
         again = JobService(session).retry(job_id).id
+    response.headers["Location"] = f"/v1/jobs/{again}"
     return _detail(core, again)
 
 

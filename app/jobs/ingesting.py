@@ -10,9 +10,9 @@ from pathlib import Path
 
 from sqlalchemy.orm import Session
 
-from app.errors import JobSourceChangedError, ModelChangedError
+from app.errors import FileMissingError, JobSourceChangedError, ModelChangedError
 from app.gallery.ingest import Ingest, Outcome
-from app.gallery.sources import Source, open_source
+from app.gallery.sources import Entry, Refused, Source, open_source
 from app.jobs.kinds import Hands
 from app.jobs.repository import JobRepository, NewItem
 from app.jobs.service import JobService
@@ -28,6 +28,7 @@ class IngestJob:
         self._core, self._id, self._worker, self._stopping = hands.core, hands.job_id, hands.worker, hands.stopping
         self._source: Source | None = None
         self._ingest: Ingest | None = None
+        self._places: dict[str, list[Entry | Refused]] | None = None
 
     def prepare(self) -> None:
         """List the items, unless that was done before.
@@ -66,10 +67,7 @@ class IngestJob:
             return not cancelled and bool(JobRepository(session).unsettled(self._id, limit=1))
 
     def _take(self, waiting: Sequence[NewItem]) -> None:
-        entries = self._opened().entries
-        for item in waiting:
-            if item.position >= len(entries) or entries[item.position].name != item.name:
-                raise JobSourceChangedError(f"{item.name} is not where it was listed; make a new job for the folder")
+        entries = [self._find(item) for item in waiting]
         positions = [item.position for item in waiting]
         halt = threading.Event()
 
@@ -85,13 +83,33 @@ class IngestJob:
             with self._core.database.read() as session:
                 collection = JobService(session).find(self._id).parameters["collection"]
             self._ingest = self._core.ingest(collection)
-        for _ in self._ingest.run(Source([entries[item.position] for item in waiting], 0), record):
+        for _ in self._ingest.run(Source(entries, 0), record):
             if halt.is_set():
                 return
+
+    def _find(self, item: NewItem) -> Entry | Refused:
+        """The entry of an item: where it was listed, or else where its name is now."""
+        entries = self._opened().entries
+        if item.position < len(entries) and entries[item.position].name == item.name:
+            return entries[item.position]
+        if self._places is None:
+            self._places = {}
+            for entry in entries:
+                self._places.setdefault(entry.name, []).append(entry)
+        match self._places.get(item.name, []):
+            case []:
+                return Refused(item.name, FileMissingError("the file does not exist (any more)"))
+            case [entry]:
+                return entry
+            case several:
+                raise JobSourceChangedError(
+                    f"{item.name} is not where it was listed, and named {len(several)} times elsewhere; make a new job"
+                )
 
     def _opened(self) -> Source:
         if self._source is None:
             with self._core.database.read() as session:
-                folder = JobService(session).find(self._id).parameters["folder"]
-            self._source = open_source(Path(folder))
+                parameters = JobService(session).find(self._id).parameters
+            root = parameters.get("root")
+            self._source = open_source(Path(parameters["folder"]), Path(root) if root else None)
         return self._source

@@ -17,10 +17,10 @@ from typing import Any, NoReturn, TypeVar
 from dbos import DBOS, Serializer, SetWorkflowID
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
-from app.batches.staging import remove_staged, sweep
+from app.batches.staging import reduce_staged, sweep
 from app.core import Core
 from app.database.tables import now
-from app.errors import JobGivenUpError, JobTakenError, ServiceError
+from app.errors import JobGivenUpError, JobTakenError, ServiceError, StorageError
 from app.exports.results import sweep_exports
 from app.jobs.kinds import KINDS, Hands
 from app.jobs.repository import JobRepository
@@ -77,7 +77,7 @@ class Worker:
                     self._sweep()
                 self._reclaim()
                 self._claim()
-            except (SQLAlchemyError, OSError):
+            except (SQLAlchemyError, StorageError, OSError):
                 _log.exception("the database or the staging area did not answer; trying again")
         deadline = time.monotonic() + 30
         while self._busy() and time.monotonic() < deadline:
@@ -165,8 +165,9 @@ class Worker:
             else:
                 service.finish(job, "succeeded" if complete else "cancelled")
             state, parameters = job.state, job.parameters
-        if state == "succeeded" and parameters.get("staged"):  # or it is kept for a retry, until `sweep`
-            remove_staged(self._settings, parameters["folder"])
+            needed = service.needed(job) if parameters.get("staged") else None
+        if parameters.get("staged"):  # what a retry may need stays until `sweep`
+            reduce_staged(self._settings, parameters["folder"], needed)
         return state
 
     def _claim(self) -> None:
@@ -213,10 +214,10 @@ class Worker:
                 DBOS.resume_workflow(job.id)
 
     def _sweep(self) -> None:
+        sweep(self._settings, self._core.database)
         with self._core.database.read() as session:
-            jobs = JobRepository(session).open()
-        sweep(self._settings, [job.parameters["folder"] for job in jobs if "folder" in job.parameters])
-        sweep_exports(self._settings, {job.id for job in jobs})
+            sweep_exports(self._settings, {job.id for job in JobRepository(session).open()})
+        self._core.store.recover()  # what a store that was away has left over
 
     def _busy(self) -> set[str]:
         with self._lock:
@@ -228,5 +229,5 @@ class Worker:
                 try:
                     with self._core.database.write() as session:
                         JobRepository(session).beat(sorted(busy), self.name)
-                except SQLAlchemyError:
+                except (SQLAlchemyError, StorageError):
                     _log.exception("a sign of life could not be written")
