@@ -2,6 +2,8 @@
 
 import hashlib
 import uuid
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request, Response, status
@@ -71,24 +73,29 @@ async def post_batch(
     idempotency_key: Annotated[str | None, Header(min_length=1, max_length=200)] = None,
 ) -> JobOut:
     """Upload many pictures; a job takes them in. The same Idempotency-Key with the same batch gives the same job."""
-    stage = await run_in_threadpool(Stage, core.settings, str(uuid.uuid4()))
+    with _disk():
+        stage = await run_in_threadpool(Stage, core.settings, str(uuid.uuid4()))
     kept = False
     try:
         receiver = Receiver(request.headers.get("content-type", ""), stage, core.settings)
-        try:
+        with _disk(), closing(receiver):
             async for piece in request.stream():
                 await run_in_threadpool(receiver.feed, piece)
             fingerprint = await run_in_threadpool(receiver.finish)
-        except OSError as error:
-            raise StorageError(f"the batch cannot be staged: {error.strerror}") from error
-        finally:
-            receiver.close()
+            await run_in_threadpool(stage.seal)
         job, kept = await run_in_threadpool(_queue, core, stage, collection, idempotency_key, fingerprint)
     finally:
-        if not kept:
-            stage.remove()
+        await run_in_threadpool(stage.release if kept else stage.remove)
     response.headers["Location"] = f"/v1/jobs/{job.id}"
     return job
+
+
+@contextmanager
+def _disk() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(f"the batch cannot be staged: {error.strerror}; make room, then send it again") from error
 
 
 def _queue(core: Core, stage: Stage, collection: str, key: str | None, fingerprint: str) -> tuple[JobOut, bool]:

@@ -53,6 +53,7 @@ models.errors.DescryError
     |   +-- DatabaseUnreachableError      database_unreachable
     +-- StorageError                  507 storage_failed
     |   +-- StoreUnreachableError     503 store_unreachable     Retry-After
+    |   +-- DatabaseWriteError            database_write_failed
     |   +-- StoreDeniedError              store_denied
     |   +-- BucketMissingError            bucket_missing
     +-- ConfigurationError            500 configuration_invalid
@@ -120,6 +121,7 @@ from app.errors.service import (
     BucketMissingError,
     DatabaseUnreachableError,
     DatabaseUrlError,
+    DatabaseWriteError,
     EncoderBusyError,
     EncoderTimeoutError,
     FaissConflictError,
@@ -150,6 +152,7 @@ __all__ = [
     "DamagedImageError",
     "DatabaseUnreachableError",
     "DatabaseUrlError",
+    "DatabaseWriteError",
     "EmptyFileError",
     "EncoderBusyError",
     "EncoderTimeoutError",

@@ -17,7 +17,7 @@ import secrets
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from io import TextIOWrapper
+from io import FileIO, TextIOWrapper
 from pathlib import Path
 
 from app.errors import StorageError
@@ -92,16 +92,18 @@ class ImageStore(ABC):
         """
         if self._unsettled:
             self.recover()
-        self._journals.mkdir(parents=True, exist_ok=True)
+        with self._told():
+            self._journals.mkdir(parents=True, exist_ok=True)
         # All pictures of one change share a folder, so that one fsync makes all their names durable.
         folder = f"{secrets.token_hex(1)}/{secrets.token_hex(1)}"
         names = [f"{folder}/{secrets.token_hex(16)}" for _ in range(new)]
         with self._journal() as journal:
-            change = StoreChange(self, folder, names, journal)
             path = Path(journal.name)
+            change = StoreChange(self, folder, names, journal)
             try:
-                change.note(names)
-                sync_folder(self._journals)
+                with self._told():
+                    change.begin()
+                    sync_folder(self._journals)
                 yield change
             except BaseException:
                 self._settle_or_leave(path, change.noted)  # what went wrong first is what must be heard of
@@ -112,10 +114,19 @@ class ImageStore(ABC):
                 self._settle_or_leave(path, change.noted)
 
     @contextmanager
-    def _journal(self) -> Iterator[TextIOWrapper]:
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise StorageError(f"the journal {self._journals} cannot be written: {error.strerror}") from error
+
+    @contextmanager
+    def _journal(self) -> Iterator[FileIO]:
         while True:
             journal = self._journals / secrets.token_hex(16)
-            with journal.open("x", encoding="utf-8") as handle:
+            with self._told():
+                handle = FileIO(journal, "x")  # without a buffer, whose rest a full disk would refuse again at the end
+            with handle:
                 fcntl.flock(handle, fcntl.LOCK_EX)  # held while this process lives: `recover` leaves it alone
                 if os.fstat(handle.fileno()).st_nlink == 0:
                     continue  # a `recover` found it before the lock did, and took it for a dead process's
@@ -177,21 +188,31 @@ class ImageStore(ABC):
 class StoreChange:
     """The pictures of one change; see `ImageStore.change`."""
 
-    def __init__(self, store: ImageStore, folder: str, names: list[str], journal: TextIOWrapper) -> None:
+    def __init__(self, store: ImageStore, folder: str, names: list[str], journal: FileIO) -> None:
         self.names = names
         self.noted: list[str] = []
         """Every name that the change touches."""
         self.dooms = False
         self._store, self._journal, self._folder = store, journal, folder
-        if names:
-            store._begin(folder)
+
+    def begin(self) -> None:
+        """Write the new names into the journal, then make place for them."""
+        self.note(self.names)
+        if self.names:
+            self._store._begin(self._folder)
 
     def note(self, names: Sequence[str]) -> None:
-        """Write names into the journal."""
+        """Write names into the journal.
+
+        Raises:
+            StorageError: it cannot be written.
+        """
         self.noted.extend(names)
-        self._journal.writelines(f"{name}\n" for name in names)
-        self._journal.flush()
-        os.fsync(self._journal.fileno())
+        rest = memoryview("".join(f"{name}\n" for name in names).encode())
+        with self._store._told():
+            while rest:
+                rest = rest[self._journal.write(rest) :]
+            os.fsync(self._journal.fileno())
 
     def doom(self, names: Sequence[str]) -> None:
         """Say whose rows the transaction deletes: their pictures go when the block ends, if it was committed.

@@ -119,6 +119,11 @@ class JobRepository:
         """Jobs that wait or run."""
         return list(self._session.scalars(select(Job).where(Job.state.in_(("queued", "running")))))
 
+    def unsuccessful(self, *, since: datetime) -> list[Job]:
+        """Jobs that failed or were cancelled since an instant."""
+        where = (Job.state.in_(("failed", "cancelled")), Job.finished_at >= since)
+        return list(self._session.scalars(select(Job).where(*where)))
+
     def running(self, *, worker: str | None = None, silent_since: datetime | None = None) -> list[Job]:
         """Running jobs: of one worker, or whose worker gave no sign of life since an instant."""
         statement = select(Job).where(Job.state == "running")

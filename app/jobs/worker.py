@@ -17,8 +17,9 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from app.batches.staging import remove_staged, sweep
 from app.core import Core
+from app.database.sessions import write_error
 from app.database.tables import now
-from app.errors import JobGivenUpError, JobTakenError, ServiceError
+from app.errors import JobGivenUpError, JobTakenError, ServiceError, StorageError
 from app.jobs.kinds import KINDS, Hands
 from app.jobs.repository import JobRepository
 from app.jobs.service import JobService
@@ -27,7 +28,9 @@ _log = logging.getLogger(__name__)
 _VERSION = "1"
 """Of the workflow's shape. Fixed, because DBOS resumes only workflows of its own version and would else derive it from
 the source code: any edit would leave running jobs behind."""
-_SWEEP_S = 3600.0
+_SWEEP_S, _AGAIN_S = 3600.0, 2.0
+_KEEP = timedelta(days=1)
+"""How long the files of a job that did not succeed wait for a retry."""
 _ENDED = {"SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"}
 
 
@@ -72,7 +75,7 @@ class Worker:
                     self._sweep()
                 self._reclaim()
                 self._claim()
-            except (SQLAlchemyError, OSError):
+            except (SQLAlchemyError, ServiceError, OSError):
                 _log.exception("the database or the staging area did not answer; trying again")
         deadline = time.monotonic() + 30
         while self._busy() and time.monotonic() < deadline:
@@ -115,9 +118,10 @@ class Worker:
             self._hold(job_id)  # a result of ours would end the workflow that the other one runs
         except ServiceError as error:
             return self._end(job_id, error)
-        except Exception:  # noqa: BLE001  the job fails, the worker goes on
+        except Exception as error:  # noqa: BLE001  the job fails, the worker goes on
             _log.exception("job %s failed unexpectedly", job_id)
-            return self._end(job_id, ServiceError("an unexpected error; the worker's log has the details"))
+            unknown = ServiceError("an unexpected error; the worker's log has the details")
+            return self._end(job_id, write_error(error) or unknown)
         finally:
             with self._lock:
                 self._active.discard(job_id)
@@ -152,6 +156,16 @@ class Worker:
             threading.Event().wait()
 
     def _end(self, job_id: str, error: ServiceError | None) -> str:
+        """Write how a job ended, as soon as that can be written."""
+        while True:
+            try:
+                return self._ended(job_id, error)
+            except (SQLAlchemyError, StorageError):
+                _log.exception("the end of job %s could not be written; trying again in %g s", job_id, _AGAIN_S)
+            if self._stopping.wait(_AGAIN_S):
+                self._hold(job_id)  # it is still running in the database, and goes on at the next start
+
+    def _ended(self, job_id: str, error: ServiceError | None) -> str:
         with self._core.database.write() as session:
             service = JobService(session)
             job = service.find(job_id)
@@ -181,8 +195,13 @@ class Worker:
     def _start(self, job_id: str) -> None:
         with self._lock:
             self._active.add(job_id)  # its heart beats from now on
-        with SetWorkflowID(job_id):
-            DBOS.start_workflow(self._workflow, job_id)
+        try:
+            with SetWorkflowID(job_id):
+                DBOS.start_workflow(self._workflow, job_id)
+        except BaseException:
+            with self._lock:
+                self._active.discard(job_id)  # it has no execution: when its heart has stopped, it is reclaimed
+            raise
 
     def _unstarted(self) -> list[str]:
         """Jobs that this worker claimed before it was killed, so early that DBOS does not know them."""
@@ -211,8 +230,12 @@ class Worker:
                 DBOS.resume_workflow(job.id)
 
     def _sweep(self) -> None:
-        with self._core.database.read() as session:
-            needed = [job.parameters["folder"] for job in JobRepository(session).open() if "folder" in job.parameters]
+        def needed() -> list[str]:
+            with self._core.database.read() as session:
+                jobs = JobRepository(session)
+                found = [*jobs.open(), *jobs.unsuccessful(since=now() - _KEEP)]
+            return [job.parameters["folder"] for job in found if "folder" in job.parameters]
+
         sweep(self._settings, needed)
 
     def _busy(self) -> set[str]:
@@ -225,5 +248,5 @@ class Worker:
                 try:
                     with self._core.database.write() as session:
                         JobRepository(session).beat(sorted(busy), self.name)
-                except SQLAlchemyError:
+                except (SQLAlchemyError, StorageError):
                     _log.exception("a sign of life could not be written")

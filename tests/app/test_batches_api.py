@@ -1,7 +1,8 @@
 """Batches over HTTP: staged and queued when they are sound, refused with nothing left on disk when they are not."""
 
+import errno
+import fcntl
 import io
-import os
 import stat
 import tarfile
 import zipfile
@@ -161,16 +162,46 @@ def test_a_wrong_body_is_refused_and_leaves_nothing(tight: TestClient, core: Cor
     assert list(core.settings.staging_dir.iterdir()) == []
 
 
-def test_what_uploads_left_is_swept_after_a_day_unless_a_job_needs_it(core: Core) -> None:
-    stages = {name: Stage(core.settings, name) for name in ("old", "needed", "new")}
-    for name in ("old", "needed"):
-        os.utime(stages[name].folder, (0, 0))
-    sweep(core.settings, [str(stages["needed"].pictures.resolve())])
+def test_what_uploads_left_is_swept_unless_a_job_or_a_request_needs_it(core: Core) -> None:
+    stages = {name: Stage(core.settings, name) for name in ("left", "needed", "new")}
+    for name in ("left", "needed"):
+        stages[name].release()  # as the end of its process does
+    sweep(core.settings, lambda: [str(stages["needed"].pictures.resolve())])
     assert sorted(path.name for path in core.settings.staging_dir.iterdir()) == ["needed", "new"]
     remove_staged(core.settings, str(core.settings.images_dir))  # no staging folder: left alone
     assert core.settings.images_dir.is_dir()
     remove_staged(core.settings, str(stages["new"].pictures.resolve()))
     assert not stages["new"].folder.exists()
+    stages["new"].release()
+
+
+def test_a_stage_that_is_swept_before_it_is_locked_is_made_again(core: Core, monkeypatch: pytest.MonkeyPatch) -> None:
+    lock = fcntl.flock
+    swept: list[int] = []
+
+    def late(descriptor: int, kind: int) -> None:
+        if not swept:
+            swept.append(descriptor)
+            (core.settings.staging_dir / "batch").rmdir()
+        lock(descriptor, kind)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    stage = Stage(core.settings, "batch")
+    assert swept
+    assert stage.pictures.is_dir()
+    stage.remove()
+
+
+def test_a_full_disk_is_no_fault_of_the_name(core: Core, monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = Stage(core.settings, "batch")
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "open", full)
+    with pytest.raises(OSError, match="No space"):
+        stage.create("1.jpg")
+    stage.remove()
 
 
 def test_a_batch_goes_into_its_collection(client: TestClient, core: Core, tmp_path: Path) -> None:
