@@ -150,6 +150,6 @@ def _locked(stage: Path, locks: ExitStack) -> bool:
         descriptor = os.open(stage, os.O_RDONLY | os.O_DIRECTORY)
         locks.callback(os.close, descriptor)
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (FileNotFoundError, BlockingIOError):
+    except (FileNotFoundError, NotADirectoryError, BlockingIOError):
         return False
     return True

@@ -133,6 +133,7 @@ class Rounds:
             while not stop.wait(rng.uniform(0, 0.05)):
                 caller.name = rng.choice(self._stack.names)
                 known = self._reported(rng, caller)
+                caller.name = rng.choice(self._stack.names)  # what one server reported, the next search at any finds
                 with self.ledger.lock:
                     gone = set(self.ledger.gone)
                 candidates = search(caller, jpeg(known[1] if known else 0))

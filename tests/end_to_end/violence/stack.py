@@ -103,6 +103,10 @@ class Stack:
                     with contextlib.suppress(ProcessLookupError):
                         (os.killpg if name == "group" else os.kill)(pid, signal.SIGKILL)
 
+    def processes(self) -> "list[subprocess.Popen[bytes]]":
+        """Those that this stack started itself."""
+        return list(self._processes.values())
+
     def stop(self) -> None:
         """End everything in order."""
         for process in self._processes.values():
