@@ -58,6 +58,7 @@ class Stack:
         self._urls: dict[str, str] = {}
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._starts = 0
+        self._writers: list[subprocess.Popen[bytes]] = []
         self.up = threading.Event()
 
     @contextmanager
@@ -71,6 +72,8 @@ class Stack:
                 process.kill()
                 process.wait()
             until(lambda: not workers_of(self.data), "every worker ends with its server")
+            for writer in self._writers:
+                writer.wait(LIMIT_S)
 
     @property
     def logs(self) -> str:
@@ -124,9 +127,13 @@ class Stack:
         self._starts += 1
         log = self.data.parent / f"stack-{self._starts:03}-{name.replace(' ', '-')}.log"
         with log.open("wb") as handle:
-            self._processes[name] = subprocess.Popen(
-                [*DESCRY, *words, "--data-dir", str(self.data)], env=self._environment, stderr=handle
-            )
+            # Through a pipe: what a test does to the files of a server must not reach its log.
+            writer = subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=handle)
+        assert writer.stdin is not None
+        with writer.stdin:
+            command = [*DESCRY, *words, "--data-dir", str(self.data)]
+            self._processes[name] = subprocess.Popen(command, env=self._environment, stderr=writer.stdin)
+        self._writers.append(writer)
         return log
 
     def _await(self, name: str, log: Path) -> None:
