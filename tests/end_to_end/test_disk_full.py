@@ -184,7 +184,9 @@ def test_full_disks(starved: Starved) -> None:
         assert (status, problem["code"]) == (507, "storage_failed")
         assert [path.name for path in (starved.data / "staging").iterdir()] == ["ballast"]
         assert starved.found() == before
-    assert starved.post(8, first=min(batch.numbers.values()))[0] == 202
+    status, job, _ = starved.post(8, first=min(batch.numbers.values()))
+    assert status == 202
+    assert starved.ended(job["id"])["state"] == "succeeded"
     with ballast(starved.data / "images", free=1 << 14):
         status, job, _ = starved.post(40)
         assert status == 202
