@@ -117,7 +117,7 @@ def open_core(settings: Settings) -> Core:
     upgrade(database)
 
     def referenced(names: Sequence[str]) -> set[str]:
-        with database.read() as session:
+        with database.settled() as session:
             return ImageRepository(session).referenced(names)
 
     store = open_store(settings, referenced)

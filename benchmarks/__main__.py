@@ -19,8 +19,13 @@ from benchmarks.figures import Figure
 from benchmarks.gallery import make_gallery
 from benchmarks.ingest import measure_ingest
 from benchmarks.query import measure_queries
+from benchmarks.visibility import measure_visibility
 
-MEASURES: dict[str, Callable[[Path, Path], list[Figure]]] = {"ingest": measure_ingest, "query": measure_queries}
+MEASURES: dict[str, Callable[[Path, Path], list[Figure]]] = {
+    "ingest": measure_ingest,
+    "query": measure_queries,
+    "visibility": measure_visibility,
+}
 """What needs a gallery, and a data folder of its own."""
 ALONE: dict[str, Callable[[], list[Figure]]] = {"evaluation": measure_evaluation}
 """What brings its own data."""

@@ -5,6 +5,7 @@ import hashlib
 from app.batches.staging import Stage
 from app.collections.service import CollectionService
 from app.database.sessions import Database
+from app.errors import StorageError
 from app.jobs.repository import JobRepository
 from app.jobs.schemas import JobOut
 from app.jobs.service import JobService
@@ -22,7 +23,12 @@ def queue_stage(
     Raises:
         CollectionNameError: the text cannot be a collection's name.
         IdempotencyKeyError: the key came with another request.
+        StorageError: what was staged cannot be brought to stable storage.
     """
+    try:
+        stage.seal()  # the answer that follows is a promise
+    except OSError as error:
+        raise StorageError(f"the batch cannot be staged: {error.strerror}; make room, then send it again") from error
     whole = hashlib.sha256(f"{fingerprint} {collection}".encode()).hexdigest()
     with database.write() as session:
         CollectionService(session).resolve(collection)  # a name that cannot be is refused now, not by the job

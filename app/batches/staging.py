@@ -18,6 +18,7 @@ from typing import IO
 from app.batches.room import Room
 from app.database.sessions import Database
 from app.errors import BatchEntryError, BatchTooLargeError, StorageError
+from app.files import sync_files
 from app.gallery.sources import MANIFESTS
 from app.jobs.repository import JobRepository
 from app.settings import Settings
@@ -98,6 +99,14 @@ class Stage:
         """Leave the files to the job of this name, which the database must know by now."""
         self._room.leave(self.folder.name, kept=True)
         os.close(self._lock)
+
+    def seal(self) -> None:
+        """Wait until everything is on stable storage: a batch is acknowledged after that.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        sync_files(self.pictures, sorted(self.folder.rglob("*")))
 
     def remove(self) -> None:
         """Delete everything."""

@@ -59,6 +59,7 @@ models.errors.DescryError
     |   +-- DatabaseUnreachableError      database_unreachable
     +-- StorageError                  507 storage_failed
     |   +-- StoreUnreachableError     503 store_unreachable     Retry-After
+    |   +-- DatabaseWriteError            database_write_failed
     |   +-- StoreDeniedError              store_denied
     |   +-- BucketMissingError            bucket_missing
     |   +-- DiskLowError                  disk_low              Retry-After
@@ -133,6 +134,7 @@ from app.errors.service import (
     BucketMissingError,
     DatabaseUnreachableError,
     DatabaseUrlError,
+    DatabaseWriteError,
     DiskLowError,
     EncoderBusyError,
     EncoderTimeoutError,
@@ -167,6 +169,7 @@ __all__ = [
     "DamagedImageError",
     "DatabaseUnreachableError",
     "DatabaseUrlError",
+    "DatabaseWriteError",
     "DiskLowError",
     "EmptyFileError",
     "EncoderBusyError",

@@ -63,6 +63,12 @@ class DatabaseUnreachableError(UnavailableError):
     code, title = "database_unreachable", "The database cannot be opened"
 
 
+class DatabaseWriteError(StorageError):
+    """The database cannot write: its disk is full, or fails."""
+
+    code, title = "database_write_failed", "The database cannot be written"
+
+
 class StoreUnreachableError(StorageError):
     """The bucket's server does not answer."""
 

@@ -102,8 +102,8 @@ class ImageStore(ABC):
         folder = f"{secrets.token_hex(1)}/{secrets.token_hex(1)}"
         names = [f"{folder}/{secrets.token_hex(16)}" for _ in range(new)]
         with self._journal() as journal:
-            change = StoreChange(self, folder, names, journal)
             path = Path(journal.name)
+            change = StoreChange(self, folder, names, journal)
             try:
                 with _storage_errors(self._journals):
                     change.note(names)

@@ -19,6 +19,7 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from app.batches.staging import reduce_staged, sweep
 from app.core import Core
+from app.database.sessions import write_error
 from app.database.tables import now
 from app.errors import JobGivenUpError, JobTakenError, ServiceError, StorageError
 from app.exports.results import sweep_exports
@@ -32,7 +33,8 @@ _log = logging.getLogger(__name__)
 _VERSION = "1"
 """Of the workflow's shape. Fixed, because DBOS resumes only workflows of its own version and would else derive it from
 the source code: any edit would leave running jobs behind."""
-_SWEEP_S = 3600.0
+_SWEEP_S, _AGAIN_S = 3600.0, 2.0
+"""How long the files of a job that did not succeed wait for a retry."""
 _ENDED = {"SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"}
 
 
@@ -77,7 +79,7 @@ class Worker:
                     self._sweep()
                 self._reclaim()
                 self._claim()
-            except (SQLAlchemyError, StorageError, OSError):
+            except (SQLAlchemyError, ServiceError, OSError):
                 _log.exception("the database or the staging area did not answer; trying again")
         deadline = time.monotonic() + 30
         while self._busy() and time.monotonic() < deadline:
@@ -117,9 +119,10 @@ class Worker:
             return self._steps(job_id)
         except DescryError as error:
             return self._end(job_id, error)
-        except Exception:  # noqa: BLE001  the job fails, the worker goes on
+        except Exception as error:  # noqa: BLE001  the job fails, the worker goes on
             _log.exception("job %s failed unexpectedly", job_id)
-            return self._end(job_id, ServiceError("an unexpected error; the worker's log has the details"))
+            unknown = ServiceError("an unexpected error; the worker's log has the details")
+            return self._end(job_id, write_error(error) or unknown)
         finally:
             with self._lock:
                 self._active.discard(job_id)
@@ -154,6 +157,16 @@ class Worker:
             threading.Event().wait()
 
     def _end(self, job_id: str, error: DescryError | None) -> str:
+        """Write how a job ended, as soon as that can be written."""
+        while True:
+            try:
+                return self._ended(job_id, error)
+            except (SQLAlchemyError, StorageError):
+                _log.exception("the end of job %s could not be written; trying again in %g s", job_id, _AGAIN_S)
+            if self._stopping.wait(_AGAIN_S):
+                self._hold(job_id)  # it is still running in the database, and goes on at the next start
+
+    def _ended(self, job_id: str, error: DescryError | None) -> str:
         with self._core.database.write() as session:
             service = JobService(session)
             job = service.find(job_id)
@@ -184,8 +197,13 @@ class Worker:
     def _start(self, job_id: str) -> None:
         with self._lock:
             self._active.add(job_id)  # its heart beats from now on
-        with SetWorkflowID(job_id):
-            DBOS.start_workflow(self._workflow, job_id)
+        try:
+            with SetWorkflowID(job_id):
+                DBOS.start_workflow(self._workflow, job_id)
+        except BaseException:
+            with self._lock:
+                self._active.discard(job_id)  # it has no execution: when its heart has stopped, it is reclaimed
+            raise
 
     def _unstarted(self) -> list[str]:
         """Jobs that this worker claimed before it was killed, so early that DBOS does not know them."""

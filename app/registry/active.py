@@ -126,5 +126,5 @@ class ActiveModel:
         if (loaded := self._loaded) is not None:
             for view in loaded.views.values():
                 if save:
-                    view.save()
+                    view.try_save()
             loaded.encoder.close()

@@ -1,5 +1,7 @@
 """Batches over HTTP: staged and queued when they are sound, refused with nothing left on disk when they are not."""
 
+import errno
+import fcntl
 import io
 import stat
 import tarfile
@@ -15,6 +17,7 @@ from starlette.testclient import TestClient
 from app.batches.staging import Stage, reduce_staged, sweep
 from app.core import Core
 from app.database.tables import now
+from app.errors import StorageError
 from app.jobs.service import JobService
 from app.main import create_app
 from app.settings import Settings
@@ -194,6 +197,35 @@ def test_only_staging_folders_are_reduced(core: Core, tmp_path: Path) -> None:
     assert sorted(path.name for path in left(core)) == ["2.jpg", "manifest.csv"]
     reduce_staged(core.settings, folder, [])
     assert list(core.settings.staging_dir.iterdir()) == []
+
+
+def test_a_stage_that_is_swept_before_it_is_locked_is_made_again(core: Core, monkeypatch: pytest.MonkeyPatch) -> None:
+    lock = fcntl.flock
+    swept: list[int] = []
+
+    def late(descriptor: int, kind: int) -> None:
+        if not swept:
+            swept.append(descriptor)
+            (core.settings.staging_dir / "batch").rmdir()
+        lock(descriptor, kind)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    stage = Stage(core.settings, "batch")
+    assert swept
+    assert stage.pictures.is_dir()
+    stage.remove()
+
+
+def test_a_full_disk_is_no_fault_of_the_name(core: Core, monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = Stage(core.settings, "batch")
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "open", full)
+    with pytest.raises(StorageError, match="No space"):
+        stage.create("1.jpg")
+    stage.remove()
 
 
 def test_a_batch_goes_into_its_collection(client: TestClient, core: Core, tmp_path: Path) -> None:

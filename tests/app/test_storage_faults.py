@@ -130,7 +130,7 @@ def test_a_full_disk_under_the_database_is_a_typed_error(core: Core, small_disk:
         with narrow.database.read() as session:
             before = session.connection().exec_driver_sql("SELECT count(*) FROM collections").scalar()
         fill(small_disk)
-        with pytest.raises(StorageError, match="disk of the database is full"):
+        with pytest.raises(StorageError, match="database cannot be written"):
             grow(narrow.database)
         with narrow.database.read() as session:
             assert session.connection().exec_driver_sql("SELECT count(*) FROM collections").scalar() == before
