@@ -19,6 +19,7 @@ from starlette.staticfiles import PathLike
 from starlette.types import Scope
 
 from app import health, openapi, problems
+from app.association.endpoints import router as association
 from app.batches.endpoints import router as batches
 from app.collections.endpoints import router as collections
 from app.core import Core, open_core
@@ -66,7 +67,18 @@ def create_app(settings: Settings) -> FastAPI:
         docs_url=None,  # the framework's pages load scripts from other hosts; ours is `app.reference`
         redoc_url=None,
     )
-    for router in (search, identities, gallery, batches, collections, registry, jobs, health.router, reference):
+    for router in (
+        search,
+        identities,
+        association,
+        gallery,
+        batches,
+        collections,
+        registry,
+        jobs,
+        health.router,
+        reference,
+    ):
         app.include_router(router)
     problems.install(app)
     openapi.install(app)

@@ -4,6 +4,9 @@ models.errors.DescryError
 +-- ServiceError                      500 internal_error
     +-- NotFoundError                 404 not_found
     |   +-- IdentityNotFoundError         identity_not_found
+    |   |   +-- IdentityMergedError           identity_merged       names merged_into
+    |   +-- IdentityEventNotFoundError    identity_event_not_found
+    |   +-- AssociationNotFoundError      association_not_found
     |   +-- ImageNotFoundError            image_not_found
     |   +-- ModelNotFoundError            model_version_not_found
     |   +-- CollectionNotFoundError       collection_not_found
@@ -33,6 +36,12 @@ models.errors.DescryError
     |       +-- FileTooLargeError     413 file_too_large
     +-- ConflictError                 409 conflict
     |   +-- ExternalIdTakenError          external_id_taken
+    |   +-- IdentityNamesDifferError      identity_names_differ
+    |   +-- MergeNotUndoableError         merge_not_undoable
+    |   +-- AssociationRunningError       association_running
+    |   +-- AssociationUndoneError        association_undone
+    |   +-- AssociationTooLargeError      association_too_large
+    |   +-- ModelNotCalibratedError       model_not_calibrated
     |   +-- ModelNameTakenError           model_name_taken
     |   +-- CollectionNameTakenError      collection_name_taken
     |   +-- ModelIncompleteError          model_version_incomplete
@@ -79,6 +88,10 @@ from app.errors.base import (
 )
 from app.errors.requests import (
     ArchiveError,
+    AssociationNotFoundError,
+    AssociationRunningError,
+    AssociationTooLargeError,
+    AssociationUndoneError,
     BatchEntryError,
     BatchTooLargeError,
     CollectionNameError,
@@ -94,6 +107,9 @@ from app.errors.requests import (
     FileUnreadableError,
     FormatError,
     IdempotencyKeyError,
+    IdentityEventNotFoundError,
+    IdentityMergedError,
+    IdentityNamesDifferError,
     IdentityNotFoundError,
     ImageNotFoundError,
     JobFinishedError,
@@ -103,9 +119,11 @@ from app.errors.requests import (
     JobSourceChangedError,
     JobTakenError,
     ManifestError,
+    MergeNotUndoableError,
     ModelChangedError,
     ModelIncompleteError,
     ModelNameTakenError,
+    ModelNotCalibratedError,
     ModelNotFoundError,
     NotAnImageError,
     PathOutsideError,
@@ -137,6 +155,10 @@ from app.errors.service import (
 __all__ = [
     "PROBLEM_JSON",
     "ArchiveError",
+    "AssociationNotFoundError",
+    "AssociationRunningError",
+    "AssociationTooLargeError",
+    "AssociationUndoneError",
     "BatchEntryError",
     "BatchError",
     "BatchTooLargeError",
@@ -163,6 +185,9 @@ __all__ = [
     "FormatError",
     "HostNotAllowedError",
     "IdempotencyKeyError",
+    "IdentityEventNotFoundError",
+    "IdentityMergedError",
+    "IdentityNamesDifferError",
     "IdentityNotFoundError",
     "ImageNotFoundError",
     "InvalidError",
@@ -173,9 +198,11 @@ __all__ = [
     "JobSourceChangedError",
     "JobTakenError",
     "ManifestError",
+    "MergeNotUndoableError",
     "ModelChangedError",
     "ModelIncompleteError",
     "ModelNameTakenError",
+    "ModelNotCalibratedError",
     "ModelNotFoundError",
     "NoActiveModelError",
     "NotAnImageError",

@@ -66,4 +66,14 @@ def _ingest(hands: Hands) -> Work:
     return IngestJob(hands)
 
 
-KINDS: dict[str, Kind] = {"ingest": Kind("encoder", _ingest)}
+def _associate(hands: Hands) -> Work:
+    from app.association.work import AssociationJob
+
+    return AssociationJob(hands)
+
+
+KINDS: dict[str, Kind] = {
+    "ingest": Kind("encoder", _ingest),
+    # It reads vectors that are there already, so that images may come in meanwhile; but not beside another grouping.
+    "association": Kind("identities", _associate),
+}
