@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from app.commands import gallery, jobs, models, serving, training
+from app.commands import gallery, identities, jobs, models, serving, training
 from app.commands.output import errors
 from models.errors import DescryError
 
@@ -26,6 +26,7 @@ app.command("search")(gallery.search)
 app.add_typer(gallery.index, name="index")
 app.add_typer(models.app, name="models")
 app.add_typer(jobs.app, name="jobs")
+app.add_typer(identities.app, name="identities")
 for verb, text in training.VERBS.items():
     app.command(verb, help=text, context_settings=training.PASS_ON, add_help_option=False)(training.forward)
 

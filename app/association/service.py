@@ -69,7 +69,7 @@ class AssociationService:
             linkage, threshold = request.linkage or DEFAULT_LINKAGE, request.threshold
         elif request.linkage is not None:
             raise InvalidError("a linkage needs a threshold of its own; the calibrated one holds for its own linkage")
-        elif (rule := association_rule(version.calibration)) is not None:
+        elif (rule := association_rule(version.calibration or {})) is not None:
             linkage, threshold = rule.linkage, rule.threshold
         else:
             raise ModelNotCalibratedError(

@@ -62,7 +62,7 @@ def queue_ingest(path: Path, collection: str, data_dir: Path | None, *, as_json:
     from app.collections.service import CollectionService
     from app.jobs.service import JobService
 
-    with _database(data_dir) as database:
+    with database_of(data_dir) as database:
         with database.write() as session:
             CollectionService(session).resolve(collection)  # a name that cannot be is told now, not by the job
             parameters = {"folder": str(path.resolve()), "collection": collection}
@@ -80,7 +80,7 @@ def list_jobs(
     from app.jobs.repository import JobRepository
     from app.jobs.schemas import JobOut
 
-    with _database(data_dir) as database, database.read() as session:
+    with database_of(data_dir) as database, database.read() as session:
         jobs = JobRepository(session)
         rows = jobs.page(limit, None, None)
         counts = jobs.counts(row.id for row in rows)
@@ -94,7 +94,7 @@ def list_jobs(
 @app.command("show")
 def show(job_id: JobId, data_dir: DataDir = None, as_json: AsJson = False) -> None:
     """Show a job, what it rejected, and its log."""
-    with _database(data_dir) as database:
+    with database_of(data_dir) as database:
         _print(database, job_id, as_json=as_json, details=True)
 
 
@@ -103,7 +103,7 @@ def cancel(job_id: JobId, data_dir: DataDir = None, as_json: AsJson = False) -> 
     """End a job: at once if it waits, after the present chunk if it runs."""
     from app.jobs.service import JobService
 
-    with _database(data_dir) as database:
+    with database_of(data_dir) as database:
         with database.write() as session:
             JobService(session).cancel(job_id)
         _print(database, job_id, as_json=as_json)
@@ -114,14 +114,14 @@ def retry(job_id: JobId, data_dir: DataDir = None, as_json: AsJson = False) -> N
     """Queue a new run over the items that did not get into the gallery."""
     from app.jobs.service import JobService
 
-    with _database(data_dir) as database:
+    with database_of(data_dir) as database:
         with database.write() as session:
             again = JobService(session).retry(job_id).id
         _print(database, again, as_json=as_json)
 
 
 @contextmanager
-def _database(data_dir: Path | None) -> "Iterator[Database]":
+def database_of(data_dir: Path | None) -> "Iterator[Database]":
     """The database alone: nothing here needs an encoder."""
     from app.database.migrate import upgrade
     from app.database.sessions import Database

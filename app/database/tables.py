@@ -151,8 +151,8 @@ class ModelVersion(Table):
     folder: Mapped[str] = mapped_column(String(80))
     """Name of the checkpoint folder under `models_dir`."""
     metrics: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
-    calibration: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict, server_default=text("'{}'"))
-    """What was learnt about the version's scores (`models.calibration`)."""
+    calibration: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    """What was learnt about the version's scores (`models.calibration`); null for those from before 0005."""
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
     activated_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     """When it last became the active version."""

@@ -16,6 +16,7 @@ class IdentityMergedError(IdentityNotFoundError):
     """The identity was merged into another one. Not for ever: undoing the merge brings the number back."""
 
     code, title = "identity_merged", "The identity was merged into another one"
+    merged_into: int | None = None
 
     def __init__(self, identity_id: int, merged_into: int) -> None:
         NotFoundError.__init__(self, f"identity {identity_id} was merged into identity {merged_into}")

@@ -101,7 +101,7 @@ class IdentityChanges:
         except ValueError as error:
             raise InvalidError(f"the merged attributes cannot be kept: {error}") from None
         self._identities.move({image: into for owned in images.values() for image in owned})
-        self._identities.delete(others)
+        self._identities.delete(*others)
         target.external_id, target.attributes, target.provisional = after.name, after.attributes, after.provisional
         self._session.flush()
         return self._history.add(events)
@@ -234,7 +234,7 @@ class IdentityChanges:
         """A provisional identity goes with its last image."""
         having = self._identities.images_of(identity_ids)
         rows = self._identities.several(identity_ids)
-        self._identities.delete([row.id for row in rows.values() if row.provisional and row.id not in having])
+        self._identities.delete(*[row.id for row in rows.values() if row.provisional and row.id not in having])
 
 
 @dataclass(slots=True)

@@ -86,7 +86,7 @@ class IdentityRepository:
             self._session.execute(select(Image.id).where(Image.identity_id == identity_id).limit(1)).first() is not None
         )
 
-    def delete(self, identity_ids: Iterable[int]) -> None:
+    def delete(self, *identity_ids: int) -> None:
         """Delete the rows of identities that have no images."""
         for part in pieces(identity_ids):
             self._session.execute(delete(Identity).where(Identity.id.in_(part)))

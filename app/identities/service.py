@@ -79,7 +79,7 @@ class IdentityService:
         ids = [image.id for image in images]
         self._log.delete(ids)
         self._images.delete(ids)
-        self._identities.delete([identity_id])
+        self._identities.delete(identity_id)
         self._history.forget(identity_id)
         return [image.store_name for image in images]
 
@@ -91,6 +91,6 @@ class IdentityService:
         self._log.delete([image_id])
         self._images.delete([image_id])
         if identity.provisional and not self._identities.has_images(identity.id):
-            self._identities.delete([identity.id])
+            self._identities.delete(identity.id)
             self._history.forget(identity.id)
         return [image.store_name]

@@ -40,7 +40,7 @@ class ModelOut(BaseModel):
             backbone=str(row.spec.get("backbone")),
             fingerprint=row.fingerprint,
             metrics=row.metrics,
-            calibration=row.calibration,
+            calibration=row.calibration or {},
             created_at=row.created_at,
             activated_at=row.activated_at,
         )

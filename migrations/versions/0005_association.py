@@ -18,7 +18,7 @@ def upgrade() -> None:
     """Add them; images from before have no track."""
     op.add_column("images", sa.Column("track", sa.String(200), nullable=True))
     op.create_index(_TRACK, "images", ["collection_id", "track"])
-    op.add_column("model_versions", sa.Column("calibration", sa.JSON(), nullable=False, server_default="{}"))
+    op.add_column("model_versions", sa.Column("calibration", sa.JSON(none_as_null=True), nullable=True))
     op.create_table(
         "association_runs",
         sa.Column("id", _ID, nullable=False),

@@ -163,7 +163,7 @@ def test_openapi_describes_the_errors_as_they_are(client: TestClient) -> None:
     document = client.get("/openapi.json").json()
     text = str(document)
     assert "HTTPValidationError" not in text
-    assert set(document["components"]["schemas"]["Problem"]["properties"]) == {*FIELDS, "errors"}
+    assert set(document["components"]["schemas"]["Problem"]["properties"]) == {*FIELDS, "errors", "merged_into"}
     search = document["paths"]["/v1/search/text"]["post"]["responses"]
     assert {"200", "422", "429", "503", "500"} <= set(search)
     assert "query_not_understood" in search["422"]["description"]
