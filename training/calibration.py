@@ -8,6 +8,7 @@ tried, so that the best one is found and not only the best of a grid.
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -105,7 +106,8 @@ def image_vectors(
     progress: Callable[[int, int], None] | None = None,
 ) -> Floats:
     """(N, D) float32, unit-norm, of the `image` space, rounded to half precision like those that the gallery keeps."""
-    device, home = next(encoder.parameters()).device, encoder.spec.stored("image")
+    device = next(chain(encoder.parameters(), encoder.buffers())).device
+    home = encoder.spec.stored("image")
     parts: list[Floats] = []
     for start in range(0, len(source), batch):
         pixels = source.get(range(start, min(start + batch, len(source)))).to(device)

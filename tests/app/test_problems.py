@@ -25,7 +25,7 @@ def check(response: Any, status: int, code: str) -> dict[str, Any]:  # noqa: ANN
     assert response.status_code == status, response.text
     assert response.headers["content-type"] == "application/problem+json"
     problem: dict[str, Any] = response.json()
-    assert set(problem) - {"errors"} == FIELDS
+    assert set(problem) - {"errors", "merged_into"} == FIELDS
     assert (problem["status"], problem["code"]) == (status, code)
     assert problem["type"] == f"urn:descry:problem:{code}"
     assert problem["request_id"] == response.headers["x-request-id"]
