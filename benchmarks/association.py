@@ -6,6 +6,7 @@ of images. Other algorithms, each calibrated on val in the same way, stand besid
 """
 
 import json
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from datetime import datetime
@@ -141,7 +142,7 @@ def _gallery(records: tuple[Record, ...], taken: dict[str, tuple[str, str]], fol
     folder.mkdir()
     lines = []
     for record in records:
-        (folder / record.path.name).symlink_to(record.path.resolve())
+        shutil.copyfile(record.path, folder / record.path.name)
         camera, at = taken[record.path.name]
         lines.append(json.dumps({"file": record.path.name, "camera": camera, "captured_at": at}))
     (folder / "manifest.jsonl").write_text("\n".join(lines) + "\n")

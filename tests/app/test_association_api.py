@@ -255,7 +255,8 @@ def test_a_merge_over_http_can_be_undone_by_a_split(client: TestClient, core: Co
     assert (back["identity"]["external_id"], back["identity"]["provisional"]) == (None, True)
     check(client.post(f"/v1/identities/{a}/split", json={"undo": event}), 409, "merge_not_undoable")
     check(client.post(f"/v1/identities/{a}/split", json={"undo": 99}), 404, "identity_event_not_found")
-    for body in ({}, {"undo": 1, "image_ids": [1]}, {"image_ids": []}):
+    bodies: list[dict[str, Any]] = [{}, {"undo": 1, "image_ids": [1]}, {"image_ids": []}]
+    for body in bodies:
         check(client.post(f"/v1/identities/{a}/split", json=body), 422, "invalid_request")
     events = client.get(f"/v1/identities/{b}/history", params={"limit": 1}).json()
     assert (events["events"][0]["event"], events["events"][0]["image_ids"]) == ("merge", [second])

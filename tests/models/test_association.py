@@ -13,7 +13,8 @@ NOBODY = np.empty((0, 2), np.int64)
 
 def unit(seed: int, count: int, dim: int = 4) -> Floats:
     found = np.random.default_rng(seed).normal(size=(count, dim)).astype(np.float32)
-    return found / np.linalg.norm(found, axis=1, keepdims=True)
+    lengths: Floats = np.linalg.norm(found, axis=1, keepdims=True)
+    return found / lengths
 
 
 def partition(labels: Ints) -> set[frozenset[int]]:

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from app.registry.service import adopt
 from models.association import Floats, group
-from models.calibration import CALIBRATION, association_rule, read_calibration, write_section
+from models.calibration import CALIBRATION, LINKAGES, association_rule, read_calibration, write_section
 from models.checkpoint import DEMO, read_info
 from models.errors import CheckpointError
 from tests.app.toy import toy_checkpoint
@@ -58,8 +58,8 @@ def test_the_best_of_all_thresholds_is_found() -> None:
     assert 0.3 < score.f1 < 1
     assert pair_score(group(vectors, threshold=threshold, linkage=linkage).labels, identities) == score
     for other in np.linspace(-0.5, 0.99, 40):
-        for kind in ("average", "complete"):
-            labels = group(vectors, threshold=float(other), linkage=kind).labels  # type: ignore[arg-type]
+        for kind in LINKAGES:
+            labels = group(vectors, threshold=float(other), linkage=kind).labels
             assert pair_score(labels, identities).f1 <= score.f1 + 1e-12
 
 
