@@ -19,6 +19,7 @@ from starlette.staticfiles import PathLike
 from starlette.types import Scope
 
 from app import health, openapi, problems
+from app.association.endpoints import router as association
 from app.batches.endpoints import router as batches
 from app.batches.room import Room
 from app.collections.endpoints import router as collections
@@ -73,6 +74,7 @@ def create_app(settings: Settings) -> FastAPI:
     for router in (
         search,
         identities,
+        association,
         gallery,
         batches,
         collections,

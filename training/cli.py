@@ -104,6 +104,32 @@ def evaluate(
 
 
 @cli.command()
+def calibrate(
+    checkpoint: Annotated[Path, typer.Argument(help="Folder of the checkpoint; calibration.json is written there.")],
+    data: Annotated[Path, typer.Option(help="Folder of the data set.")],
+    format_name: Annotated[str, typer.Option("--format", help="On-disk format of the data set.")] = "cuhk_pedes",
+    split: SplitName = "val",
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Learn from which score on two images show one person. Training does this at its end; this is for others."""
+    from training.calibration import calibrate as learn
+    from training.datasets import read_dataset
+
+    people = read_dataset(format_name, data)
+    with progress_bar(f"encoding {split}") as advance:
+        rule = learn(
+            checkpoint,
+            people,
+            _split(split),
+            device=_on(device),
+            progress=lambda done, total: advance(done, total, ""),
+        )
+    words = f"{rule.linkage} linkage from cosine {rule.threshold:.3f} on; F1 of pairs {rule.f1:.3f} on {split}"
+    _print(rule.to_dict(), as_json, words)
+
+
+@cli.command()
 def report(
     run: Annotated[Path, typer.Argument(help="Folder of a run.")],
     data: Annotated[Path | None, typer.Option(help="Folder of the data set, instead of the recipe's.")] = None,
@@ -212,16 +238,13 @@ def _asked_for() -> Iterator[None]:
 def _embed(
     checkpoint: Path, data: Path, format_name: str, split: str, device: str, *, allow_missing: bool
 ) -> "tuple[PersonEncoder, PersonData, Embedded]":
-    import torch
-
     from models.checkpoint import load_checkpoint
     from training.datasets import read_dataset
     from training.errors import DatasetError
     from training.evaluation import embed_split
     from training.images import ImageSource
 
-    on = "cuda" if device == "auto" and torch.cuda.is_available() else ("cpu" if device == "auto" else device)
-    encoder = load_checkpoint(checkpoint, device=on)
+    encoder = load_checkpoint(checkpoint, device=_on(device))
     people = read_dataset(format_name, data, allow_missing=allow_missing)
     for note in people.notes:
         _say(note)
@@ -266,6 +289,12 @@ def _measure(embedded: "Embedded", average_precision: "Precision") -> dict[str, 
             raise
         _say(f"image to image is not measured: {error.message}")
     return rows
+
+
+def _on(device: str) -> str:
+    import torch
+
+    return "cuda" if device == "auto" and torch.cuda.is_available() else ("cpu" if device == "auto" else device)
 
 
 def _oracle(data: Path, split: str) -> "dict[str, dict[str, Any]]":

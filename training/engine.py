@@ -21,7 +21,8 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from models.checkpoint import CheckpointInfo, read_info, save_checkpoint
 from models.encoder import PersonEncoder
-from training.errors import TrainingError
+from training.calibration import calibrate
+from training.errors import DatasetError, TrainingError
 from training.evaluation import Metrics, embed_split
 from training.events import Advance, EventLog, progress_bar
 from training.images import ImageSource
@@ -114,6 +115,7 @@ class Trainer:
                 if last or (epoch + 1) % self.recipe.evaluate_every == 0:
                     self._evaluate(epoch, log)
                 self._save_state()
+            self._calibrate(log)
             log.write("end", best=self.position.best, best_epoch=self.position.best_epoch, seconds=self._seconds())
         finally:
             log.close()
@@ -213,6 +215,16 @@ class Trainer:
             (self.folder / "metrics.json").write_text(
                 json.dumps({"split": split, "epoch": epoch, **metrics.to_dict()}, indent=1) + "\n", encoding="utf-8"
             )
+
+    def _calibrate(self, log: EventLog) -> None:
+        """Learn what the best checkpoint's scores mean. A split of single images teaches nothing, and fails nothing."""
+        split = self.recipe.data.select_on
+        try:
+            rule = calibrate(self.folder / BEST, self.data, split, device=self.accelerator.device)
+        except DatasetError as error:
+            log.write("calibration", skipped=error.message)
+        else:
+            log.write("calibration", **rule.to_dict())
 
     def _modules(self) -> dict[str, nn.Module]:
         modules: dict[str, nn.Module] = {"method": self.accelerator.unwrap_model(self.method)}

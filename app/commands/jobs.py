@@ -64,7 +64,7 @@ def queue_ingest(settings: "Settings", path: Path, root: Path | None, collection
     from app.collections.service import CollectionService
     from app.jobs.service import JobService
 
-    with _database(settings) as database:
+    with database_of(settings) as database:
         with database.write() as session:
             CollectionService(session).resolve(collection)  # a name that cannot be is told now, not by the job
             parameters = {"folder": str(path.resolve()), "collection": collection}
@@ -79,7 +79,7 @@ def queue_archive(settings: "Settings", archive: Path, collection: str, *, as_js
     from app.batches.service import queue_stage
     from app.batches.staging import Stage, sweep
 
-    with _database(settings) as database:
+    with database_of(settings) as database:
         sweep(settings, database)
         stage = Stage(settings, str(uuid.uuid4()))
         try:
@@ -97,7 +97,7 @@ def queue_export(collection: str | None, data_dir: Path | None, *, as_json: bool
     from app.collections.service import CollectionService
     from app.jobs.service import JobService
 
-    with _database(data_dir) as database:
+    with database_of(data_dir) as database:
         with database.write() as session:
             if collection is not None:
                 CollectionService(session).find(collection)
@@ -111,7 +111,7 @@ def queue_rebuild(data_dir: Path | None, *, as_json: bool) -> None:
     from app.jobs.service import JobService
     from app.vectors.repository import LogRepository
 
-    with _database(data_dir) as database:
+    with database_of(data_dir) as database:
         with database.write() as session:
             if (active := LogRepository(session).head().active_version_id) is None:
                 raise NoActiveModelError
@@ -129,7 +129,7 @@ def list_jobs(
     from app.jobs.repository import JobRepository
     from app.jobs.schemas import JobOut
 
-    with _database(data_dir) as database, database.read() as session:
+    with database_of(data_dir) as database, database.read() as session:
         jobs = JobRepository(session)
         rows = jobs.page(limit, None, None)
         counts = jobs.counts(row.id for row in rows)
@@ -143,7 +143,7 @@ def list_jobs(
 @app.command("show")
 def show(job_id: JobId, data_dir: DataDir = None, as_json: AsJson = False) -> None:
     """Show a job, what it rejected, and its log."""
-    with _database(data_dir) as database:
+    with database_of(data_dir) as database:
         _print(database, job_id, as_json=as_json, details=True)
 
 
@@ -152,7 +152,7 @@ def cancel(job_id: JobId, data_dir: DataDir = None, as_json: AsJson = False) -> 
     """End a job: at once if it waits, at its next safe point if it runs."""
     from app.jobs.service import JobService
 
-    with _database(data_dir) as database:
+    with database_of(data_dir) as database:
         with database.write() as session:
             JobService(session).cancel(job_id)
         _print(database, job_id, as_json=as_json)
@@ -163,14 +163,14 @@ def retry(job_id: JobId, data_dir: DataDir = None, as_json: AsJson = False) -> N
     """Queue a new run over what a job did not do."""
     from app.jobs.service import JobService
 
-    with _database(data_dir) as database:
+    with database_of(data_dir) as database:
         with database.write() as session:
             again = JobService(session).retry(job_id).id
         _print(database, again, as_json=as_json)
 
 
 @contextmanager
-def _database(found: "Path | Settings | None") -> "Iterator[Database]":
+def database_of(found: "Path | Settings | None") -> "Iterator[Database]":
     """The database alone: nothing here needs an encoder."""
     from app.database.migrate import upgrade
     from app.database.sessions import Database

@@ -4,6 +4,9 @@ models.errors.DescryError
 +-- ServiceError                      500 internal_error
     +-- NotFoundError                 404 not_found
     |   +-- IdentityNotFoundError         identity_not_found
+    |   |   +-- IdentityMergedError           identity_merged       names merged_into
+    |   +-- IdentityEventNotFoundError    identity_event_not_found
+    |   +-- AssociationNotFoundError      association_not_found
     |   +-- ImageNotFoundError            image_not_found
     |   +-- ModelNotFoundError            model_version_not_found
     |   +-- CollectionNotFoundError       collection_not_found
@@ -34,6 +37,12 @@ models.errors.DescryError
     |       +-- FileTooLargeError     413 file_too_large
     +-- ConflictError                 409 conflict
     |   +-- ExternalIdTakenError          external_id_taken
+    |   +-- IdentityNamesDifferError      identity_names_differ
+    |   +-- MergeNotUndoableError         merge_not_undoable
+    |   +-- AssociationRunningError       association_running
+    |   +-- AssociationUndoneError        association_undone
+    |   +-- AssociationTooLargeError      association_too_large
+    |   +-- ModelNotCalibratedError       model_not_calibrated
     |   +-- ModelNameTakenError           model_name_taken
     |   +-- CollectionNameTakenError      collection_name_taken
     |   +-- ModelIncompleteError          model_version_incomplete
@@ -88,6 +97,10 @@ from app.errors.base import (
 )
 from app.errors.requests import (
     ArchiveError,
+    AssociationNotFoundError,
+    AssociationRunningError,
+    AssociationTooLargeError,
+    AssociationUndoneError,
     BatchEntryError,
     BatchTooLargeError,
     CollectionNameError,
@@ -105,6 +118,9 @@ from app.errors.requests import (
     FileUnreadableError,
     FormatError,
     IdempotencyKeyError,
+    IdentityEventNotFoundError,
+    IdentityMergedError,
+    IdentityNamesDifferError,
     IdentityNotFoundError,
     ImageNotFoundError,
     JobFinishedError,
@@ -115,9 +131,11 @@ from app.errors.requests import (
     JobSourceChangedError,
     JobTakenError,
     ManifestError,
+    MergeNotUndoableError,
     ModelChangedError,
     ModelIncompleteError,
     ModelNameTakenError,
+    ModelNotCalibratedError,
     ModelNotFoundError,
     NotAnImageError,
     PathOutsideError,
@@ -155,6 +173,10 @@ from app.errors.service import (
 __all__ = [
     "PROBLEM_JSON",
     "ArchiveError",
+    "AssociationNotFoundError",
+    "AssociationRunningError",
+    "AssociationTooLargeError",
+    "AssociationUndoneError",
     "BatchEntryError",
     "BatchError",
     "BatchTooLargeError",
@@ -186,6 +208,9 @@ __all__ = [
     "FormatError",
     "HostNotAllowedError",
     "IdempotencyKeyError",
+    "IdentityEventNotFoundError",
+    "IdentityMergedError",
+    "IdentityNamesDifferError",
     "IdentityNotFoundError",
     "ImageNotFoundError",
     "InvalidError",
@@ -197,9 +222,11 @@ __all__ = [
     "JobSourceChangedError",
     "JobTakenError",
     "ManifestError",
+    "MergeNotUndoableError",
     "ModelChangedError",
     "ModelIncompleteError",
     "ModelNameTakenError",
+    "ModelNotCalibratedError",
     "ModelNotFoundError",
     "NoActiveModelError",
     "NotAnImageError",

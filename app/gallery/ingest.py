@@ -36,7 +36,7 @@ from app.gallery.likeness import Look, look
 from app.gallery.repository import ImageRepository
 from app.gallery.sources import Entry, Refused, Source
 from app.gallery.store import ImageStore, StoreChange
-from app.identities.repository import IdentityRepository
+from app.identities.repository import IdentityRepository, Track
 from app.settings import Settings
 from app.vectors.contract import Half
 from app.vectors.repository import LogRepository, NewEmbedding
@@ -256,16 +256,17 @@ class Ingest:
 
     def _insert(self, images: ImageRepository, identities: IdentityRepository, items: list[_Prepared]) -> list[int]:
         named = identities.resolve(item.entry.identity for item in items if item.entry.identity is not None)
-        unnamed = iter(identities.add_provisional(sum(item.entry.identity is None for item in items)))
+        owners = self._owners([item.entry for item in items], named, identities)
         return images.add(
             [
                 {
-                    "identity_id": next(unnamed) if item.entry.identity is None else named[item.entry.identity],
+                    "identity_id": owner,
                     "collection_id": self._collection_id,
                     "sha256": item.sha256,
                     "width": item.size[0],
                     "height": item.size[1],
                     "camera": item.entry.camera,
+                    "track": item.entry.track,
                     "captured_at": item.entry.captured_at,
                     "description": item.entry.description,
                     "attributes": item.entry.attributes,
@@ -273,9 +274,31 @@ class Ingest:
                     "store_name": item.store_name,
                     **{f"look_{band}": value for band, value in enumerate(item.look or (None,) * 4)},
                 }
-                for item in items
+                for item, owner in zip(items, owners, strict=True)
             ]
         )
+
+    def _owners(self, entries: list[Entry], named: dict[str, int], identities: IdentityRepository) -> list[int]:
+        """The identity of each entry: by name, else by track, else one of its own."""
+        tracks: dict[Track, None] = {}
+        known: dict[Track, int] = {}
+        for entry in entries:
+            if entry.track is not None and entry.identity is None:
+                tracks[entry.camera, entry.track] = None
+            elif entry.track is not None and entry.identity is not None:
+                known[entry.camera, entry.track] = named[entry.identity]
+        known |= identities.of_tracks(tracks, self._collection_id)
+        new = [track for track in tracks if track not in known]
+        alone = sum(entry.identity is None and entry.track is None for entry in entries)
+        fresh = iter(identities.add_provisional(len(new) + alone))
+        known |= {track: next(fresh) for track in new}
+        owners: list[int] = []
+        for entry in entries:
+            if entry.identity is not None:
+                owners.append(named[entry.identity])
+            else:
+                owners.append(next(fresh) if entry.track is None else known[entry.camera, entry.track])
+        return owners
 
 
 def _rejected(name: str, error: ServiceError) -> Outcome:

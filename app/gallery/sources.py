@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from app.database.tables import CAMERA_CHARS, DESCRIPTION_CHARS, EXTERNAL_ID_CHARS
+from app.database.tables import CAMERA_CHARS, DESCRIPTION_CHARS, EXTERNAL_ID_CHARS, TRACK_CHARS
 from app.errors import (
     EntryError,
     FileMissingError,
@@ -37,6 +37,8 @@ class Entry:
     path: Path
     identity: str | None = None
     camera: str | None = None
+    track: str | None = None
+    """Number that a tracker gave to the person, unique within its camera; `identity` wins over it."""
     captured_at: datetime | None = None
     description: str | None = None
     attributes: dict[str, Any] = field(default_factory=dict)
@@ -174,6 +176,7 @@ def _fields(row: dict[str, Any]) -> dict[str, Any]:
     known = {
         "identity": _text(row, "identity", EXTERNAL_ID_CHARS),
         "camera": _text(row, "camera", CAMERA_CHARS),
+        "track": _text(row, "track", TRACK_CHARS),
         "description": _text(row, "description", DESCRIPTION_CHARS),
         "captured_at": _instant(row.pop("captured_at", None)),
     }

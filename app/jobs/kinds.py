@@ -58,12 +58,14 @@ class Kind:
         unit: what `done` and `total` count.
         start: makes the work of one job.
         has_result: whether it leaves a file to download.
+        listed: whether it lists items, of which a retry takes over those that are left.
     """
 
     resource: str
     unit: str
     start: Callable[[Hands], Work]
     has_result: bool = False
+    listed: bool = False
 
 
 def _ingest(hands: Hands) -> Work:
@@ -90,9 +92,17 @@ def _retraining(hands: Hands) -> Work:
     return RetrainingJob(hands)
 
 
+def _associate(hands: Hands) -> Work:
+    from app.association.work import AssociationJob
+
+    return AssociationJob(hands)
+
+
 KINDS: dict[str, Kind] = {
-    "ingest": Kind("encoder", "items", _ingest),
+    "ingest": Kind("encoder", "items", _ingest, listed=True),
     "indexing": Kind("encoder", "images", _indexing),
     "export": Kind("export", "images", _export, has_result=True),
     "retraining": Kind("training", "steps", _retraining),
+    # It reads vectors that are there already, so that images may come in meanwhile; but not beside another grouping.
+    "association": Kind("identities", "groups", _associate, listed=True),
 }

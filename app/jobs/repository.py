@@ -137,6 +137,12 @@ class JobRepository:
         ]
         self._session.execute(update(JobItem), rows)
 
+    def mark(self, job_id: str, statuses: dict[int, str]) -> None:
+        """Write the status of items, by position."""
+        if statuses:
+            rows = [{"job_id": job_id, "position": place, "status": status} for place, status in statuses.items()]
+            self._session.execute(update(JobItem), rows)
+
     def log(self, job_id: str, message: str, level: str = "info") -> None:
         """Add a line to a job's log."""
         self._session.add(JobLog(job_id=job_id, level=level, message=message))

@@ -73,7 +73,7 @@ class JobOut(BaseModel):
 
 
 def _retryable(row: Job, rejected: int, lasting: int) -> bool:
-    if row.kind != "ingest":
+    if not KINDS[row.kind].listed:
         return row.state in ("failed", "cancelled")
     again = rejected - lasting if row.parameters.get("staged") else rejected
     left = row.total is None or row.done < row.total or again > 0

@@ -117,7 +117,7 @@ class JobService:
         key = f"retry:{job_id}"
         if (before := self._jobs.by_key(key)) is not None:
             return self.retry(before.id) if before.state in FINAL and self._unfinished(before) else before
-        if job.kind != "ingest":
+        if not KINDS[job.kind].listed:
             if job.state == "succeeded":
                 raise JobNotRetryableError("the job did all that it had to do")
             first = job.parameters.get("first", job_id)
@@ -142,7 +142,7 @@ class JobService:
         return None if job.total is None else [item.name for item in self._left(job)]
 
     def _unfinished(self, job: Job) -> bool:
-        if job.kind != "ingest":
+        if not KINDS[job.kind].listed:
             return job.state != "succeeded"
         return job.total is None or bool(self._left(job))
 
