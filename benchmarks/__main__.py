@@ -14,30 +14,44 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.archive import measure_archive
 from benchmarks.figures import Figure
 from benchmarks.gallery import make_gallery
 from benchmarks.ingest import measure_ingest
 from benchmarks.query import measure_queries
 
 MEASURES: dict[str, Callable[[Path, Path], list[Figure]]] = {"ingest": measure_ingest, "query": measure_queries}
+ARCHIVE = "archive"
+"""Makes its own gallery and server; not among the default ones, for it takes minutes with a large backbone."""
 
 
 def run(
-    names: Annotated[list[str] | None, typer.Argument(help=f"Of: {', '.join(MEASURES)}; default all.")] = None,
+    names: Annotated[
+        list[str] | None, typer.Argument(help=f"Of: {', '.join([*MEASURES, ARCHIVE])}; default {', '.join(MEASURES)}.")
+    ] = None,
     identities: Annotated[int, typer.Option(help="People in the gallery, four images each.")] = 600,
+    images: Annotated[int, typer.Option(help="Images of the archive.")] = 5000,
+    backbone: Annotated[str | None, typer.Option(help="An open_clip model with random weights for `archive`.")] = None,
     out: Annotated[Path, typer.Option(help="Where the figures go.")] = Path("runs/benchmarks.json"),
 ) -> None:
     """Measure a synthetic gallery under the shipped checkpoint."""
-    unknown = set(names or ()) - set(MEASURES)
+    unknown = set(names or ()) - {*MEASURES, ARCHIVE}
     if unknown:
-        raise typer.BadParameter(f"no benchmark {', '.join(sorted(unknown))}; there are: {', '.join(MEASURES)}")
+        raise typer.BadParameter(
+            f"no benchmark {', '.join(sorted(unknown))}; there are: {', '.join([*MEASURES, ARCHIVE])}"
+        )
     console, record = Console(), {"machine": machine(), "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
     with tempfile.TemporaryDirectory(prefix="descry-bench-") as folder:
-        gallery = make_gallery(Path(folder) / "gallery", identities)
         figures: list[Figure] = []
+        gallery = Path(folder) / "gallery"
+        if set(names or MEASURES) & set(MEASURES):
+            make_gallery(gallery, identities)
         for name in names or MEASURES:
             console.print(f"measuring {name} ...")
-            figures += MEASURES[name](gallery, Path(folder) / f"data-{name}")
+            if name == ARCHIVE:
+                figures += measure_archive(Path(folder) / name, images, backbone)
+            else:
+                figures += MEASURES[name](gallery, Path(folder) / f"data-{name}")
     console.print(_table(figures))
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(record | {"figures": [figure.to_dict() for figure in figures]}, indent=1) + "\n")
