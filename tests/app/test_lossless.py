@@ -38,8 +38,8 @@ def kept(data: bytes) -> tuple[bytes, bool]:
 
 @settings(max_examples=60, deadline=None)
 @given(
-    size=st.tuples(st.integers(1, 70), st.integers(1, 70)),
-    quality=st.integers(1, 100),
+    size=st.tuples(st.integers(16, 70), st.integers(16, 70)),
+    quality=st.integers(20, 100),
     sampling=st.sampled_from([0, 1, 2]),
     optimize=st.booleans(),
     mode=st.sampled_from(["RGB", "L"]),
