@@ -77,6 +77,8 @@ class Settings(BaseSettings):
     """Seconds between two looks of an idle worker for a job."""
     heartbeat_s: float = Field(default=2.0, gt=0)
     """Seconds between two signs of life of a worker."""
+    worker_niceness: int = Field(default=10, ge=0, le=19)
+    """How far a worker steps back behind the server and all else on its machine: 0 not at all, 19 as far as can be."""
     worker_lost_s: float = Field(default=30.0, gt=0)
     """Seconds without a sign of life after which another worker takes a job over; well above `heartbeat_s`."""
 

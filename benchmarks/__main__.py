@@ -14,6 +14,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.archive import measure_archive
 from benchmarks.evaluation import measure_evaluation
 from benchmarks.figures import Figure
 from benchmarks.gallery import make_gallery
@@ -29,20 +30,29 @@ MEASURES: dict[str, Callable[[Path, Path], list[Figure]]] = {
 """What needs a gallery, and a data folder of its own."""
 ALONE: dict[str, Callable[[], list[Figure]]] = {"evaluation": measure_evaluation}
 """What brings its own data."""
+ARCHIVE = "archive"
+"""Makes its own gallery and server; not among the default ones, for it takes minutes with a large backbone."""
 
 
 def run(
     names: Annotated[
-        list[str] | None, typer.Argument(help=f"Of: {', '.join([*MEASURES, *ALONE])}; default all.")
+        list[str] | None,
+        typer.Argument(
+            help=f"Of: {', '.join([*MEASURES, *ALONE, ARCHIVE])}; default {', '.join([*MEASURES, *ALONE])}."
+        ),
     ] = None,
     identities: Annotated[int, typer.Option(help="People in the gallery, four images each.")] = 600,
+    images: Annotated[int, typer.Option(help="Images of the archive.")] = 5000,
+    backbone: Annotated[str | None, typer.Option(help="An open_clip model with random weights for `archive`.")] = None,
     out: Annotated[Path, typer.Option(help="Where the figures go.")] = Path("runs/benchmarks.json"),
 ) -> None:
     """Measure a synthetic gallery under the shipped checkpoint, and evaluation at the sizes of published sets."""
     known = [*MEASURES, *ALONE]
-    unknown = set(names or ()) - set(known)
+    unknown = set(names or ()) - {*known, ARCHIVE}
     if unknown:
-        raise typer.BadParameter(f"no benchmark {', '.join(sorted(unknown))}; there are: {', '.join(known)}")
+        raise typer.BadParameter(
+            f"no benchmark {', '.join(sorted(unknown))}; there are: {', '.join([*known, ARCHIVE])}"
+        )
     console, record = Console(), {"machine": machine(), "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
     with tempfile.TemporaryDirectory(prefix="descry-bench-") as folder:
         chosen = names or known
@@ -52,7 +62,12 @@ def run(
         figures: list[Figure] = []
         for name in chosen:
             console.print(f"measuring {name} ...")
-            figures += ALONE[name]() if name in ALONE else MEASURES[name](gallery, Path(folder) / f"data-{name}")
+            if name == ARCHIVE:
+                figures += measure_archive(Path(folder) / name, images, backbone)
+            elif name in ALONE:
+                figures += ALONE[name]()
+            else:
+                figures += MEASURES[name](gallery, Path(folder) / f"data-{name}")
     console.print(_table(figures))
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(record | {"figures": [figure.to_dict() for figure in figures]}, indent=1) + "\n")

@@ -34,6 +34,7 @@ def worker(
 ) -> None:
     """Do jobs. A worker that is killed goes on where it was when it is started again."""
     from app.core import opened
+    from app.jobs.manners import keep_memory, step_back
     from app.jobs.names import worker_name
     from app.jobs.worker import Worker
     from app.settings import load_settings
@@ -41,6 +42,8 @@ def worker(
 
     configure_logging()
     settings = load_settings(data_dir=data_dir)
+    step_back(settings.worker_niceness)
+    keep_memory()
     with worker_name(settings.workers_dir, name) as own, opened(settings) as core:
         running = Worker(core, own)
         for number in (signal.SIGTERM, signal.SIGINT):

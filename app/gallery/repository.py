@@ -40,8 +40,10 @@ class ImageRepository:
         """Insert images (columns by name) and return their ids in the same order."""
         if not images:
             return []
-        statement = insert(Image).returning(Image.id, sort_by_parameter_order=True)
-        return list(self._session.scalars(statement, images))
+        # In any order: in that of the rows, SQLite would get a statement for each of them.
+        rows = self._session.execute(insert(Image).returning(Image.store_name, Image.id), images)
+        made = {row.store_name: row.id for row in rows}
+        return [made[image["store_name"]] for image in images]
 
     def known(self, hashes: Iterable[str], collection_id: int) -> dict[str, int]:
         """Those SHA-256 hashes that are in a collection, with the image of each."""

@@ -73,8 +73,12 @@ class IdentityRepository:
         rows: list[dict[str, Any]] = [
             {"external_id": name, "attributes": {}, "provisional": name is None} for name in external_ids
         ]
-        statement = insert(Identity).returning(Identity.id, sort_by_parameter_order=True)
-        return list(self._session.scalars(statement, rows))
+        # In any order: in that of the rows, SQLite would get a statement for each of them.
+        made = self._session.execute(insert(Identity).returning(Identity.external_id, Identity.id), rows).all()
+        if external_ids[0] is None:
+            return sorted(row.id for row in made)
+        by_name = {row.external_id: row.id for row in made}
+        return [by_name[name] for name in external_ids]
 
     def images(self, identity_id: int) -> list[Image]:
         """Every image of an identity, oldest first."""

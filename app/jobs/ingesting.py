@@ -17,8 +17,8 @@ from app.jobs.kinds import Hands
 from app.jobs.repository import JobRepository, NewItem
 from app.jobs.service import JobService
 
-CHUNKS_A_STEP = 16
-"""Chunks within one step: they overlap (one is decoded while another is encoded), steps do not."""
+CHUNKS_A_STEP = 256
+"""Chunks within one step: they overlap (some are taken while another is committed), steps do not."""
 
 
 class IngestJob:
@@ -68,12 +68,12 @@ class IngestJob:
 
     def _take(self, waiting: Sequence[NewItem]) -> None:
         entries = [self._find(item) for item in waiting]
-        positions = [item.position for item in waiting]
+        positions = iter([item.position for item in waiting])
         halt = threading.Event()
 
         def record(session: Session, outcomes: Sequence[Outcome]) -> None:
             job, jobs = JobService(session).owned(self._id, self._worker), JobRepository(session)
-            jobs.settle(self._id, [positions.pop(0) for _ in outcomes], outcomes)
+            jobs.settle(self._id, [next(positions) for _ in outcomes], outcomes)
             job.done += len(outcomes)
             job.attempts = 1
             if job.cancel_requested or self._stopping.is_set():
