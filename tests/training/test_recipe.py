@@ -3,8 +3,9 @@ from pathlib import Path
 import pytest
 
 from training.errors import RecipeError
-from training.optimisation import build_optimiser, learning_rate_factor, set_learning_rate
+from training.optimisation import build_optimiser
 from training.recipe import RECIPES, OptimiserPart, SchedulePart, dump_recipe, load_recipe
+from training.schedule import learning_rate_factor, set_learning_rate
 
 SHIPPED = sorted(path.stem for path in RECIPES.glob("*.yaml"))
 
