@@ -103,7 +103,8 @@ def load_state(folder: Path, parts: Parts, *, recipe: str, data: str) -> Positio
         if parts.scaler:
             parts.scaler.load_state_dict(json.loads(metadata["scaler"]))
     except (SafetensorError, OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
-        raise TrainingError(f"{path} cannot be read ({error}); --restart begins the run again") from error
+        reason = " ".join(str(error).split())
+        raise TrainingError(f"{path} cannot be read ({reason}); --restart begins the run again") from error
     return position
 
 
