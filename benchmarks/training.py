@@ -152,7 +152,7 @@ def _full_size_recipe(method: str, steps: int, batch: int) -> Recipe:
         "method": method,
         "data": {"root": "."},
         "augmentation": {"flip": 0.0, "shift": 0, "erase": 0.0},
-        "optimiser": {"name": "adamw", "lr": 1e-4, "betas": [0.9, 0.98]},
+        "optimiser": {"name": "adamw", "lr": 1e-5, "betas": [0.9, 0.98]},
         "schedule": {"epochs": steps, "shape": "constant", "warmup": 0},
         "batch": batch,
     }

@@ -50,7 +50,9 @@ def train(
     people = read_dataset(chosen.data.format, chosen.data.root)
     if chosen.data.select_on == "val" and not people.splits["val"]:
         people = carve_validation(people, share=chosen.data.carve, seed=chosen.seed)
-        _say(f"{people.name} has no val split: {len(people.identities('val'))} train identities were set aside for it")
+        if os.environ.get("RANK", "0") == "0":
+            moved = len(people.identities("val"))
+            _say(f"{people.name} has no val split: {moved} train identities were set aside for it")
     folder = out or Path("runs") / chosen.name
     trainer = Trainer(chosen, people, folder, device=device, restart=restart)
     if trainer.position.step and trainer.main:

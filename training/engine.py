@@ -6,6 +6,7 @@ dropped words as an uninterrupted one, and no generator state needs to be kept.
 
 import copy
 import json
+import os
 import shutil
 import warnings
 from collections.abc import Callable
@@ -318,18 +319,22 @@ def accelerate(recipe: Recipe, device: str) -> Accelerator:
     """Accelerate with the recipe's precision; under torchrun it joins the other processes.
 
     Raises:
-        TrainingError: fp16 without a GPU.
+        TrainingError: fp16 without a GPU, or processes that could not be joined.
     """
     gpu = device != "cpu" and (torch.cuda.is_available() or torch.backends.mps.is_available())
     if recipe.precision == "fp16" and not gpu:
         raise TrainingError("precision fp16 needs a GPU; on a CPU use bf16, fp32 or auto")
     # Buffers change alike in all processes, and a method need not use every parameter in every step.
     together = DistributedDataParallelKwargs(broadcast_buffers=False, find_unused_parameters=True)
-    return Accelerator(
+    made = Accelerator(
         mixed_precision=_precision(recipe, device),
-        cpu=device == "cpu",
+        cpu=not gpu,  # left to itself on a machine without GPUs, Accelerate would not join the processes
         kwargs_handlers=[together, InitProcessGroupKwargs(timeout=_LONGEST_WAIT)],
     )
+    started = int(os.environ.get("WORLD_SIZE", "1"))
+    if made.num_processes != started:
+        raise TrainingError(f"{started} processes were started, but Accelerate joined {made.num_processes}")
+    return made
 
 
 def _duration(seconds: float) -> str:

@@ -4,6 +4,8 @@ import json
 import sys
 from pathlib import Path
 
+import torch
+
 from tests.training.test_engine import recipe
 from training.datasets import read_dataset
 from training.engine import Trainer
@@ -59,7 +61,9 @@ def losses_of(trainer: Trainer, stop: int | None = None) -> list[dict[str, float
 
 
 def _train(root: Path, out: Path, name: str, stop: int | None = None) -> None:
-    trainer = Trainer(chosen(root, name), read_dataset("cuhk_pedes", root), out / name, device="cpu")
+    # Without a GPU, "auto" must join the processes too.
+    device = "cpu" if torch.cuda.is_available() else "auto"
+    trainer = Trainer(chosen(root, name), read_dataset("cuhk_pedes", root), out / name, device=device)
     losses = losses_of(trainer, stop)
     (out / f"{name}.{rank()}.json").write_text(json.dumps(losses))
 

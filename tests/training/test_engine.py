@@ -117,3 +117,14 @@ def test_a_set_without_words_to_choose_by_is_told(tiny_set: Path, tmp_path: Path
     wordless = tuple(replace(record, descriptions=()) for record in data.splits["val"])
     with pytest.raises(TrainingError, match="val split, which chooses"):
         Trainer(recipe(tiny_set), replace(data, splits={**data.splits, "val": wordless}), tmp_path, device="cpu")
+
+
+def test_processes_that_were_not_joined_do_not_train_side_by_side(
+    tiny_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Trainer(
+        recipe(tiny_set), read_dataset("cuhk_pedes", tiny_set), tmp_path, device="cpu"
+    )  # Accelerate is set up: alone
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(TrainingError, match="2 processes were started, but Accelerate joined 1"):
+        Trainer(recipe(tiny_set), read_dataset("cuhk_pedes", tiny_set), tmp_path, device="cpu")

@@ -144,5 +144,6 @@ def test_a_batch_that_does_not_divide_is_told(tiny_set: Path, tmp_path: Path, mo
     from accelerate import Accelerator
 
     monkeypatch.setattr(Accelerator, "num_processes", property(lambda self: 3))
+    monkeypatch.setenv("WORLD_SIZE", "3")
     with pytest.raises(TrainingError, match="32 pairs does not divide into 3 processes x 1 micro-batches"):
         Trainer(chosen(tiny_set, "whole"), read_dataset("cuhk_pedes", tiny_set), tmp_path, device="cpu")

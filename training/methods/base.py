@@ -70,5 +70,5 @@ class Method(nn.Module, ABC):
         return
 
     def measurements(self) -> dict[str, float]:
-        """What the epoch's event shall say beside the losses; called once at the end of an epoch."""
+        """What the epoch's event shall say beside the losses, by the first process; called at the end of an epoch."""
         return {}
