@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -65,7 +66,7 @@ class TrainingPairs:
         """Batches in an epoch."""
         return self._sampler.steps
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """Of the pairs in their order: a run resumed on others would go on with other batches."""
         digest = hashlib.sha256()

@@ -143,6 +143,7 @@ def test_alone_nothing_is_exchanged() -> None:
 def test_a_batch_that_does_not_divide_is_told(tiny_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from accelerate import Accelerator
 
+    Accelerator(cpu=True)  # set up alone, before it could look for others
     monkeypatch.setattr(Accelerator, "num_processes", property(lambda self: 3))
     monkeypatch.setenv("WORLD_SIZE", "3")
     with pytest.raises(TrainingError, match="32 pairs does not divide into 3 processes x 1 micro-batches"):
