@@ -1,6 +1,7 @@
 """`python -m training VERB`: train, evaluate, report, synthesise, datasets. `descry` forwards to it."""
 
 import json
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -43,7 +44,10 @@ def train(
     restart: Annotated[bool, typer.Option(help="Begin again instead of resuming.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Train a recipe. A run that was killed goes on where it was when the same command is given again."""
+    """Train a recipe. A run that was killed goes on where it was when the same command is given again.
+
+    In several processes: torchrun --nproc_per_node N -m training train ...
+    """
     from training.datasets import read_dataset
     from training.recipe import load_recipe
     from training.records import carve_validation
@@ -57,15 +61,19 @@ def train(
     )
     if chosen.data.select_on == "val" and not people.splits["val"]:
         people = carve_validation(people, share=chosen.data.carve, seed=chosen.seed)
-    for note in people.notes:
-        _say(note)
+    if os.environ.get("RANK", "0") == "0":
+        for note in people.notes:
+            _say(note)
     from training.engine import Trainer  # seconds, which a mistake above need not wait for
 
     folder = out or Path("runs") / chosen.name
     trainer = Trainer(chosen, people, folder, device=device, restart=restart)
-    if trainer.position.step:
+    if trainer.position.step and trainer.main:
         _say(f"resuming {folder} at step {trainer.position.step}")
     info = trainer.run()
+    trainer.close()
+    if not trainer.main:
+        return
     result = {
         "checkpoint": str(info.path),
         "best": trainer.position.best,
@@ -331,9 +339,26 @@ def main() -> NoReturn:
     try:
         cli(standalone_mode=True)
     except DescryError as error:
-        _say(f"error: {error.message} [{error.code}]")
+        _tell_torchrun(error)
+        _say(f"error: {_process()}{error.message} [{error.code}]")
         sys.exit(1)
     except KeyboardInterrupt:
         _say("stopped; give the same command again to go on")
         sys.exit(130)
+    except Exception as error:
+        _tell_torchrun(error)
+        raise
     sys.exit(0)
+
+
+def _process() -> str:
+    rank, world = os.environ.get("RANK"), os.environ.get("WORLD_SIZE", "1")
+    return f"process {rank} of {world}: " if world != "1" else ""
+
+
+def _tell_torchrun(error: Exception) -> None:
+    """torchrun ends the other processes when one fails, and names as the reason what that one leaves in a file."""
+    if "TORCHELASTIC_ERROR_FILE" in os.environ:
+        from torch.distributed.elastic.multiprocessing.errors import get_error_handler
+
+        get_error_handler().record_exception(error)
