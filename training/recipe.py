@@ -8,6 +8,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from training.errors import RecipeError
+from training.method_parts import DgcmiaPart
 from training.transforms import Augmentation
 
 RECIPES = Path(__file__).parent / "recipes"
@@ -98,11 +99,12 @@ class Recipe(_Part):
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")]
     """Names the run's folder."""
-    method: Literal["clip_baseline"] = "clip_baseline"
+    method: Literal["clip_baseline", "dgcmia"] = "clip_baseline"
     seed: Annotated[int, Field(ge=0)] = 0
     data: DataPart
     encoder: EncoderPart = EncoderPart()
     loss: LossPart = LossPart()
+    dgcmia: DgcmiaPart = DgcmiaPart()
     augmentation: Augmentation = Augmentation()
     optimiser: OptimiserPart = OptimiserPart()
     schedule: SchedulePart = SchedulePart()

@@ -3,9 +3,13 @@
 from models.encoder import PersonEncoder
 from training.methods.base import Method, TrainSize
 from training.methods.clip_baseline import ClipBaselineMethod
+from training.methods.dgcmia import DgcmiaMethod
 from training.recipe import Recipe
 
-METHODS = {"clip_baseline": ClipBaselineMethod}
+METHODS: dict[str, type[ClipBaselineMethod] | type[DgcmiaMethod]] = {
+    "clip_baseline": ClipBaselineMethod,
+    "dgcmia": DgcmiaMethod,
+}
 """By the name that recipes use."""
 
 
