@@ -17,6 +17,7 @@ from training.events import progress_bar
 if TYPE_CHECKING:
     from models.encoder import PersonEncoder
     from training.evaluation import Embedded
+    from training.recipe import Recipe
     from training.records import PersonData, Split
 
 cli = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
@@ -37,16 +38,11 @@ def train(
     as_json: Json = False,
 ) -> None:
     """Train a recipe. A run that was killed goes on where it was when the same command is given again."""
-    from training.datasets import read_dataset
     from training.engine import Trainer
     from training.recipe import load_recipe
-    from training.records import carve_validation
 
     chosen = load_recipe(recipe, overrides or (), data=data)
-    people = read_dataset(chosen.data.format, chosen.data.root)
-    if chosen.data.select_on == "val" and not people.splits["val"]:
-        people = carve_validation(people, share=chosen.data.carve, seed=chosen.seed)
-        _say(f"{people.name} has no val split: {len(people.identities('val'))} train identities were set aside for it")
+    people = _prepared(chosen)
     folder = out or Path("runs") / chosen.name
     trainer = Trainer(chosen, people, folder, device=device, restart=restart)
     if trainer.position.step:
@@ -84,6 +80,44 @@ def evaluate(
         values = (row.get(column, "") for column in columns)
         table.add_row(name, *(f"{v:.2f}" if isinstance(v, float) else str(v) for v in values))
     Console().print(table)
+
+
+@cli.command()
+def ablate(
+    recipe: Annotated[str, typer.Argument(help="A recipe of the method, as for train.")],
+    data: Annotated[Path | None, typer.Option(help="Folder of the data set, instead of the recipe's.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the table; default runs/NAME-ablation.")] = None,
+    seeds: Annotated[str, typer.Option(help="Comma-separated.")] = "0,1,2",
+    people: Annotated[int | None, typer.Option(help="Train on this many identities only.")] = None,
+    rows: Annotated[list[str] | None, typer.Option("--row", help="Only this row, repeatable.")] = None,
+    overrides: Annotated[list[str] | None, typer.Option("--set", help="section.field=value, repeatable.")] = None,
+    split: SplitName = "test",
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Train the rows of a method's ablation table with several seeds; goes on where it was stopped."""
+    from training.ablation import DATA, TABLE, first_people
+    from training.ablation import ablate as run_rows
+    from training.recipe import load_recipe
+
+    with _asked_for():
+        numbers = [int(seed) for seed in seeds.split(",")]
+    chosen = load_recipe(recipe, overrides or (), data=data)
+    folder = out or Path("runs") / f"{chosen.name}-ablation"
+    run_rows(
+        recipe,
+        first_people(_prepared(chosen), people),
+        folder,
+        seeds=numbers,
+        overrides=overrides or (),
+        wanted=rows or (),
+        root=data,
+        split=_split(split),
+        device=device,
+        say=_say,
+    )
+    written = [str(folder / TABLE), str(folder / DATA)]
+    _print({"written": written}, as_json, (folder / TABLE).read_text(encoding="utf-8"))
 
 
 @cli.command()
@@ -150,6 +184,18 @@ def synthesise_gallery(
     with progress_bar("synthetic gallery") as advance:
         folder = write_gallery(config, out, progress=lambda done, total: advance(done, total, ""))
     _print({"folder": str(folder)}, as_json, f"wrote {folder}")
+
+
+def _prepared(recipe: "Recipe") -> "PersonData":
+    """The recipe's data set, with a val split of its own making where it needs one and has none."""
+    from training.datasets import read_dataset
+    from training.records import carve_validation
+
+    people = read_dataset(recipe.data.format, recipe.data.root)
+    if recipe.data.select_on == "val" and not people.splits["val"]:
+        people = carve_validation(people, share=recipe.data.carve, seed=recipe.seed)
+        _say(f"{people.name} has no val split: {len(people.identities('val'))} train identities were set aside for it")
+    return people
 
 
 @contextmanager
