@@ -96,12 +96,12 @@ def ablate(
     as_json: Json = False,
 ) -> None:
     """Train the rows of a method's ablation table with several seeds; goes on where it was stopped."""
+    with _asked_for():
+        numbers = [int(seed) for seed in seeds.split(",")]
     from training.ablation import DATA, TABLE, first_people
     from training.ablation import ablate as run_rows
     from training.recipe import load_recipe
 
-    with _asked_for():
-        numbers = [int(seed) for seed in seeds.split(",")]
     chosen = load_recipe(recipe, overrides or (), data=data)
     folder = out or Path("runs") / f"{chosen.name}-ablation"
     run_rows(
@@ -129,10 +129,10 @@ def report(
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
-    """Write a run's loss curve, CMC curve and a sheet of ranked lists."""
+    """Write a run's loss curve, CMC curve and a sheet of ranked lists; for DGCMIA also what it mined."""
     from training.engine import BEST
     from training.recipe import load_recipe
-    from training.report import plot_cmc, plot_losses, ranked_sheet
+    from training.report import plot_cmc, plot_losses, plot_relations, ranked_sheet
 
     recipe = load_recipe(str(run / "recipe.yaml"), data=data)
     _, people, embedded = _embed(run / BEST, recipe.data.root, recipe.data.format, split, device)
@@ -143,6 +143,8 @@ def report(
         plot_cmc(recipe.name, embedded.measure(), _oracle(recipe.data.root, split).get("oracle"), folder),
         ranked_sheet(embedded, people.splits[_split(split)], folder),
     ]
+    if relations := plot_relations(run, folder):
+        written.append(relations)
     _print({"written": [str(path) for path in written]}, as_json, "\n".join(f"wrote {path}" for path in written))
 
 
