@@ -18,26 +18,45 @@ from benchmarks.figures import Figure
 from benchmarks.gallery import make_gallery
 from benchmarks.ingest import measure_ingest
 from benchmarks.query import measure_queries
+from benchmarks.training import measure_full_size, measure_training
 
 MEASURES: dict[str, Callable[[Path, Path], list[Figure]]] = {"ingest": measure_ingest, "query": measure_queries}
+"""On a gallery: called with its folder and a data folder."""
+ALONE = ("training", "fullsize")
+"""Need no gallery; fullsize takes minutes and runs only when it is named."""
 
 
 def run(
-    names: Annotated[list[str] | None, typer.Argument(help=f"Of: {', '.join(MEASURES)}; default all.")] = None,
+    names: Annotated[
+        list[str] | None, typer.Argument(help=f"Of: {', '.join((*MEASURES, *ALONE))}; default all but fullsize.")
+    ] = None,
     identities: Annotated[int, typer.Option(help="People in the gallery, four images each.")] = 600,
     out: Annotated[Path, typer.Option(help="Where the figures go.")] = Path("runs/benchmarks.json"),
+    method: Annotated[str, typer.Option(help="fullsize: which training method.")] = "clip_baseline",
+    steps: Annotated[int, typer.Option(min=2, help="fullsize: steps on the fixed batch.")] = 6,
+    batch: Annotated[int, typer.Option(min=2, help="fullsize: pairs in it.")] = 64,
 ) -> None:
     """Measure a synthetic gallery under the shipped checkpoint."""
-    unknown = set(names or ()) - set(MEASURES)
+    known = (*MEASURES, *ALONE)
+    unknown = set(names or ()) - set(known)
     if unknown:
-        raise typer.BadParameter(f"no benchmark {', '.join(sorted(unknown))}; there are: {', '.join(MEASURES)}")
+        raise typer.BadParameter(f"no benchmark {', '.join(sorted(unknown))}; there are: {', '.join(known)}")
+    names = names or [*MEASURES, "training"]
     console, record = Console(), {"machine": machine(), "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
     with tempfile.TemporaryDirectory(prefix="descry-bench-") as folder:
-        gallery = make_gallery(Path(folder) / "gallery", identities)
+        gallery = Path(folder) / "gallery"
+        if set(names) & set(MEASURES):
+            make_gallery(gallery, identities)
         figures: list[Figure] = []
-        for name in names or MEASURES:
+        for name in names:
             console.print(f"measuring {name} ...")
-            figures += MEASURES[name](gallery, Path(folder) / f"data-{name}")
+            own = Path(folder) / f"data-{name}"
+            if name == "training":
+                figures += measure_training(own)
+            elif name == "fullsize":
+                figures += measure_full_size(own, method, steps, batch)
+            else:
+                figures += MEASURES[name](gallery, own)
     console.print(_table(figures))
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(record | {"figures": [figure.to_dict() for figure in figures]}, indent=1) + "\n")

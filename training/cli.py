@@ -1,6 +1,7 @@
 """`python -m training VERB`: train, evaluate, report, synthesise. `descry` forwards to it."""
 
 import json
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,7 +38,10 @@ def train(
     restart: Annotated[bool, typer.Option(help="Begin again instead of resuming.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Train a recipe. A run that was killed goes on where it was when the same command is given again."""
+    """Train a recipe. A run that was killed goes on where it was when the same command is given again.
+
+    In several processes: torchrun --nproc_per_node N -m training train ...
+    """
     from training.engine import Trainer
     from training.recipe import load_recipe
 
@@ -45,9 +49,12 @@ def train(
     people = _prepared(chosen)
     folder = out or Path("runs") / chosen.name
     trainer = Trainer(chosen, people, folder, device=device, restart=restart)
-    if trainer.position.step:
+    if trainer.position.step and trainer.main:
         _say(f"resuming {folder} at step {trainer.position.step}")
     info = trainer.run()
+    trainer.close()
+    if not trainer.main:
+        return
     result = {
         "checkpoint": str(info.path),
         "best": trainer.position.best,
@@ -267,9 +274,26 @@ def main() -> NoReturn:
     try:
         cli(standalone_mode=True)
     except DescryError as error:
-        _say(f"error: {error.message} [{error.code}]")
+        _tell_torchrun(error)
+        _say(f"error: {_process()}{error.message} [{error.code}]")
         sys.exit(1)
     except KeyboardInterrupt:
         _say("stopped; give the same command again to go on")
         sys.exit(130)
+    except Exception as error:
+        _tell_torchrun(error)
+        raise
     sys.exit(0)
+
+
+def _process() -> str:
+    rank, world = os.environ.get("RANK"), os.environ.get("WORLD_SIZE", "1")
+    return f"process {rank} of {world}: " if world != "1" else ""
+
+
+def _tell_torchrun(error: Exception) -> None:
+    """torchrun ends the other processes when one fails, and names as the reason what that one leaves in a file."""
+    if "TORCHELASTIC_ERROR_FILE" in os.environ:
+        from torch.distributed.elastic.multiprocessing.errors import get_error_handler
+
+        get_error_handler().record_exception(error)

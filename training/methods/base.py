@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """One step's image-text pairs on the training device.
+    """The image-text pairs of one forward pass, on the training device.
+
+    With several processes or micro-batches B is this process's part of the recipe's batch.
 
     Attributes:
         pixels: (B, 3, H, W) float32, augmented and normalised.
@@ -63,6 +65,11 @@ class Method(nn.Module, ABC):
     """Owns the encoder and what training alone needs (temperatures, classifiers, memory banks).
 
     What must survive a kill is a parameter or a buffer: the engine saves both, and nothing else of a method.
+
+    Several processes (training/ranks.py): `gather` embeddings, identities and places before a loss that compares
+    samples, and update banks from what was gathered: nothing else keeps buffers equal in all processes. A loss that is
+    a mean over samples needs no gathering. Random numbers that belong to samples come from
+    `models.noise.sample_uniform`; what is drawn after gathering is the same in all processes, which are seeded alike.
     """
 
     needs_plain: ClassVar[bool] = False

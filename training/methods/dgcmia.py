@@ -22,6 +22,7 @@ from training.objectives.infonce import infonce
 from training.objectives.masking import mask_words
 from training.objectives.memory import Candidates, find_candidates, update_bank
 from training.objectives.relations import mined_relations, relation_loss, soft_targets
+from training.ranks import gather
 from training.recipe import Recipe
 
 _LARGEST_SCALE = 100.0  # CLIP's bound on 1 / tau where it is learnt
@@ -33,7 +34,8 @@ class DgcmiaMethod(Method):
 
     Buffers: `image_bank`, `text_bank` (N, D) for N training pairs and `filled` (N,) bool; for the log alone
     `identity_of` and `image_of` (N,) int64 and `counts`. The banks are written at the end of each forward pass in
-    training mode, after the losses have read them; each pair comes once in an epoch, so that it is blended once.
+    training mode, after the losses have read them; each pair comes once in an epoch, so that it is blended once. With
+    several processes all of them see the gathered batch, and so write the same banks.
     """
 
     needs_plain: ClassVar[bool] = True
@@ -74,7 +76,7 @@ class DgcmiaMethod(Method):
         part, epoch = self.part, batch.epoch
         images, texts = self._encode(self._base_view(batch), batch.token_ids)
         varied = self._vary(batch) if part.iasc and epoch >= part.iasc_from_epoch else None
-        known = Known(_gather(batch.pairs), _gather(batch.images), _gather(batch.identities))
+        known = Known(gather(batch.pairs), gather(batch.images), gather(batch.identities))
         terms: dict[str, Tensor] = {}
         # Thresholds and top-k need more digits than bf16 has.
         with torch.autocast(images.device.type, enabled=False):
@@ -124,7 +126,7 @@ class DgcmiaMethod(Method):
 
     def _encode(self, pixels: Tensor, token_ids: Tensor) -> tuple[Tensor, Tensor]:
         images = self.encoder.encode_image(pixels)[self.encoder.spec.stored("text")]
-        return _gather(images.float()), _gather(self.encoder.encode_text(token_ids).float())
+        return gather(images.float()), gather(self.encoder.encode_text(token_ids).float())
 
     def _vary(self, batch: Batch) -> tuple[Tensor, Tensor]:
         part = self.part
@@ -189,8 +191,3 @@ class Known:
     pairs: Tensor
     images: Tensor
     identities: Tensor
-
-
-def _gather(values: Tensor) -> Tensor:
-    """The rows of all processes: the engine trains in one, where they are the values themselves."""
-    return values

@@ -3,13 +3,14 @@
 import torch
 from torch import Tensor
 
+from models.noise import sample_uniform
 from models.tokenizers import Tokenizer
 
 
 def mask_words(ids: Tensor, tokenizer: Tokenizer, probability: float, *, always_first: bool = False) -> Tensor:
     """Replace each word by the tokenizer's mask id with the same probability, each by itself; nothing else changes.
 
-    There is no 80/10/10 split of BERT (methods.md 5, row 20). Random numbers come from torch's global generator.
+    There is no 80/10/10 split of BERT (methods.md 5, row 20). Random numbers come from `sample_uniform`.
 
     Args:
         ids: (B, L) int64.
@@ -20,7 +21,7 @@ def mask_words(ids: Tensor, tokenizer: Tokenizer, probability: float, *, always_
         (B, L) int64, a new tensor: the clean ids stay clean.
     """
     words = tokenizer.words(ids)
-    hidden = torch.rand(ids.shape, device=ids.device) < probability
+    hidden = sample_uniform(*ids.shape, device=ids.device) < probability
     if always_first:
         hidden |= words.cumsum(dim=1) == 1
     return torch.where(hidden & words, tokenizer.mask_id, ids)
