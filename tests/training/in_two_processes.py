@@ -37,6 +37,9 @@ def chosen(root: Path, name: str) -> Recipe:
     if name == "micro":
         people = {"name": "identity", "identities": 8, "pairs": 4}
         fields |= {"accumulate": 2, "sampler": people, "schedule": {"epochs": 1}}
+    if name == "dgcmia":  # its memory banks are buffers that all processes must write alike
+        mined = {"image_threshold": 0.3, "text_threshold": 0.3, "memory_threshold": 0.3}
+        fields |= {"method": "dgcmia", "dgcmia": mined | {"tau": 0.2}}
     return recipe(root, **fields)
 
 
@@ -94,6 +97,7 @@ if __name__ == "__main__":
     where, into = Path(sys.argv[1]), Path(sys.argv[2])
     _train(where, into, "whole")
     _train(where, into, "micro")
+    _train(where, into, "dgcmia")
     into = into / "stopped"
     into.mkdir(exist_ok=True)
     _train(where, into, "whole", STOP)

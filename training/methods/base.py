@@ -2,11 +2,14 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from torch import Tensor, nn
 
 from models.encoder import PersonEncoder
+
+if TYPE_CHECKING:
+    from training.recipe import Recipe
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +46,21 @@ class TrainSize:
     identities: int
 
 
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of an ablation table: a recipe with some fields changed.
+
+    Attributes:
+        name: as the table shall call it; unique within the table.
+        overrides: "section.field=value", as `training.recipe.load_recipe` takes them.
+        equal_budget: whether it processes as many image-text pairs as the first row. Rows that do not are marked.
+    """
+
+    name: str
+    overrides: tuple[str, ...] = ()
+    equal_budget: bool = True
+
+
 class Method(nn.Module, ABC):
     """Owns the encoder and what training alone needs (temperatures, classifiers, memory banks).
 
@@ -60,6 +78,11 @@ class Method(nn.Module, ABC):
     def __init__(self, encoder: PersonEncoder) -> None:
         super().__init__()
         self.encoder = encoder
+
+    @classmethod
+    def ablation(cls, recipe: "Recipe") -> tuple[Row, ...]:
+        """The rows of the method's ablation table, the one to compare with first; empty if it has none."""
+        return ()
 
     @abstractmethod
     def forward(self, batch: Batch) -> dict[str, Tensor]:
