@@ -52,7 +52,7 @@ def together(tiny_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Togeth
 @pytest.fixture(scope="module")
 def alone(tiny_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("one")
-    for name in ("whole", "micro", "dgcmia"):
+    for name in ("whole", "micro", "dgcmia", "lgur"):
         trainer = Trainer(chosen(tiny_set, name), read_dataset("cuhk_pedes", tiny_set), folder / name, device="cpu")
         (folder / f"{name}.json").write_text(json.dumps(losses_of(trainer)))
     return folder
@@ -68,12 +68,13 @@ def same_weights(ours: Path, theirs: Path) -> None:
     one, other = load_file(ours / STATE), load_file(theirs / STATE)
     assert one.keys() == other.keys()
     for name in (name for name in one if not name.startswith("optimiser.")):
-        # DGCMIA's banks hold features, which rounding moves further than weights.
-        allowed = 2e-5 if name.endswith("_bank") else 5e-6
+        # DGCMIA's banks hold features, of norm 1, of pictures without augmentation: so alike that a batch norm divides
+        # by little and rounding shows (6e-5 was seen). Another pair's feature in a row would differ by 0.01 and more.
+        allowed = 3e-4 if name.endswith("_bank") else 5e-6
         torch.testing.assert_close(one[name], other[name], rtol=1e-4, atol=allowed, msg=name)
 
 
-@pytest.mark.parametrize("name", ["whole", "micro", "dgcmia"])
+@pytest.mark.parametrize("name", ["whole", "micro", "dgcmia", "lgur"])
 def test_two_processes_with_half_the_batch_are_one_with_all_of_it(together: Together, alone: Path, name: str) -> None:
     expected = json.loads((alone / f"{name}.json").read_text())
     for number in (0, 1):
