@@ -31,7 +31,11 @@ FULL_SIZE: dict[str, dict[str, Any]] = {
         "encoder": {"backbone": "ViT-B-16-quickgelu", "height": 384, "width": 128},
         "loss": {"infonce": 1.0, "sdm": 0.0, "tau": 0.07},
     },
-    "dgcmia": {"encoder": {"backbone": "ViT-B-16-quickgelu", "height": 384, "width": 128}},
+    "dgcmia": {
+        "encoder": {"backbone": "ViT-B-16-quickgelu", "height": 384, "width": 128},
+        # Random weights make all features alike: at the paper's 0.7 everything would be taken for one person.
+        "dgcmia": {"image_threshold": 0.999, "text_threshold": 0.999, "memory_threshold": 0.999},
+    },
     "lgur": {
         "encoder": {"backbone": "deit-small+bert", "height": 384, "width": 128, "length": 100},
         "optimiser": {"name": "adam", "lr": 1e-4, "groups": [{"match": "classifiers|lstm", "lr": 1e-3}]},
