@@ -20,6 +20,7 @@ from benchmarks.figures import Figure
 from benchmarks.gallery import make_gallery
 from benchmarks.ingest import measure_ingest
 from benchmarks.query import measure_queries
+from benchmarks.training import measure_full_size, measure_training
 from benchmarks.visibility import measure_visibility
 
 MEASURES: dict[str, Callable[[Path, Path], list[Figure]]] = {
@@ -27,47 +28,51 @@ MEASURES: dict[str, Callable[[Path, Path], list[Figure]]] = {
     "query": measure_queries,
     "visibility": measure_visibility,
 }
-"""What needs a gallery, and a data folder of its own."""
-ALONE: dict[str, Callable[[], list[Figure]]] = {"evaluation": measure_evaluation}
-"""What brings its own data."""
-ARCHIVE = "archive"
-"""Makes its own gallery and server; not among the default ones, for it takes minutes with a large backbone."""
+"""On a gallery: called with its folder and a data folder."""
+ALONE = ("evaluation", "training", "archive", "fullsize")
+"""Bring their own data."""
+LONG = ("archive", "fullsize")
+"""Take minutes: only when they are named."""
 
 
 def run(
     names: Annotated[
         list[str] | None,
-        typer.Argument(
-            help=f"Of: {', '.join([*MEASURES, *ALONE, ARCHIVE])}; default {', '.join([*MEASURES, *ALONE])}."
-        ),
+        typer.Argument(help=f"Of: {', '.join((*MEASURES, *ALONE))}; default all but {' and '.join(LONG)}."),
     ] = None,
     identities: Annotated[int, typer.Option(help="People in the gallery, four images each.")] = 600,
     images: Annotated[int, typer.Option(help="Images of the archive.")] = 5000,
     backbone: Annotated[str | None, typer.Option(help="An open_clip model with random weights for `archive`.")] = None,
     out: Annotated[Path, typer.Option(help="Where the figures go.")] = Path("runs/benchmarks.json"),
+    method: Annotated[str, typer.Option(help="fullsize: which training method.")] = "clip_baseline",
+    steps: Annotated[int, typer.Option(min=2, help="fullsize: steps on the fixed batch.")] = 6,
+    batch: Annotated[int, typer.Option(min=2, help="fullsize: pairs in it.")] = 64,
 ) -> None:
-    """Measure a synthetic gallery under the shipped checkpoint, and evaluation at the sizes of published sets."""
-    known = [*MEASURES, *ALONE]
-    unknown = set(names or ()) - {*known, ARCHIVE}
+    """Measure a synthetic gallery under the shipped checkpoint, evaluation at the sizes of published sets, training."""
+    known = (*MEASURES, *ALONE)
+    unknown = set(names or ()) - set(known)
     if unknown:
-        raise typer.BadParameter(
-            f"no benchmark {', '.join(sorted(unknown))}; there are: {', '.join([*known, ARCHIVE])}"
-        )
+        raise typer.BadParameter(f"no benchmark {', '.join(sorted(unknown))}; there are: {', '.join(known)}")
+    names = names or [name for name in known if name not in LONG]
     console, record = Console(), {"machine": machine(), "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
     with tempfile.TemporaryDirectory(prefix="descry-bench-") as folder:
-        chosen = names or known
         gallery = Path(folder) / "gallery"
-        if set(chosen) & set(MEASURES):
+        if set(names) & set(MEASURES):
             make_gallery(gallery, identities)
         figures: list[Figure] = []
-        for name in chosen:
+        for name in names:
             console.print(f"measuring {name} ...")
-            if name == ARCHIVE:
-                figures += measure_archive(Path(folder) / name, images, backbone)
-            elif name in ALONE:
-                figures += ALONE[name]()
+            own = Path(folder) / f"data-{name}"
+            if name == "evaluation":
+                figures += measure_evaluation()
+            elif name == "training":
+                figures += measure_training(own)
+            elif name == "archive":
+                figures += measure_archive(own, images, backbone)
+            elif name == "fullsize":
+                figures += measure_full_size(own, method, steps, batch)
             else:
-                figures += MEASURES[name](gallery, Path(folder) / f"data-{name}")
+                figures += MEASURES[name](gallery, own)
     console.print(_table(figures))
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(record | {"figures": [figure.to_dict() for figure in figures]}, indent=1) + "\n")

@@ -91,6 +91,15 @@ class Tokenizer(ABC):
     def size(self) -> int:
         """Number of ids, padding included: rows of the embedding table."""
 
+    @property
+    @abstractmethod
+    def mask_id(self) -> int:
+        """The id that stands for a word which training hides; no word that the tokenizer knows has it."""
+
+    @abstractmethod
+    def words(self, ids: Tensor) -> Tensor:
+        """Which of `ids` (any shape, int64) are words of a text, not padding, start or end: bool of the same shape."""
+
     @abstractmethod
     def __call__(self, texts: Sequence[str]) -> TokenizedTexts:
         """Tokenise a batch; an empty batch gives ids of shape (0, 1)."""
@@ -119,6 +128,14 @@ class WordTokenizer(Tokenizer):
     @property
     def size(self) -> int:
         return len(self._ids) + 2
+
+    @property
+    def mask_id(self) -> int:
+        # A hidden word is one that the model knows nothing about: a reserved id would change every checkpoint's table.
+        return UNKNOWN
+
+    def words(self, ids: Tensor) -> Tensor:
+        return ids != PAD
 
     def _find_nearest(self, word: str) -> str | None:
         if len(word) < 4 or word.isdigit():
@@ -167,6 +184,13 @@ class ClipTokenizer(Tokenizer):
     def size(self) -> int:
         return int(self._bpe.vocab_size)
 
+    @property
+    def mask_id(self) -> int:
+        return _MASK_ID
+
+    def words(self, ids: Tensor) -> Tensor:
+        return (ids > PAD) & (ids < _MASK_ID)
+
     def __call__(self, texts: Sequence[str]) -> TokenizedTexts:
         ids = torch.zeros(len(texts), self.spec.length if texts else 1, dtype=torch.int64)
         truncated: list[bool] = []
@@ -199,6 +223,7 @@ class WordPieceTokenizer(Tokenizer):
         self._ids = {piece: index for index, piece in enumerate(spec.vocabulary)}
         self._pieces = BertWordPieceTokenizer(vocab=self._ids, lowercase=True)
         self._unknown = self._ids["[UNK]"]
+        self._frame = torch.tensor([self._ids[piece] for piece in ("[PAD]", "[CLS]", "[SEP]")])
 
     @classmethod
     def vocabulary_of(cls, texts: Iterable[str], *, minimum: int, limit: int) -> tuple[str, ...]:
@@ -216,6 +241,13 @@ class WordPieceTokenizer(Tokenizer):
     @property
     def size(self) -> int:
         return len(self._ids)
+
+    @property
+    def mask_id(self) -> int:
+        return self._ids["[MASK]"]
+
+    def words(self, ids: Tensor) -> Tensor:
+        return ~torch.isin(ids, self._frame.to(ids.device))
 
     def __call__(self, texts: Sequence[str]) -> TokenizedTexts:
         rows: list[list[int]] = []

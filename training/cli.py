@@ -1,6 +1,7 @@
 """`python -m training VERB`: train, evaluate, report, synthesise, datasets. `descry` forwards to it."""
 
 import json
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from training.events import progress_bar
 if TYPE_CHECKING:
     from models.encoder import PersonEncoder
     from training.evaluation import Embedded
+    from training.recipe import Recipe
     from training.records import PersonData, Split
 
 cli = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
@@ -43,29 +45,24 @@ def train(
     restart: Annotated[bool, typer.Option(help="Begin again instead of resuming.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Train a recipe. A run that was killed goes on where it was when the same command is given again."""
-    from training.datasets import read_dataset
+    """Train a recipe. A run that was killed goes on where it was when the same command is given again.
+
+    In several processes: torchrun --nproc_per_node N -m training train ...
+    """
     from training.recipe import load_recipe
-    from training.records import carve_validation
 
     chosen = load_recipe(recipe, overrides or (), data=data)
-    people = read_dataset(
-        chosen.data.format,
-        chosen.data.root,
-        allow_missing=allow_missing,
-        drop_single_image_ids=chosen.data.drop_single_image_ids,
-    )
-    if chosen.data.select_on == "val" and not people.splits["val"]:
-        people = carve_validation(people, share=chosen.data.carve, seed=chosen.seed)
-    for note in people.notes:
-        _say(note)
+    people = _prepared(chosen, allow_missing=allow_missing)
     from training.engine import Trainer  # seconds, which a mistake above need not wait for
 
     folder = out or Path("runs") / chosen.name
     trainer = Trainer(chosen, people, folder, device=device, restart=restart)
-    if trainer.position.step:
+    if trainer.position.step and trainer.main:
         _say(f"resuming {folder} at step {trainer.position.step}")
     info = trainer.run()
+    trainer.close()
+    if not trainer.main:
+        return
     result = {
         "checkpoint": str(info.path),
         "best": trainer.position.best,
@@ -130,6 +127,44 @@ def calibrate(
 
 
 @cli.command()
+def ablate(
+    recipe: Annotated[str, typer.Argument(help="A recipe of the method, as for train.")],
+    data: Annotated[Path | None, typer.Option(help="Folder of the data set, instead of the recipe's.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the table; default runs/NAME-ablation.")] = None,
+    seeds: Annotated[str, typer.Option(help="Comma-separated.")] = "0,1,2",
+    people: Annotated[int | None, typer.Option(help="Train on this many identities only.")] = None,
+    rows: Annotated[list[str] | None, typer.Option("--row", help="Only this row, repeatable.")] = None,
+    overrides: Annotated[list[str] | None, typer.Option("--set", help="section.field=value, repeatable.")] = None,
+    split: SplitName = "test",
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Train the rows of a method's ablation table with several seeds; goes on where it was stopped."""
+    with _asked_for():
+        numbers = [int(seed) for seed in seeds.split(",")]
+    from training.ablation import DATA, TABLE, first_people
+    from training.ablation import ablate as run_rows
+    from training.recipe import load_recipe
+
+    chosen = load_recipe(recipe, overrides or (), data=data)
+    folder = out or Path("runs") / f"{chosen.name}-ablation"
+    run_rows(
+        recipe,
+        first_people(_prepared(chosen), people),
+        folder,
+        seeds=numbers,
+        overrides=overrides or (),
+        wanted=rows or (),
+        root=data,
+        split=_split(split),
+        device=device,
+        say=_say,
+    )
+    written = [str(folder / TABLE), str(folder / DATA)]
+    _print({"written": written}, as_json, (folder / TABLE).read_text(encoding="utf-8"))
+
+
+@cli.command()
 def report(
     run: Annotated[Path, typer.Argument(help="Folder of a run.")],
     data: Annotated[Path | None, typer.Option(help="Folder of the data set, instead of the recipe's.")] = None,
@@ -139,11 +174,11 @@ def report(
     allow_missing: AllowMissing = False,
     as_json: Json = False,
 ) -> None:
-    """Write a run's loss curve, CMC curve and a sheet of ranked lists."""
+    """Write a run's loss curve, CMC curve and a sheet of ranked lists; for DGCMIA also what it mined."""
     from training.engine import BEST
     from training.errors import DatasetError
     from training.recipe import load_recipe
-    from training.report import plot_cmc, plot_losses, ranked_sheet
+    from training.report import plot_cmc, plot_losses, plot_relations, ranked_sheet
 
     recipe = load_recipe(str(run / "recipe.yaml"), data=data)
     where = (recipe.data.root, recipe.data.format, split, device)
@@ -158,6 +193,8 @@ def report(
         plot_cmc(recipe.name, embedded.measure(), oracle.get("oracle"), folder),
         ranked_sheet(embedded, folder),
     ]
+    if relations := plot_relations(run, folder):
+        written.append(relations)
     _print({"written": [str(path) for path in written]}, as_json, "\n".join(f"wrote {path}" for path in written))
 
 
@@ -224,6 +261,25 @@ def formats(as_json: Json = False) -> None:
     from training.datasets import formats as known
 
     _print({"formats": list(known())}, as_json, "\n".join(known()))
+
+
+def _prepared(recipe: "Recipe", *, allow_missing: bool = False) -> "PersonData":
+    """The recipe's data set, with a val split of its own making where it needs one and has none; its notes are said."""
+    from training.datasets import read_dataset
+    from training.records import carve_validation
+
+    people = read_dataset(
+        recipe.data.format,
+        recipe.data.root,
+        allow_missing=allow_missing,
+        drop_single_image_ids=recipe.data.drop_single_image_ids,
+    )
+    if recipe.data.select_on == "val" and not people.splits["val"]:
+        people = carve_validation(people, share=recipe.data.carve, seed=recipe.seed)
+    if os.environ.get("RANK", "0") == "0":
+        for note in people.notes:
+            _say(note)
+    return people
 
 
 @contextmanager
@@ -331,9 +387,26 @@ def main() -> NoReturn:
     try:
         cli(standalone_mode=True)
     except DescryError as error:
-        _say(f"error: {error.message} [{error.code}]")
+        _tell_torchrun(error)
+        _say(f"error: {_process()}{error.message} [{error.code}]")
         sys.exit(1)
     except KeyboardInterrupt:
         _say("stopped; give the same command again to go on")
         sys.exit(130)
+    except Exception as error:
+        _tell_torchrun(error)
+        raise
     sys.exit(0)
+
+
+def _process() -> str:
+    rank, world = os.environ.get("RANK"), os.environ.get("WORLD_SIZE", "1")
+    return f"process {rank} of {world}: " if world != "1" else ""
+
+
+def _tell_torchrun(error: Exception) -> None:
+    """torchrun ends the other processes when one fails, and names as the reason what that one leaves in a file."""
+    if "TORCHELASTIC_ERROR_FILE" in os.environ:
+        from torch.distributed.elastic.multiprocessing.errors import get_error_handler
+
+        get_error_handler().record_exception(error)

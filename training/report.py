@@ -17,7 +17,7 @@ mpl.use("Agg")
 import matplotlib.pyplot as plt
 
 _ORACLE_RANKS = (1, 5, 10)
-LOSS, CMC, RANKED = "loss.png", "cmc.png", "ranked.jpg"
+LOSS, CMC, RANKED, RELATIONS = "loss.png", "cmc.png", "ranked.jpg", "relations.png"
 _INK, _GREEN, _RED, _PAPER, _GREY = (28, 31, 36), (24, 128, 72), (196, 52, 52), (255, 255, 255), (110, 116, 124)
 _TILE, _GAP, _WORDS = (72, 160), 8, 250
 
@@ -45,6 +45,34 @@ def plot_losses(run: Path, out: Path) -> Path:
         if axes.get_legend_handles_labels()[0]:
             axes.legend(frameon=False)
     return _save(figure, out / LOSS)
+
+
+def plot_relations(run: Path, out: Path) -> Path | None:
+    """How many identity relations DGCMIA mined in each epoch and how many of them are right; writes `relations.png`.
+
+    The accuracy of the global ones over all epochs is figure 4 of the paper. None for a run that mined nothing.
+    """
+    epochs = [event for event in read_events(run) if event["event"] == "epoch" and "local_relations" in event]
+    if not epochs:
+        return None
+    figure, (above, below) = plt.subplots(2, 1, figsize=(8, 7), sharex=True, layout="constrained")
+    kinds = (
+        ("local", "within the batch", "C0"),
+        ("global", "from the memory bank", "C1"),
+        ("global_new", "from the memory bank, other images only", "C2"),
+    )
+    for kind, label, colour in kinds:
+        for axes, field, factor in ((above, f"{kind}_accuracy", 100), (below, f"{kind}_relations", 1)):
+            points = [(event["epoch"] + 1, factor * event[field]) for event in epochs if event.get(field)]
+            if points:
+                axes.plot(*zip(*points, strict=True), marker="o", markersize=3, label=label, color=colour)
+    above.set(ylabel="of the same person, %", ylim=(0, 101), title=f"{run.name}: mined identity relations")
+    below.set(xlabel="epoch", ylabel="mined in the epoch", yscale="log")
+    for axes in (above, below):
+        axes.grid(alpha=0.25)
+        if axes.get_legend_handles_labels()[0]:
+            axes.legend(frameon=False)
+    return _save(figure, out / RELATIONS)
 
 
 def plot_cmc(name: str, metrics: Metrics, oracle: Mapping[str, float] | None, out: Path) -> Path:

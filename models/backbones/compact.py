@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from models.backbones.base import Backbone, Features
+from models.noise import sample_uniform
 from models.tokenizers import PAD, UNKNOWN
 
 
@@ -95,7 +96,7 @@ class CompactWords(nn.Module):
         mask = token_ids != PAD
         if self.training and self.drop_words > 0:
             # Unknown words must mean "nothing", so training shows some.
-            dropped = torch.rand(token_ids.shape, device=token_ids.device) < self.drop_words
+            dropped = sample_uniform(*token_ids.shape, device=token_ids.device) < self.drop_words
             token_ids = torch.where(dropped & mask, UNKNOWN, token_ids)
         bound = F.relu(self.bind(self.embed(token_ids).transpose(1, 2))).transpose(1, 2)
         return self.word(bound), mask

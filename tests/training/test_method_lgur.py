@@ -20,7 +20,9 @@ from training.methods.lgur import LgurMethod
 from training.networks import build_encoder
 from training.objectives.identity import part_identity
 from training.objectives.ranking import ranking
-from training.recipe import Recipe, read_recipe
+from training.optimisation import settings_of
+from training.recipe import Recipe, load_recipe, read_recipe
+from training.records import Record
 
 OPTIONS = {
     "dim": 16,
@@ -133,3 +135,35 @@ def test_a_run_learns_and_exports_a_servable_checkpoint(tiny_set: Path, tmp_path
     assert isinstance(encoder, Lgur)
     assert encoder.spec.spaces["image"].stored_as == "text"
     assert encoder.encode_text(encoder.tokenize(["a red jacket"]).ids).shape == (1, 48)
+
+
+def test_the_rows_of_its_ablation_are_the_networks_that_they_name(tmp_path: Path) -> None:
+    chosen = load_recipe("lgur-small-synthetic")
+    described = Record(tmp_path / "a.jpg", 0, ("a red jacket", "a red jacket"))
+    built = {}
+    for row in LgurMethod.ablation(chosen):
+        own = load_recipe("lgur-small-synthetic", row.overrides)
+        network = build_encoder(own, (described,))
+        assert isinstance(network, Lgur)
+        trained = LgurMethod(network, own, TrainSize(pairs=2, images=1, identities=1))
+        built[row.name] = network.dictionary is not None, network.prototypes.queries is not None, trained.guided
+    assert built == {
+        "baseline": (False, False, False),
+        "+PGU": (False, True, False),
+        "+DGA": (True, False, True),
+        "LGUR": (True, True, True),
+    }
+
+
+@pytest.mark.parametrize("name", ["lgur-cuhk-pedes", "lgur-cuhk-pedes-resnet50"])
+def test_the_papers_rates_reach_the_parameters_they_are_for(name: str, tmp_path: Path) -> None:
+    options = {"bert_layers": "1", "bert_width": "24", "bert_heads": "2"}
+    small = [f"encoder.options.{option}={value}" for option, value in options.items()]
+    chosen = load_recipe(name, [*small, "encoder.pretrained=null", "encoder.text_pretrained=null"])
+    network = build_encoder(chosen, (Record(tmp_path / "a.jpg", 0, ("a red jacket", "a red jacket")),))
+    lgur = LgurMethod(network, chosen, TrainSize(pairs=2, images=1, identities=2))
+    rates = {name: settings_of(name, parameter, chosen.optimiser) for name, parameter in lgur.named_parameters()}
+    assert {decay for _, decay in rates.values()} == {0.0}
+    faster = ("encoder.backbone.text_tower.lstm.", "encoder.prototypes.project", "classifiers.")
+    for parameter, (rate, _) in rates.items():
+        assert rate == (0.001 if parameter.startswith(faster) else 0.0001), parameter

@@ -10,7 +10,8 @@ def ranking(a: Tensor, b: Tensor, identities: Tensor, margin: float) -> Tensor:
 
     The positive of an anchor is its own pair. Its negative n is one, drawn at random, of those of another identity
     that are semi-hard: S(a_i, b_i) - margin < S(a_i, n) < S(a_i, b_i). Anchors without one are skipped. If no anchor
-    of a direction has one, the last anchor that has a negative takes its first.
+    of a direction has one, the last anchor that has a negative takes its first. Drawn from the default generator, which
+    all processes of a training seed alike.
 
     Args:
         a, b: (B, D) float, row i of both belongs together; compared by cosine.
