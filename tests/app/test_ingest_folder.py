@@ -263,9 +263,13 @@ def test_a_full_disk_stops_the_ingest_and_leaves_nothing_behind(
     monkeypatch.setattr(StoreChange, "write", write)
     with pytest.raises(StorageError):
         ingest(tmp_path / "p")
-    assert len(stored_files(core)) == len(rows(core)) == 4
+    # Chunks of 4 overlap: which of them met the full disk is chance, but each is there whole or not at all.
+    kept = len(rows(core))
+    assert kept in (0, 4)
+    assert len(stored_files(core)) == kept
     monkeypatch.undo()
-    assert Counter(o.status for o in ingest(tmp_path / "p")) == {"duplicate": 4, "ingested": 6}
+    again = Counter(o.status for o in ingest(tmp_path / "p"))
+    assert (again["duplicate"], again["ingested"]) == (kept, 10 - kept)
 
 
 def test_files_without_rows_are_removed_at_the_next_start(core: Core, ingest: IngestFolder, tmp_path: Path) -> None:

@@ -93,12 +93,12 @@ def test_a_disk_that_runs_full_fails_the_job_and_a_retry_goes_on(
     assert job_id == answer.json()["id"]
     assert (job["state"], job["error"]["code"], job["retryable"]) == ("failed", "storage_failed", True)
     assert "No space left" in job["error"]["message"]
-    assert 0 < job["counts"]["ingested"] < COUNT
+    assert job["counts"]["ingested"] < COUNT  # chunks overlap: how many were done before is chance
     assert job["counts"]["rejected"] == 0
     done = job["counts"]["ingested"]
     assert len(rows(core)) == done == len(list(small_disk.rglob("*.jpg"))) - thumbnails(small_disk)
     assert len(left(core)) == COUNT - done  # what a retry needs, and no more
-    assert client.post("/v1/search/text", json={"query": "red"}).json()["candidates"]
+    assert len(client.post("/v1/search/text", json={"query": "red", "limit": 100}).json()["candidates"]) == done
     filler.unlink()
     again = client.post(f"/v1/jobs/{job_id}/retry").json()
     assert again["total"] == COUNT - done
