@@ -158,6 +158,12 @@ class JobRepository:
         statement = select(Job).where(Job.state == "queued", Job.resource.not_in(busy))
         return self._session.scalars(statement.order_by(Job.created_at, Job.id).limit(1)).one_or_none()
 
+    def ended_staged(self, keep_s: float) -> list[Job]:
+        """Jobs over staged files that ended less than `keep_s` seconds ago."""
+        recent = Job.finished_at > now() - timedelta(seconds=keep_s)
+        rows = self._session.scalars(select(Job).where(Job.state.in_(FINAL), recent))
+        return [job for job in rows if job.parameters.get("staged")]
+
     def staged(self, keep_s: float) -> list[str]:
         """The staging folders of jobs that wait or run, and of those that ended less than `keep_s` seconds ago."""
         recent = Job.finished_at > now() - timedelta(seconds=keep_s)

@@ -33,8 +33,8 @@ _log = logging.getLogger(__name__)
 _VERSION = "1"
 """Of the workflow's shape. Fixed, because DBOS resumes only workflows of its own version and would else derive it from
 the source code: any edit would leave running jobs behind."""
-_SWEEP_S, _AGAIN_S = 3600.0, 2.0
-"""How long the files of a job that did not succeed wait for a retry."""
+_SWEEP_S, _AGAIN_S = 30.0, 2.0
+"""Seconds between two looks at what killed processes left, and between two tries to write how a job ended."""
 _ENDED = {"SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"}
 
 
@@ -232,6 +232,11 @@ class Worker:
                 DBOS.resume_workflow(job.id)
 
     def _sweep(self) -> None:
+        with self._core.database.read() as session:  # a worker that was killed may have ended a job, and no more
+            ended = JobRepository(session).ended_staged(self._settings.staging_keep_s)
+            left = [(job.parameters["folder"], JobService(session).needed(job)) for job in ended]
+        for folder, needed in left:
+            reduce_staged(self._settings, folder, needed)
         sweep(self._settings, self._core.database)
         with self._core.database.read() as session:
             sweep_exports(self._settings, {job.id for job in JobRepository(session).open()})
