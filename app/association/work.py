@@ -11,9 +11,9 @@ from app.database.tables import Identity
 from app.errors import AssociationUndoneError, ModelChangedError
 from app.identities.changes import IdentityChanges
 from app.identities.repository import IdentityRepository
+from app.jobs.duty import Duty
 from app.jobs.kinds import Hands
 from app.jobs.repository import JobRepository, NewItem
-from app.jobs.service import JobService
 from app.registry.repository import ModelRepository
 from app.vectors.repository import LogRepository
 from models.association import Groups, group
@@ -27,7 +27,7 @@ class AssociationJob:
     """One association job in the hands of one worker."""
 
     def __init__(self, hands: Hands) -> None:
-        self._database, self._id, self._worker = hands.core.database, hands.job_id, hands.worker
+        self._duty, self._database, self._id = Duty(hands), hands.core.database, hands.job_id
 
     def prepare(self) -> None:
         """Group and list the groups, unless that was done before.
@@ -38,13 +38,12 @@ class AssociationJob:
             AssociationUndoneError: the run was undone before its job was retried.
             JobTakenError: another worker has the job.
         """
-        with self._database.read() as session:
-            job = JobService(session).find(self._id)
-            listed, run_id = job.total is not None, int(job.parameters["association"])
+        job = self._duty.row()
+        listed, run_id = job.total is not None, int(job.parameters["association"])
         if not listed:
             candidates, found = self._grouped(run_id)
         with self._database.write() as session:
-            job, jobs = JobService(session).owned(self._id, self._worker), JobRepository(session)
+            job, jobs = self._duty.owned(session), JobRepository(session)
             run = AssociationService(session).find(run_id)
             if run.state == "undone":
                 raise AssociationUndoneError(f"association run {run_id} was undone; ask for a new one")
@@ -69,7 +68,7 @@ class AssociationJob:
             AssociationUndoneError: the run was undone.
         """
         with self._database.write() as session:
-            job, jobs = JobService(session).owned(self._id, self._worker), JobRepository(session)
+            job, jobs = self._duty.owned(session), JobRepository(session)
             waiting = jobs.unsettled(self._id, limit=GROUPS_A_STEP)
             if job.cancel_requested or not waiting:
                 return False

@@ -20,7 +20,8 @@ from app.database.sessions import Database
 from app.errors import BatchEntryError, BatchTooLargeError, StorageError
 from app.files import sync_files
 from app.gallery.sources import MANIFESTS
-from app.jobs.repository import JobRepository
+from app.jobs.repository import FINAL, JobRepository
+from app.jobs.service import JobService
 from app.settings import Settings
 
 _NAME_BYTES, _DEPTH = 400, 16
@@ -167,15 +168,20 @@ def reduce_staged(settings: Settings, folder: str, needed: Collection[str] | Non
 def sweep(settings: Settings, database: Database) -> int:
     """Delete the batches that nobody needs any more; returns how many.
 
-    Needed are batches that arrive just now, those of open jobs, and for `staging_keep_s` those of jobs that have ended.
+    Needed are batches that arrive just now, those of open jobs, and for `staging_keep_s` what a retry of jobs that have
+    ended would take: a worker that was killed may have ended a job, and not have come to the rest.
     """
     area = settings.staging_dir.resolve()
     if not area.is_dir():
         return 0
-    gone = []
+    gone, ended = [], []
     # Within the write lock, or a retry could begin between the look and the removal.
     with database.write() as session:
-        needed = {Path(folder).parent for folder in JobRepository(session).staged(settings.staging_keep_s)}
+        staged = {job: Path(job.parameters["folder"]) for job in JobRepository(session).staged(settings.staging_keep_s)}
+        needed = {folder.parent for folder in staged.values()}
+        for job, folder in staged.items():
+            if job.state in FINAL and folder.is_dir():
+                ended.append((str(folder), JobService(session).needed(job)))
         for stage in area.iterdir():
             if stage in needed or not stage.is_dir():
                 continue
@@ -189,6 +195,8 @@ def sweep(settings: Settings, database: Database) -> int:
                 os.close(descriptor)
     for stage in gone:
         shutil.rmtree(stage, ignore_errors=True)
+    for place, names in ended:  # a retry that begins now takes just these
+        reduce_staged(settings, place, names)
     return len(gone)
 
 

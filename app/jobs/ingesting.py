@@ -13,9 +13,9 @@ from sqlalchemy.orm import Session
 from app.errors import FileMissingError, JobSourceChangedError, ModelChangedError
 from app.gallery.ingest import Ingest, Outcome
 from app.gallery.sources import Entry, Refused, Source, open_source
+from app.jobs.duty import Duty
 from app.jobs.kinds import Hands
 from app.jobs.repository import JobRepository, NewItem
-from app.jobs.service import JobService
 
 CHUNKS_A_STEP = 256
 """Chunks within one step: they overlap (some are taken while another is committed), steps do not."""
@@ -25,7 +25,7 @@ class IngestJob:
     """One ingest job in the hands of one worker."""
 
     def __init__(self, hands: Hands) -> None:
-        self._core, self._id, self._worker, self._stopping = hands.core, hands.job_id, hands.worker, hands.stopping
+        self._duty, self._core, self._id, self._stopping = Duty(hands), hands.core, hands.job_id, hands.stopping
         self._source: Source | None = None
         self._ingest: Ingest | None = None
         self._places: dict[str, list[Entry | Refused]] | None = None
@@ -37,12 +37,11 @@ class IngestJob:
             SourceError, ManifestError: the folder cannot be used.
             JobTakenError: another worker has the job.
         """
-        with self._core.database.read() as session:
-            if JobService(session).find(self._id).total is not None:
-                return
+        if self._duty.row().total is not None:
+            return
         items = [NewItem(position, entry.name) for position, entry in enumerate(self._opened().entries)]
         with self._core.database.write() as session:
-            job, jobs = JobService(session).owned(self._id, self._worker), JobRepository(session)
+            job, jobs = self._duty.owned(session), JobRepository(session)
             if job.total is None:
                 jobs.add_items(self._id, items)
                 job.total = len(items)
@@ -62,9 +61,10 @@ class IngestJob:
                 self._take(waiting)
             except ModelChangedError:
                 self._ingest = None  # the next step encodes for the version that is active then
+        if self._duty.row().cancel_requested:
+            return False
         with self._core.database.read() as session:
-            cancelled = JobService(session).find(self._id).cancel_requested
-            return not cancelled and bool(JobRepository(session).unsettled(self._id, limit=1))
+            return bool(JobRepository(session).unsettled(self._id, limit=1))
 
     def _take(self, waiting: Sequence[NewItem]) -> None:
         entries = [self._find(item) for item in waiting]
@@ -72,7 +72,7 @@ class IngestJob:
         halt = threading.Event()
 
         def record(session: Session, outcomes: Sequence[Outcome]) -> None:
-            job, jobs = JobService(session).owned(self._id, self._worker), JobRepository(session)
+            job, jobs = self._duty.owned(session), JobRepository(session)
             jobs.settle(self._id, [next(positions) for _ in outcomes], outcomes)
             job.done += len(outcomes)
             job.attempts = 1
@@ -80,9 +80,7 @@ class IngestJob:
                 halt.set()
 
         if self._ingest is None:
-            with self._core.database.read() as session:
-                collection = JobService(session).find(self._id).parameters["collection"]
-            self._ingest = self._core.ingest(collection)
+            self._ingest = self._core.ingest(self._duty.parameters["collection"])
         for _ in self._ingest.run(Source(entries, 0), record):
             if halt.is_set():
                 return
@@ -108,8 +106,7 @@ class IngestJob:
 
     def _opened(self) -> Source:
         if self._source is None:
-            with self._core.database.read() as session:
-                parameters = JobService(session).find(self._id).parameters
+            parameters = self._duty.parameters
             root = parameters.get("root")
             self._source = open_source(Path(parameters["folder"]), Path(root) if root else None)
         return self._source

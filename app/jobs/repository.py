@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
-from sqlalchemy import ColumnElement, and_, case, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, and_, func, insert, or_, select, update
 from sqlalchemy.orm import Session
 
 from app.database.tables import Job, JobItem, JobLog, now
@@ -82,15 +82,17 @@ class JobRepository:
         """Number of items by job and status; under `lasting` those rejected for what their bytes are, under `retried`
         whether there is a retry of the job."""
         found: dict[str, dict[str, int]] = defaultdict(dict)
-        lasting = func.coalesce(func.sum(case((JobItem.code.in_(LASTING), 1), else_=0)), 0)
-        statement = select(JobItem.job_id, JobItem.status, func.count(), lasting)
-        statement = statement.group_by(JobItem.job_id, JobItem.status)
+        # Who watches a job asks this several times a second, so it stays within the index on job and status; a rejected
+        # item is the exception.
+        settled = select(JobItem.job_id, JobItem.status, func.count()).group_by(JobItem.job_id, JobItem.status)
+        hopeless = select(JobItem.job_id, func.count()).group_by(JobItem.job_id)
+        hopeless = hopeless.where(JobItem.status == "rejected", JobItem.code.in_(LASTING))
         for part in pieces(job_ids):
-            for job_id, status, count, hopeless in self._session.execute(statement.where(JobItem.job_id.in_(part))):
+            for job_id, status, count in self._session.execute(settled.where(JobItem.job_id.in_(part))):
                 if status is not None:
                     found[job_id][status] = count
-                if hopeless:
-                    found[job_id]["lasting"] = int(hopeless)
+            for job_id, count in self._session.execute(hopeless.where(JobItem.job_id.in_(part))):
+                found[job_id]["lasting"] = count
             keys = {f"retry:{job_id}": job_id for job_id in part}
             for key in self._session.scalars(select(Job.idempotency_key).where(Job.idempotency_key.in_(keys))):
                 found[keys[key or ""]]["retried"] = 1
@@ -158,17 +160,11 @@ class JobRepository:
         statement = select(Job).where(Job.state == "queued", Job.resource.not_in(busy))
         return self._session.scalars(statement.order_by(Job.created_at, Job.id).limit(1)).one_or_none()
 
-    def ended_staged(self, keep_s: float) -> list[Job]:
-        """Jobs over staged files that ended less than `keep_s` seconds ago."""
+    def staged(self, keep_s: float) -> list[Job]:
+        """Jobs over staged files that wait or run, or ended less than `keep_s` seconds ago."""
         recent = Job.finished_at > now() - timedelta(seconds=keep_s)
-        rows = self._session.scalars(select(Job).where(Job.state.in_(FINAL), recent))
+        rows = self._session.scalars(select(Job).where(or_(Job.state.in_(("queued", "running")), recent)))
         return [job for job in rows if job.parameters.get("staged")]
-
-    def staged(self, keep_s: float) -> list[str]:
-        """The staging folders of jobs that wait or run, and of those that ended less than `keep_s` seconds ago."""
-        recent = Job.finished_at > now() - timedelta(seconds=keep_s)
-        rows = self._session.scalars(select(Job.parameters).where(or_(Job.state.in_(("queued", "running")), recent)))
-        return [parameters["folder"] for parameters in rows if parameters.get("staged")]
 
     def open(self) -> list[Job]:
         """Jobs that wait or run."""

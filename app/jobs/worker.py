@@ -232,11 +232,6 @@ class Worker:
                 DBOS.resume_workflow(job.id)
 
     def _sweep(self) -> None:
-        with self._core.database.read() as session:  # a worker that was killed may have ended a job, and no more
-            ended = JobRepository(session).ended_staged(self._settings.staging_keep_s)
-            left = [(job.parameters["folder"], JobService(session).needed(job)) for job in ended]
-        for folder, needed in left:
-            reduce_staged(self._settings, folder, needed)
         sweep(self._settings, self._core.database)
         with self._core.database.read() as session:
             sweep_exports(self._settings, {job.id for job in JobRepository(session).open()})
