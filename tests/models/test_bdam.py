@@ -335,3 +335,33 @@ def test_a_published_bert_gives_its_class_token(tmp_path: Path) -> None:
     torch.testing.assert_close(tokens, expected)
     assert mask.tolist() == [[True] * 4, [True, True, False, False]]
     assert all(parameter.requires_grad for parameter in tower.parameters())
+
+
+@pytest.mark.parametrize("tokens", [1, 2])
+def test_it_learns_which_text_belongs_to_which_image(tokens: int) -> None:
+    network = make(tokens=tokens, dim=32, dropout=0.0, drop_words=0.0).train()
+    images = torch.randn(6, 3, 32, 16)
+    ids = torch.tensor([[2, 3], [3, 2], [4, 5], [5, 4], [2, 2], [3, 5]])
+    optimiser = torch.optim.Adam(network.parameters(), lr=3e-3)
+    for _ in range(60):
+        views = network.views(images, ids)
+        loss = F.cross_entropy(10 * views.image @ views.text.T, torch.arange(6))
+        optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+    assert loss.item() < 0.2
+    assert (views.image @ views.text.T).argmax(dim=1).tolist() == list(range(6))
+
+
+@both
+def test_it_trains_in_bf16_and_gives_vectors_in_fp32(backbone: str) -> None:
+    network = make(backbone)
+    images, ids = pixels(network), network.tokenize(TEXTS).ids
+    with torch.no_grad():
+        exact = network.encode_image(images)["text"]
+    with torch.autocast("cpu", torch.bfloat16):
+        views = network.views(images, ids, ids, ids)
+    assert views.image.dtype == views.text.dtype == torch.float32
+    assert ((views.image * exact).sum(dim=1) > 0.999).all()
+    (views.image * views.text).sum().backward()  # type: ignore[no-untyped-call]
+    assert all(p.grad is None or p.grad.isfinite().all() for p in network.parameters())
