@@ -22,7 +22,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from models.checkpoint import CheckpointInfo, read_info, save_checkpoint
 from models.encoder import PersonEncoder
 from training.calibration import calibrate
-from training.errors import DatasetError, TrainingError
+from training.errors import DatasetError, LossNotFiniteError, TrainingError
 from training.evaluation import Metrics, embed_split
 from training.events import Advance, EventLog, progress_bar
 from training.images import MEMORY_LIMIT, ImageSource
@@ -251,7 +251,7 @@ class Trainer:
             images=paths,
         )
         names = ", ".join(Path(path).name for path in paths[:3])
-        return TrainingError(
+        return LossNotFiniteError(
             f"{error.message} at epoch {epoch + 1}, batch {step + 1}: images {names} and {len(paths) - 3} more, listed "
             f"in the event 'nan' of {self.folder / 'events.jsonl'}. The state before it is kept; look at these images, "
             "lower optimiser.lr, or use precision fp32 (--restart, or another run)"

@@ -1,9 +1,11 @@
 """The encoder that a recipe starts from."""
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 from models.backbones.local import COMPACT, DEIT, RESNET, LocalBackbone
+from models.checkpoint import CheckpointInfo, load_checkpoint, read_info
 from models.clip_baseline import ClipBaseline, compact_spec, load_pretrained, open_clip_spec
 from models.encoder import PersonEncoder
 from models.lgur import Lgur, lgur_spec
@@ -15,16 +17,66 @@ from training.records import Record
 
 _log = logging.getLogger(__name__)
 _VOCABULARY = "vocab.txt"
+NETWORKS = {"dgcmia": "clip_baseline"}
+"""The network of a training method, where it is called otherwise."""
 
 
 def build_encoder(recipe: Recipe, train: tuple[Record, ...]) -> PersonEncoder:
-    """A fresh encoder; those without a published vocabulary learn theirs from the train split's descriptions.
+    """A fresh encoder, or that of the checkpoint that the recipe starts from.
+
+    Fresh ones without a published vocabulary learn theirs from the train split's descriptions.
 
     Raises:
-        TrainingError: a train split without descriptions, or a backbone that the method does not have.
+        TrainingError: a train split without descriptions, a backbone that the method does not have, or a checkpoint to
+            start from that is another method's.
+        CheckpointError: that checkpoint cannot be loaded.
         BackboneError: an unknown open_clip model, or weights that cannot be had.
     """
+    if recipe.encoder.start is not None:
+        return started(recipe.method, recipe.encoder, train)
     return _lgur(recipe, train) if recipe.method == "lgur" else _baseline(recipe.encoder, train)
+
+
+def started(method: str, part: EncoderPart, train: tuple[Record, ...]) -> PersonEncoder:
+    """The encoder of the checkpoint `part.start`, to be trained on; see `build_encoder`."""
+    assert part.start is not None
+    check_start(method, read_info(part.start))
+    encoder = load_checkpoint(part.start).train().requires_grad_(True)
+    spec = encoder.spec
+    if spec.backbone != COMPACT or spec.tokenizer.kind != "words":
+        return encoder
+    texts = [text for record in train for text in record.descriptions]
+    found = WordTokenizer.vocabulary_of(texts, minimum=part.word_minimum, limit=part.vocabulary)
+    new = tuple(word for word in found if word not in set(spec.tokenizer.vocabulary))
+    return _with_words(encoder, new) if new else encoder
+
+
+def check_start(method: str, info: CheckpointInfo) -> None:
+    """Refuse a checkpoint that a training method cannot go on from.
+
+    Raises:
+        TrainingError: it holds another network than the method trains.
+    """
+    network = NETWORKS.get(method, method)
+    if info.spec.method != network:
+        raise TrainingError(
+            f"{info.path} is a checkpoint of {info.spec.method!r}, and {method} trains {network!r}: choose a method "
+            "that trains the former, or another checkpoint to start from"
+        )
+
+
+def _with_words(encoder: PersonEncoder, new: tuple[str, ...]) -> PersonEncoder:
+    """The same encoder with further words at the end of its vocabulary, whose rows in the word table are fresh."""
+    spec = encoder.spec
+    tokenizer = replace(spec.tokenizer, vocabulary=(*spec.tokenizer.vocabulary, *new))
+    grown = build(replace(spec, tokenizer=tokenizer))
+    state, fresh = encoder.state_dict(), grown.state_dict()
+    for name, value in state.items():
+        if value.shape != fresh[name].shape:  # the word table
+            fresh[name][: len(value)] = value
+            state[name] = fresh[name]
+    grown.load_state_dict(state)
+    return grown
 
 
 def _baseline(part: EncoderPart, train: tuple[Record, ...]) -> PersonEncoder:

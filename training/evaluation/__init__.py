@@ -1,7 +1,17 @@
 """Retrieval quality: embed a split, rank, measure text-to-image and image-to-image (methods.md 3)."""
 
 from training.evaluation.embedded import Embedded, ExactScores, embed_split
-from training.evaluation.metrics import CURVE, AveragePrecision, Integers, Metrics, Protocol, Removal, retrieval_metrics
+from training.evaluation.metrics import (
+    CURVE,
+    AveragePrecision,
+    Integers,
+    Metrics,
+    Protocol,
+    Removal,
+    average_precision_of,
+    relevant_ranks,
+    retrieval_metrics,
+)
 
 __all__ = [
     "CURVE",
@@ -12,6 +22,8 @@ __all__ = [
     "Metrics",
     "Protocol",
     "Removal",
+    "average_precision_of",
     "embed_split",
+    "relevant_ranks",
     "retrieval_metrics",
 ]
