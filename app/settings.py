@@ -47,6 +47,14 @@ class Settings(BaseSettings):
     """Images per transaction of an ingest."""
     encode_batch: int = Field(default=64, ge=1)
     """Most images per forward pass when the gallery is encoded; on a CPU one pass runs on each core."""
+    encode_share: float = Field(default=1.0, gt=0, le=1)
+    """Part of the time that a job may encode the gallery for another model version; the rest it waits."""
+    keep_versions: int = Field(default=2, ge=1)
+    """Model versions whose vectors are kept after they have answered; a rollback to them is immediate."""
+    standby: bool = True
+    """Keep the version before ready: its weights and index in memory, and images that came since encoded for it."""
+    max_checkpoint_bytes: int = Field(default=4 * 2**30, ge=1)
+    """Largest checkpoint that is uploaded, in bytes."""
     maintenance_s: float = Field(default=10.0, gt=0)
     """Seconds between two looks at whether an index wants compaction or a new snapshot."""
 

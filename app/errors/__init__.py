@@ -17,6 +17,7 @@ models.errors.DescryError
     |   +-- QueryEmptyError               query_empty
     |   +-- QueryTooLongError             query_too_long
     |   +-- QueryNotUnderstoodError       query_not_understood
+    |   +-- CheckpointRefusedError        checkpoint_invalid
     |   +-- SourceError                   source_unreadable
     |   +-- ManifestError                 manifest_invalid
     |   +-- EntryError                    manifest_entry_invalid
@@ -46,6 +47,9 @@ models.errors.DescryError
     |   +-- ModelNameTakenError           model_name_taken
     |   +-- CollectionNameTakenError      collection_name_taken
     |   +-- ModelIncompleteError          model_version_incomplete
+    |   +-- ModelRefusedError             model_refused
+    |   +-- ModelInUseError               model_in_use
+    |   +-- NoPredecessorError            no_predecessor
     |   +-- ModelChangedError             model_changed
     |   +-- IdempotencyKeyError           idempotency_key_reused
     |   +-- JobFinishedError              job_finished
@@ -103,6 +107,7 @@ from app.errors.requests import (
     AssociationUndoneError,
     BatchEntryError,
     BatchTooLargeError,
+    CheckpointRefusedError,
     CollectionNameError,
     CollectionNameTakenError,
     CollectionNotFoundError,
@@ -134,9 +139,12 @@ from app.errors.requests import (
     MergeNotUndoableError,
     ModelChangedError,
     ModelIncompleteError,
+    ModelInUseError,
     ModelNameTakenError,
     ModelNotCalibratedError,
     ModelNotFoundError,
+    ModelRefusedError,
+    NoPredecessorError,
     NotAnImageError,
     PathOutsideError,
     QueryEmptyError,
@@ -183,6 +191,7 @@ __all__ = [
     "BodyTimeoutError",
     "BodyTooLargeError",
     "BucketMissingError",
+    "CheckpointRefusedError",
     "CollectionNameError",
     "CollectionNameTakenError",
     "CollectionNotFoundError",
@@ -224,11 +233,14 @@ __all__ = [
     "ManifestError",
     "MergeNotUndoableError",
     "ModelChangedError",
+    "ModelInUseError",
     "ModelIncompleteError",
     "ModelNameTakenError",
     "ModelNotCalibratedError",
     "ModelNotFoundError",
+    "ModelRefusedError",
     "NoActiveModelError",
+    "NoPredecessorError",
     "NotAnImageError",
     "NotFoundError",
     "OpenHostError",

@@ -128,6 +128,12 @@ class PathOutsideError(InvalidError):
     code, title = "path_outside_folder", "The path leaves the folder"
 
 
+class CheckpointRefusedError(InvalidError):
+    """An uploaded checkpoint cannot be loaded, or does not do what its spec says."""
+
+    code, title = "checkpoint_invalid", "The checkpoint cannot be used"
+
+
 class BatchEntryError(BatchError):
     """A file of a batch whose name or kind is refused: it could land elsewhere, or is an archive itself."""
 
@@ -264,6 +270,24 @@ class ModelIncompleteError(ConflictError):
     """The gallery is not completely encoded under the version."""
 
     code, title = "model_version_incomplete", "The gallery is not encoded for this model version"
+
+
+class ModelRefusedError(ConflictError):
+    """The gate has refused a model version, or has not decided yet."""
+
+    code, title = "model_refused", "The model version may not answer"
+
+
+class ModelInUseError(ConflictError):
+    """A model version answers, is the one to roll back to, or has an open job."""
+
+    code, title = "model_in_use", "The model version is in use"
+
+
+class NoPredecessorError(ConflictError):
+    """There is nothing to roll back, or nothing to roll back to."""
+
+    code, title = "no_predecessor", "There is no version to roll back to"
 
 
 class ModelChangedError(ConflictError):

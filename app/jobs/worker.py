@@ -26,6 +26,8 @@ from app.exports.results import sweep_exports
 from app.jobs.kinds import KINDS, Hands
 from app.jobs.repository import JobRepository
 from app.jobs.service import JobService
+from app.registry.changes import keep_standby
+from app.registry.retention import Retention
 from models.errors import DescryError
 
 T = TypeVar("T")
@@ -236,6 +238,8 @@ class Worker:
         with self._core.database.read() as session:
             sweep_exports(self._settings, {job.id for job in JobRepository(session).open()})
         self._core.store.recover()  # what a store that was away has left over
+        Retention(self._core.database, self._settings).sweep()
+        keep_standby(self._core.database, self._settings)
 
     def _busy(self) -> set[str]:
         with self._lock:
