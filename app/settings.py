@@ -81,6 +81,14 @@ class Settings(BaseSettings):
     """Most bytes of pictures in one export."""
     export_keep_s: float = Field(default=24 * 3600.0, ge=0)
     """Seconds after which the file of an export job is removed."""
+    datasets_dir: Path | None = None
+    """Folder whose folders may be named as data sets of a retraining over HTTP; without it none may."""
+    protected_splits: Annotated[tuple[str, ...], NoDecode] = ()
+    """Comma-separated FORMAT:SPLIT:FOLDER: benchmarks on which no retrained model may lose, beside the gallery's own."""
+    training_threads: int | None = Field(default=None, ge=1)
+    """Threads of a training process; half of the cores unless it is set."""
+    training_memory_bytes: int = Field(default=0, ge=0)
+    """Most bytes of data that a training process may take in memory; 0 for no limit but the machine's."""
     worker_poll_s: float = Field(default=0.5, gt=0)
     """Seconds between two looks of an idle worker for a job."""
     heartbeat_s: float = Field(default=2.0, gt=0)
@@ -90,7 +98,7 @@ class Settings(BaseSettings):
     worker_lost_s: float = Field(default=30.0, gt=0)
     """Seconds without a sign of life after which another worker takes a job over; well above `heartbeat_s`."""
 
-    @field_validator("allowed_hosts", mode="before")
+    @field_validator("allowed_hosts", "protected_splits", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value

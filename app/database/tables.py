@@ -122,6 +122,8 @@ class Image(Table):
     """Number that a tracker gave to the person, unique within one camera of a collection."""
     description: Mapped[str | None] = mapped_column(Text)
     attributes: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
+    split: Mapped[str | None] = mapped_column(String(8))
+    """train, val or test: where it stood in the first retraining that took it; it never leaves train again."""
     look_0: Mapped[int | None] = mapped_column(Integer, index=True)
     look_1: Mapped[int | None] = mapped_column(Integer, index=True)
     look_2: Mapped[int | None] = mapped_column(Integer, index=True)
@@ -242,6 +244,8 @@ class Job(Table):
     total: Mapped[int | None] = mapped_column(Integer)
     """Items altogether; null until they were listed."""
     parameters: Mapped[dict[str, Any]] = mapped_column(JSON)
+    progress: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    """What its kind tells beside the counts, as it is now."""
     error_code: Mapped[str | None] = mapped_column(String(64))
     error_message: Mapped[str | None] = mapped_column(Text)
     idempotency_key: Mapped[str | None] = mapped_column(String(300), unique=True)

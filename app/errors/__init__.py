@@ -14,6 +14,7 @@ models.errors.DescryError
     |   +-- JobResultGoneError            job_result_gone
     +-- InvalidError                  422 invalid_request
     |   +-- CollectionNameError           collection_name_invalid
+    |   +-- RecipeRefusedError            recipe_invalid
     |   +-- QueryEmptyError               query_empty
     |   +-- QueryTooLongError             query_too_long
     |   +-- QueryNotUnderstoodError       query_not_understood
@@ -59,7 +60,12 @@ models.errors.DescryError
     |   +-- JobGivenUpError               job_given_up
     |   +-- ExportTooLargeError           export_too_large
     |   +-- ExportTargetError             export_target_exists
+    |   +-- RetrainingDataError           retraining_data
     |   +-- TrainingFailedError           training_failed
+    |   |   +-- TrainingNotFiniteError        training_not_finite
+    |   |   +-- TrainingMemoryError           training_out_of_memory
+    |   |   +-- TrainingDiskError             training_disk_full
+    |   |   +-- TrainingKilledError           training_killed
     +-- BodyTooLargeError             413 body_too_large
     +-- BodyTimeoutError              408 body_timeout
     +-- UploadsBusyError              429 uploads_busy          Retry-After
@@ -150,9 +156,15 @@ from app.errors.requests import (
     QueryEmptyError,
     QueryNotUnderstoodError,
     QueryTooLongError,
+    RecipeRefusedError,
+    RetrainingDataError,
     SourceError,
     TooManyPixelsError,
+    TrainingDiskError,
     TrainingFailedError,
+    TrainingKilledError,
+    TrainingMemoryError,
+    TrainingNotFiniteError,
 )
 from app.errors.service import (
     BodyTimeoutError,
@@ -260,6 +272,12 @@ __all__ = [
     "StoreUnreachableError",
     "TooManyPixelsError",
     "TrainingFailedError",
+    "RetrainingDataError",
+    "RecipeRefusedError",
+    "TrainingNotFiniteError",
+    "TrainingMemoryError",
+    "TrainingKilledError",
+    "TrainingDiskError",
     "UnavailableError",
     "UploadsBusyError",
     "WorkerNameTakenError",

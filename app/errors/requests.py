@@ -338,6 +338,42 @@ class TrainingFailedError(ConflictError):
     code, title = "training_failed", "The training failed"
 
 
+class TrainingNotFiniteError(TrainingFailedError):
+    """A loss or a gradient was not a number."""
+
+    code, title = "training_not_finite", "The training met a loss that is not a number"
+
+
+class TrainingMemoryError(TrainingFailedError):
+    """The training needed more memory than there is, or than it may have."""
+
+    code, title = "training_out_of_memory", "The training ran out of memory"
+
+
+class TrainingDiskError(TrainingFailedError):
+    """The training could not write: the disk is full."""
+
+    code, title = "training_disk_full", "The training met a full disk"
+
+
+class TrainingKilledError(TrainingFailedError):
+    """The training process was killed again and again without getting on."""
+
+    code, title = "training_killed", "The training process was killed"
+
+
+class RetrainingDataError(ConflictError):
+    """The gallery has too few images with descriptions, or a data set cannot be used."""
+
+    code, title = "retraining_data", "There is too little to train on"
+
+
+class RecipeRefusedError(InvalidError):
+    """A recipe, an override, or the checkpoint to start from does not fit."""
+
+    code, title = "recipe_invalid", "The recipe cannot be used"
+
+
 class JobTakenError(ConflictError):
     """Another worker has the job now: this one's heartbeat stopped for too long."""
 
