@@ -32,6 +32,7 @@ from app.identities.endpoints import router as identities
 from app.jobs.endpoints import router as jobs
 from app.reference.endpoints import router as reference
 from app.registry.endpoints import router as registry
+from app.retraining.endpoints import router as retraining
 from app.search.endpoints import router as search
 from app.settings import Settings
 from models.errors import DescryError
@@ -79,6 +80,7 @@ def create_app(settings: Settings) -> FastAPI:
         batches,
         collections,
         registry,
+        retraining,
         jobs,
         exports,
         health.router,

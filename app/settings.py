@@ -84,7 +84,7 @@ class Settings(BaseSettings):
     datasets_dir: Path | None = None
     """Folder whose folders may be named as data sets of a retraining over HTTP; without it none may."""
     protected_splits: Annotated[tuple[str, ...], NoDecode] = ()
-    """Comma-separated FORMAT:SPLIT:FOLDER: benchmarks on which no retrained model may lose, beside the gallery's own."""
+    """Comma-separated FORMAT:SPLIT:FOLDER: benchmarks on which no retrained model may lose."""
     training_threads: int | None = Field(default=None, ge=1)
     """Threads of a training process; half of the cores unless it is set."""
     training_memory_bytes: int = Field(default=0, ge=0)

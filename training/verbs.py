@@ -21,6 +21,7 @@ def plan(
     data: Annotated[Path | None, typer.Option(help="Folder of the data set, instead of the recipe's.")] = None,
     start: Annotated[Path | None, typer.Option("--from", help="Folder of a checkpoint to go on from.")] = None,
     also: Annotated[list[str] | None, typer.Option(help="FORMAT:FOLDER of a further set, repeatable.")] = None,
+    on: Annotated[list[str] | None, typer.Option(help="FORMAT:SPLIT:FOLDER to be compared on, repeatable.")] = None,
     measure: Annotated[bool, typer.Option("--measure", help="Take the time of a step.")] = False,
     device: Device = "auto",
     as_json: Json = False,
@@ -31,6 +32,8 @@ def plan(
 
     chosen = load_recipe(recipe, overrides or (), data=data, start=start)
     more = sum(_pairs_in(text) for text in also or ())
+    for text in on or ():
+        _check_comparable(text)
     made = make_plan(chosen, pairs + more, device=device, measure=measure)
     if as_json:
         typer.echo(json.dumps(made.to_dict()))
@@ -97,6 +100,17 @@ def _set(text: str) -> "tuple[str, Path, Split]":
         if known == split and colon and root:
             return name, Path(root), known
     raise DatasetError(f"{text!r} does not read FORMAT:SPLIT:FOLDER with a split of {', '.join(SPLITS)}")
+
+
+def _check_comparable(text: str) -> None:
+    from training.datasets import read_dataset
+    from training.errors import DatasetError
+    from training.records import pairs_of
+
+    name, root, split = _set(text)
+    people = read_dataset(name, root)
+    if not pairs_of(people.splits[split]):
+        raise DatasetError(f"{people.name} has no descriptions in its {split} split: nothing to compare on")
 
 
 def _pairs_in(text: str) -> int:

@@ -30,9 +30,9 @@ class JobCounts(BaseModel):
 class JobOut(BaseModel):
     """A job. `done` of `total` are what `unit` says; `total` is null until it is known.
 
-    `counts` is null for kinds without items. `result_url`: the file that a job left, until it is removed. `progress`:
-    of a retraining, its `phase` with what is known of it: losses, speed, `seconds_left`; at the end `version`, `accepted`
-    and `reasons` of the gate.
+    `counts` is null for kinds without items. `result_url`: the file that a job left, until it is removed.
+    `progress`: of a retraining, its `phase` with what is known of it (losses, speed, `seconds_left`); at the end
+    `version`, `accepted` and `reasons` of the gate.
     """
 
     id: str

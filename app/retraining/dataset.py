@@ -148,7 +148,7 @@ class GalleryDataset:
 
     def _write(self, ids: Sequence[int], sides: dict[int, Split], sequence: int) -> Summary:
         digest = hashlib.sha256(json.dumps(self._also, sort_keys=True).encode())
-        counts = dict.fromkeys(SPLITS, 0)
+        counts: dict[str, int] = dict.fromkeys(SPLITS, 0)
         with self._core.database.read() as session, (self.folder / MANIFEST).open("w", encoding="utf-8") as manifest:
             names = {row.id: row.name for row, _ in CollectionRepository(session).all()}
             for start in range(0, len(ids), _CHUNK):
@@ -158,13 +158,13 @@ class GalleryDataset:
                     line = json.dumps(_line(image, identity, names[image.collection_id], sides[image_id]))
                     digest.update(line.encode())
                     manifest.write(line + "\n")
-        found = Summary(digest.hexdigest(), sequence, dict(counts), frozenset(ids))
+        found = Summary(digest.hexdigest(), sequence, counts, frozenset(ids))
         about = {
             "name": _NAME,
             "also": self._also,
             "fingerprint": found.fingerprint,
             "sequence": sequence,
-            "images": found.images,
+            "images": counts,
             "image_ids": sorted(ids),
         }
         partial = self.folder / f"{ABOUT}.partial"
@@ -182,8 +182,8 @@ def check_sides(sides: dict[int, Split]) -> None:
     empty = [split for split in SPLITS if split not in sides.values()]
     if empty:
         raise RetrainingDataError(
-            f"{len(sides):,} images have a description, and nobody of them stands in {' and '.join(empty)}: 70 % of all "
-            "people are trained on, 10 % choose the best epoch and 20 % are for the gate. Describe images of more people"
+            f"{len(sides):,} images have a description, and nobody of them stands in {' and '.join(empty)}: 70 % of "
+            "all people are trained on, 10 % choose the best epoch, 20 % are for the gate. Describe more people"
         )
 
 

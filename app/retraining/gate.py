@@ -79,7 +79,7 @@ def _gain(policy: Policy, gallery: dict[str, Any]) -> Reason | None:
     shown = told["low"] > policy.gain
     return Reason(
         code="gain" if shown else "no_gain",
-        message=f"{_words(gallery, policy.metric)}: {'a gain' if shown else 'no gain that the interval does not doubt'}",
+        message=f"{_words(gallery, policy.metric)}: {'a gain' if shown else 'no gain beyond doubt'}",
     )
 
 

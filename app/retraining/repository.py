@@ -36,14 +36,6 @@ class RetrainingRepository:
         )
         return [Member(*row) for row in self._session.execute(statement)]
 
-    def sides(self, image_ids: Sequence[int]) -> dict[int, str]:
-        """The side that some images had before, for those that had one."""
-        found: dict[int, str] = {}
-        for part in pieces(image_ids):
-            rows = self._session.execute(select(Image.id, Image.split).where(Image.id.in_(part)))
-            found.update((row.id, row.split) for row in rows if row.split is not None)
-        return found
-
     def record(self, sides: dict[int, Split]) -> None:
         """Write down the side of each image."""
         for side in ("train", "val", "test"):

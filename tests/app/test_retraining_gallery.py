@@ -1,0 +1,154 @@
+"""A retraining of a small gallery from request to registry, with real trainings: gain, sabotage, what is refused."""
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from starlette.testclient import TestClient
+
+from app.commands.models import activate_version, register_checkpoint
+from app.core import Core
+from app.gallery.sources import open_source
+from app.jobs.service import JobService
+from models.checkpoint import save_checkpoint
+from models.clip_baseline import compact_spec
+from models.registry import build
+from tests.app.test_indexing_jobs import active, finish
+from tests.training.conftest import COLOURS, draw_person
+
+QUICK = [
+    "batch=32",
+    "schedule.epochs=12",
+    "optimiser.lr=0.004",
+    "augmentation.shift=1",
+    "precision=fp32",
+    "average=0.5",
+    "dgcmia.lrc=false",
+    "dgcmia.iasc=false",
+]
+POLICY = {"least_queries": 15, "draws": 500}
+
+
+def write_people(folder: Path) -> Path:
+    """64 people in two colours, 3 images each, described."""
+    lines = []
+    for number, (upper, lower) in enumerate((a, b) for a in COLOURS for b in COLOURS):
+        for view in range(3):
+            file = f"p{number:02}-{view}.png"
+            draw_person(folder / file, upper, lower, (22 + 3 * view, 52 + 5 * view))
+            words = f"A person in a {upper} shirt and {lower} trousers."
+            lines.append({"file": file, "identity": f"P{number}", "camera": f"c{view}", "description": words})
+    (folder / "manifest.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return folder
+
+
+def register_random(core: Core, folder: Path) -> int:
+    torch.manual_seed(1)
+    words = (*COLOURS, "person", "shirt")
+    spec = compact_spec(words, height=32, width=16, dim=32, image_width=8, rows=4, text_width=32, drop_words=0.0)
+    save_checkpoint(build(spec).eval(), folder, card="# random\n")
+    return register_checkpoint(core, folder, "random").id
+
+
+@pytest.fixture
+def gallery(empty_core: Core, tmp_path: Path) -> Core:
+    activate_version(empty_core, register_random(empty_core, tmp_path / "random"))
+    empty_core.active.follow()
+    assert len(list(empty_core.ingest().run(open_source(write_people(tmp_path / "people"))))) == 192
+    return empty_core
+
+
+def ask(client: TestClient, **fields: object) -> Any:  # noqa: ANN401  a response
+    body = {"set": QUICK, "device": "cpu", "policy": POLICY, **fields}
+    return client.post("/v1/admin/retraining-jobs", json=body)
+
+
+def test_a_gain_is_promoted_and_a_sabotage_is_refused(gallery: Core, settings: Any) -> None:  # noqa: ANN401
+    from app.main import create_app
+
+    with TestClient(create_app(settings), base_url="http://127.0.0.1:8000") as client:
+        planned = ask(client, dry_run=True)
+        assert planned.status_code == 200, planned.text
+        plan = planned.json()
+        assert (plan["recipe"], plan["method"], plan["base"]) == ("retrain-compact", "dgcmia", 1)
+        assert sum(plan["images"].values()) == 192
+        assert plan["steps"] == plan["images"]["train"] // 32 * 12
+        assert plan["seconds_from"] == "measured"
+        assert client.get("/v1/jobs").json()["jobs"] == []
+
+        queued = ask(client, activate="auto", name="better")
+        assert queued.status_code == 202, queued.text
+        finish(gallery)
+        job = client.get(queued.headers["location"]).json()
+        assert (job["state"], job["done"], job["total"]) == ("succeeded", plan["steps"], plan["steps"])
+        assert job["progress"]["accepted"], job["progress"]
+        version = client.get(f"/v1/models/{job['progress']['version']}").json()
+        assert (version["name"], version["status"], version["parent_id"]) == ("better", "encoding", 1)
+        assert (version["job_id"], len(version["data_fingerprint"])) == (job["id"], 64)
+        assert version["recipe"]["method"] == "dgcmia"
+        whole = version["gate"]["sets"][0]
+        assert whole["R@1"]["low"] > 0
+        assert version["metrics"]["R@1"] == whole["R@1"]["candidate"] > whole["R@1"]["active"]
+        assert not (settings.retraining_dir / job["id"] / "data").exists()
+        finish(gallery)  # the activation
+        assert active(gallery) == version["id"]
+
+        shuffle_train(client, gallery)
+        worse = ask(client)
+        finish(gallery)
+        job = client.get(worse.headers["location"]).json()
+        assert (job["state"], job["progress"]["accepted"]) == ("succeeded", False)
+        assert {"no_gain", "loss"} & {reason["code"] for reason in job["progress"]["reasons"]}
+        refused = client.get(f"/v1/models/{job['progress']['version']}").json()
+        assert (refused["status"], refused["parent_id"]) == ("refused", version["id"])
+        assert refused["gate"]["compared_with"] == version["id"]
+        denied = client.post(f"/v1/models/{refused['id']}/activate")
+        assert (denied.status_code, denied.json()["code"]) == (409, "model_refused")
+        assert active(gallery) == version["id"]
+
+
+def shuffle_train(client: TestClient, core: Core) -> None:
+    """Give the descriptions of those who are trained on to others."""
+    from sqlalchemy import select
+
+    from app.database.tables import Image
+
+    with core.database.read() as session:
+        rows = list(session.scalars(select(Image).where(Image.split != "test").order_by(Image.id)))
+    texts = [row.description for row in rows]
+    random.Random(0).shuffle(texts)
+    for row, text in zip(rows, texts, strict=True):
+        assert client.patch(f"/v1/images/{row.id}", json={"description": text}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("fields", "status", "code"),
+    [
+        ({"recipe": "no-such"}, 422, "recipe_invalid"),
+        ({"set": ["batch=1"]}, 422, "recipe_invalid"),
+        ({"set": ["data.root=/etc"]}, 422, "recipe_invalid"),
+        ({"method": "lgur"}, 422, "recipe_invalid"),
+        ({"set": ["batch=4096"]}, 409, "retraining_data"),
+        ({"base": 99}, 404, "model_version_not_found"),
+        ({"collections": ["nowhere"]}, 404, "collection_not_found"),
+        ({"datasets": [{"format": "cuhk_pedes", "folder": "x"}]}, 422, "invalid_request"),
+        ({"recipe": "../x"}, 422, "invalid_request"),
+        ({"policy": {"gain": 0, "x": 1}}, 422, "invalid_request"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused_before(
+    gallery_client: TestClient, fields: dict[str, object], status: int, code: str
+) -> None:
+    answer = ask(gallery_client, dry_run=True, **fields)
+    assert (answer.status_code, answer.json()["code"]) == (status, code), answer.text
+    assert gallery_client.get("/v1/jobs").json()["jobs"] == []
+
+
+def test_a_gallery_without_descriptions_is_refused(client: TestClient, core: Core) -> None:
+    answer = ask(client)
+    assert (answer.status_code, answer.json()["code"]) == (409, "retraining_data")
+    with core.database.read() as session, pytest.raises(Exception, match="no job"):
+        JobService(session).find("none")
