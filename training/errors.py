@@ -80,7 +80,7 @@ def resource_error(error: BaseException) -> ResourceError | None:
             return MemoryEndedError(
                 f"no memory left ({_first_line(found)}): lower `batch`, raise `accumulate`, or allow the process more"
             )
-        if any(text in words for text in _NO_ROOM) or (isinstance(found, OSError) and found.errno in (28, 122)):
+        if any(text in words for text in _NO_ROOM) or (isinstance(found, OSError) and found.errno in (27, 28, 122)):
             return DiskFullError(
                 f"a disk is full ({_first_line(found)}): make room; the run goes on from its last state"
             )
