@@ -41,8 +41,8 @@ def make(core: Core, folder: Path) -> Summary:
 
 
 def test_what_is_written_is_what_training_reads(described: Core, tmp_path: Path) -> None:
-    made = make(described, tmp_path / "data")
-    data = read_dataset("descry_gallery", tmp_path / "data")
+    made = make(described, tmp_path / "set")
+    data = read_dataset("descry_gallery", tmp_path / "set")
     assert sum(made.images.values()) == len(made.image_ids) == 2 * PEOPLE
     assert {split: len(records) for split, records in data.splits.items()} == made.images
     for split, records in data.splits.items():
@@ -54,43 +54,43 @@ def test_what_is_written_is_what_training_reads(described: Core, tmp_path: Path)
             assert record.path.read_bytes()[:2] == b"\xff\xd8"
     again = make(described, tmp_path / "again")
     assert again.fingerprint == made.fingerprint
-    assert (tmp_path / "again" / "manifest.jsonl").read_bytes() == (tmp_path / "data" / "manifest.jsonl").read_bytes()
+    assert (tmp_path / "again" / "manifest.jsonl").read_bytes() == (tmp_path / "set" / "manifest.jsonl").read_bytes()
 
 
 def test_a_deleted_image_makes_the_set_anew(described: Core, client: TestClient, tmp_path: Path) -> None:
-    made = make(described, tmp_path / "data")
-    dataset = GalleryDataset(described, tmp_path / "data", None)
+    made = make(described, tmp_path / "set")
+    dataset = GalleryDataset(described, tmp_path / "set", None)
     assert dataset.made() == made
     gone = min(made.image_ids)
     assert client.delete(f"/v1/images/{gone}").status_code == 204
     assert dataset.made() is None
-    new = make(described, tmp_path / "data")
+    new = make(described, tmp_path / "set")
     assert new.image_ids == made.image_ids - {gone}
     assert new.fingerprint != made.fingerprint
-    assert not list((tmp_path / "data").rglob(f"{gone:08}.jpg"))
+    assert not list((tmp_path / "set").rglob(f"{gone:08}.jpg"))
 
 
 def test_merged_people_are_trained_on_if_one_of_them_was(described: Core, client: TestClient, tmp_path: Path) -> None:
-    make(described, tmp_path / "data")
+    make(described, tmp_path / "set")
     sides = {drawn(f"P{n}"): n for n in range(PEOPLE)}
     found = {client.get(f"/v1/identities/{number}").json()["external_id"]: number for number in range(1, PEOPLE + 1)}
     one, other = found[f"P{sides['test']}"], found[f"P{sides['train']}"]
     body = {"identities": [other], "drop_names": True}
     assert client.post(f"/v1/identities/{one}/merge", json=body).status_code == 200
-    make(described, tmp_path / "data")
-    rows = [json.loads(line) for line in (tmp_path / "data" / "manifest.jsonl").read_text().splitlines()]
+    make(described, tmp_path / "set")
+    rows = [json.loads(line) for line in (tmp_path / "set" / "manifest.jsonl").read_text().splitlines()]
     assert {row["split"] for row in rows if row["identity"] == str(one)} == {"train"}
     taken = [row["file"] for row in rows if row["identity"] == str(one)][2:]
     images = [int(Path(file).stem) for file in taken]
-    split = client.post(f"/v1/identities/{one}/split", json={"images": images})
+    split = client.post(f"/v1/identities/{one}/split", json={"image_ids": images})
     assert split.status_code == 200, split.text
-    make(described, tmp_path / "data")
-    rows = [json.loads(line) for line in (tmp_path / "data" / "manifest.jsonl").read_text().splitlines()]
+    make(described, tmp_path / "set")
+    rows = [json.loads(line) for line in (tmp_path / "set" / "manifest.jsonl").read_text().splitlines()]
     assert {row["split"] for row in rows if int(Path(row["file"]).stem) in images} == {"train"}
 
 
 def test_a_stopped_export_goes_on_and_one_without_people_is_refused(described: Core, tmp_path: Path) -> None:
-    dataset = GalleryDataset(described, tmp_path / "data", None)
+    dataset = GalleryDataset(described, tmp_path / "set", None)
     assert dataset.make(lambda: False, lambda done, total: None) is None
     assert dataset.made() is None
     assert dataset.make(lambda: True, lambda done, total: None) == dataset.made()
