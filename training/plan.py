@@ -7,7 +7,6 @@ import torch
 
 from models.checkpoint import read_info
 from models.encoder import PersonEncoder
-from training.engine import accelerate
 from training.errors import TrainingError
 from training.methods import METHODS, build_method
 from training.methods.base import Batch, TrainSize
@@ -77,6 +76,8 @@ def make_plan(recipe: Recipe, pairs: int, *, device: str = "auto", measure: bool
 
 def _seconds_per_step(recipe: Recipe, pairs: int, device: str) -> float:
     """Of the fastest of a few real steps, after one that warms up."""
+    from training.engine import accelerate  # seconds, which a check without a measurement does without
+
     accelerator = accelerate(recipe, device)
     encoder = build_encoder(recipe, ())
     method = build_method(recipe, encoder, TrainSize(pairs, pairs, pairs))

@@ -25,7 +25,7 @@ from tests.training.conftest import COLOURS, draw_person
 
 QUICK = [
     "batch=32",
-    "schedule.epochs=30",
+    "schedule.epochs=20",
     "evaluate_every=10",
     "optimiser.lr=0.004",
     "augmentation.shift=1",
@@ -100,7 +100,6 @@ def shuffle_train(client: TestClient, core: Core) -> None:
     ("fields", "status", "code"),
     [
         ({"recipe": "no-such"}, 422, "recipe_invalid"),
-        ({"set": ["batch=1"]}, 422, "recipe_invalid"),
         ({"set": ["data.root=/etc"]}, 422, "recipe_invalid"),
         ({"method": "lgur"}, 422, "recipe_invalid"),
         ({"set": ["batch=4096"]}, 409, "retraining_data"),
@@ -126,7 +125,7 @@ def test_a_gain_is_promoted_and_a_sabotage_is_refused(gallery: Core, settings: S
     plan = planned.json()
     assert (plan["recipe"], plan["method"], plan["base"]) == ("retrain-compact", "dgcmia", 1)
     assert sum(plan["images"].values()) == 192
-    assert plan["steps"] == plan["images"]["train"] // 32 * 30
+    assert plan["steps"] == plan["images"]["train"] // 32 * 20
     assert plan["seconds_from"] == "measured"
     assert client.get("/v1/jobs").json()["jobs"] == []
 
