@@ -19,6 +19,7 @@ from app.search.grouping import RankedIdentity, all_identities, best_identities,
 from app.search.schemas import Candidate, ModelRef, ScoredImage, SearchAnswer, Took, Warned
 from app.vectors.repository import LogRepository
 from app.vectors.view import VectorView
+from models.confidence import ConfidenceCurve
 from models.encoder import Space
 
 SUBSET = 2_000
@@ -107,7 +108,8 @@ class SearchService:
             searched = time.perf_counter()
             wanted = [image for identity in ranked for image, _ in identity.images]
             rows = IdentityRepository(session).page(wanted)
-            candidates = [_candidate(identity, rows) for identity in ranked]
+            curve = self._model.curves.get(space)
+            candidates = [_candidate(identity, rows, curve) for identity in ranked]
         fetched = time.perf_counter()
         if not candidates:
             warnings = [*warnings, _nothing(collection)]
@@ -115,7 +117,8 @@ class SearchService:
             query_id=uuid.uuid4().hex,
             model_version=ModelRef(id=self._model.version_id, name=self._model.name),
             candidates=candidates,
-            weak_below=None,
+            calibrated=curve is not None,
+            weak_below=None if curve is None else curve.weak_below,
             next_cursor=None,
             warnings=warnings,
             took_ms=Took(
@@ -144,11 +147,13 @@ def _nothing(collection: str | None) -> Warned:
     return Warned(code="collection_empty", message=f"the collection “{collection.strip()}” holds no images yet")
 
 
-def _candidate(ranked: RankedIdentity, rows: dict[int, tuple[Image, Identity]]) -> Candidate:
+def _candidate(
+    ranked: RankedIdentity, rows: dict[int, tuple[Image, Identity]], curve: ConfidenceCurve | None
+) -> Candidate:
     return Candidate(
         identity=IdentityOut.of(rows[ranked.images[0][0]][1]),
         score=_cosine(ranked.score),
-        confidence=None,
+        confidence=None if curve is None else round(curve(ranked.score), 4),
         images=[ScoredImage(**image_fields(rows[image][0]), score=_cosine(score)) for image, score in ranked.images],
     )
 
