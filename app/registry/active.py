@@ -78,6 +78,10 @@ class ActiveModel:
             raise NoActiveModelError
         return loaded
 
+    def ready(self, version_id: int) -> bool:
+        """Whether a version is in memory, so that `follow` switches to it at once."""
+        return self._present(version_id) is not None
+
     def load_encoder(self, version_id: int) -> tuple[str, str, EncoderService]:
         """Name, fingerprint and encoder of a version.
 

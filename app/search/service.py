@@ -2,6 +2,7 @@
 
 import time
 import uuid
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,11 +67,22 @@ def text_warnings(embedding: TextEmbedding) -> list[Warned]:
     return found
 
 
-class SearchService:
-    """Searches with one loaded model version."""
+class SupersededError(Exception):
+    """Another version answers by now, and it is in memory: ask that one."""
 
-    def __init__(self, database: Database, model: LoadedModel) -> None:
-        self._database, self._model = database, model
+
+class SearchService:
+    """Searches with one loaded model version.
+
+    Args:
+        ready: whether a version that the database names instead could answer now. Then this one does not: images that
+            came since the switch are encoded for that one alone, and what was rolled back must not answer any more.
+    """
+
+    def __init__(
+        self, database: Database, model: LoadedModel, ready: Callable[[int], bool] = lambda version_id: False
+    ) -> None:
+        self._database, self._model, self._ready = database, model, ready
 
     def answer(
         self,
@@ -92,12 +104,16 @@ class SearchService:
 
         Raises:
             CollectionNotFoundError: no collection has the name.
+            SupersededError: another version answers by now.
         """
         encoded = time.perf_counter()
         view = self._model.view(space)
         with self._database.read() as session:
             head = LogRepository(session).head()
             within = None if collection is None else CollectionService(session).find(collection)
+        active = head.active_version_id
+        if active is not None and active != self._model.version_id and self._ready(active):
+            raise SupersededError
         # What another process wrote before this query came in is part of the answer.
         view.catch_up(head.sequence)
         with self._database.read() as session:

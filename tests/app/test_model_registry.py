@@ -265,3 +265,16 @@ def test_two_who_activate_at_once_leave_one_version(gallery: Core, tmp_path: Pat
     gallery.active.follow()
     assert gallery.active.current().version_id == active(gallery)
     assert next(iter(gallery.ingest().run(open_source(tmp_path / "people")))).status == "duplicate"
+
+
+def test_the_next_search_follows_a_switch_elsewhere_if_the_version_is_in_memory(
+    client: TestClient, gallery: Core, settings: Settings, tmp_path: Path
+) -> None:
+    other = another(gallery, tmp_path / "other")
+    activate_version(gallery, other)
+    replica = client.app.state.core  # type: ignore[attr-defined]
+    replica.active.follow()
+    replica.active.prepare()
+    for version in (1, other, 1):
+        gallery.switch(version)
+        assert ask(client, "red")["model_version"]["id"] == version  # the very next one, whatever the keeper does
