@@ -9,7 +9,7 @@ from torch import Tensor
 
 from models.checkpoint import CheckpointInfo, load_checkpoint, read_info
 from models.encoder import EncoderSpec, PersonEncoder
-from models.errors import CheckpointError
+from models.errors import BackboneError, CheckpointError
 
 _COLOURS = ((200, 30, 30), (20, 60, 200), (240, 240, 240))
 _SMALLEST, _LARGEST = 8, 2048
@@ -28,7 +28,10 @@ def try_out(folder: Path) -> CheckpointInfo:
     """
     info = read_info(folder)
     _check_preprocessing(info.spec)
-    encoder = load_checkpoint(folder)
+    try:
+        encoder = load_checkpoint(folder)
+    except BackboneError as error:
+        raise CheckpointError(f"backbone: {error.message}") from error
     _check_weights(encoder)
     with torch.inference_mode():
         _check_pictures(encoder)
@@ -38,14 +41,14 @@ def try_out(folder: Path) -> CheckpointInfo:
 
 def _check_preprocessing(spec: EncoderSpec) -> None:
     pre = spec.preprocessing
-    if not all(_SMALLEST <= side <= _LARGEST for side in (pre.height, pre.width)):
+    if not all(isinstance(side, int) and _SMALLEST <= side <= _LARGEST for side in (pre.height, pre.width)):
         raise CheckpointError(
             f"preprocessing: pictures of {pre.height} x {pre.width} pixels; each side has {_SMALLEST} to {_LARGEST}"
         )
     if len(pre.mean) != 3 or len(pre.std) != 3:
         raise CheckpointError("preprocessing: mean and std have one value for each of the 3 channels")
     values = (*pre.mean, *pre.std)
-    if not all(math.isfinite(value) and -1 <= value <= 2 for value in values):
+    if not all(isinstance(value, int | float) and math.isfinite(value) and -1 <= value <= 2 for value in values):
         raise CheckpointError(f"preprocessing: mean and std are of pixels in [0, 1], which {values} cannot be")
 
 

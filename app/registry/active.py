@@ -20,6 +20,7 @@ from app.settings import Settings
 from app.vectors.repository import HeadRow, LogRepository
 from app.vectors.snapshot import SnapshotKey
 from app.vectors.view import VectorView
+from models.confidence import ConfidenceCurve, confidence_curves
 from models.encoder import EncoderSpec, Space
 
 _log = logging.getLogger(__name__)
@@ -34,6 +35,8 @@ class LoadedModel:
     encoder: EncoderService
     views: dict[Space, VectorView]
     calibration: dict[str, Any] = field(default_factory=dict)
+    curves: dict[Space, ConfidenceCurve] = field(default_factory=dict)
+    """By the space of the query, where the version is calibrated."""
 
     def view(self, space: Space) -> VectorView:
         """The view in which queries of a space are searched."""
@@ -75,6 +78,10 @@ class ActiveModel:
             raise NoActiveModelError
         return loaded
 
+    def ready(self, version_id: int) -> bool:
+        """Whether a version is in memory, so that `follow` switches to it at once."""
+        return self._present(version_id) is not None
+
     def load_encoder(self, version_id: int) -> tuple[str, str, EncoderService]:
         """Name, fingerprint and encoder of a version.
 
@@ -106,7 +113,7 @@ class ActiveModel:
         views = self.views(version_id)
         for view in views.values():
             view.open()
-        return LoadedModel(version_id, name, encoder, views, self._calibration(version_id))
+        return _calibrated(LoadedModel(version_id, name, encoder, views), self._calibration(version_id))
 
     def _present(self, version_id: int) -> LoadedModel | None:
         held = (found for found in (self._loaded, self._beside) if found is not None)
@@ -162,7 +169,7 @@ class ActiveModel:
             calibration = self._calibration(loaded.version_id)
             with self._switching:
                 if self._loaded is loaded and calibration != loaded.calibration:
-                    self._loaded = replace(loaded, calibration=calibration)
+                    self._loaded = _calibrated(loaded, calibration)
 
     def _head(self) -> HeadRow:
         with self._database.read() as session:
@@ -217,3 +224,7 @@ class ActiveModel:
                 if save:
                     view.try_save()
             held.encoder.close()
+
+
+def _calibrated(loaded: LoadedModel, calibration: dict[str, Any]) -> LoadedModel:
+    return replace(loaded, calibration=calibration, curves=confidence_curves(calibration))

@@ -12,7 +12,7 @@ from app.registry.adoption import adopt_with
 from app.settings import Settings
 from models.calibration import CALIBRATION
 from models.checkpoint import CARD, SPEC, WEIGHTS, CheckpointInfo
-from models.errors import BackboneError, CheckpointError
+from models.errors import CheckpointError
 from models.trial import try_out
 
 _NAMES = {"weights": WEIGHTS, "spec": SPEC, "card": CARD, "calibration": CALIBRATION}
@@ -42,7 +42,7 @@ def receive(files: Mapping[str, IO[bytes]], settings: Settings) -> CheckpointInf
 
     try:
         return adopt_with(settings.models_dir, write)
-    except (CheckpointError, BackboneError) as error:
+    except CheckpointError as error:
         raise CheckpointRefusedError(error.message) from error
     except OSError as error:
         raise StorageError(f"the checkpoint cannot be written: {error.strerror}") from error
