@@ -149,5 +149,8 @@ class Outcome:
             metrics={**metrics, "split": whole["split"], "queries": whole["queries"], "data": whole["data"]},
             candidate=True,
         )
-        name = self._parameters.get("name") or f"retrained-{self._duty.job_id[:8]}"
+        own = f"retrained-{self._duty.job_id[:8]}"
+        name = self._parameters.get("name") or own
+        if ModelRepository(session).by_name(name) is not None:  # taken meanwhile: no reason to lose a training
+            name = own
         return ModelService(session, self._core.settings.models_dir).register(info, name, origin).id

@@ -2,6 +2,8 @@
 
 import json
 import random
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,14 +15,17 @@ from starlette.testclient import TestClient
 
 from app.commands.models import activate_version, register_checkpoint
 from app.core import Core, open_core
-from app.database.tables import Image
+from app.database.tables import Image, JobLog
 from app.gallery.sources import open_source
+from app.jobs.kinds import KINDS, Hands
+from app.jobs.repository import JobRepository
+from app.jobs.service import JobService
 from app.main import create_app
 from app.settings import Settings
 from models.checkpoint import save_checkpoint
 from models.clip_baseline import compact_spec
 from models.registry import build
-from tests.app.test_indexing_jobs import active, finish
+from tests.app.test_indexing_jobs import active, finish, taken
 from tests.training.conftest import COLOURS, draw_person
 
 QUICK = [
@@ -86,6 +91,32 @@ def ask(client: TestClient, **fields: object) -> Any:  # noqa: ANN401  a respons
     return client.post("/v1/admin/retraining-jobs", json=body)
 
 
+def stop_and_go_on(core: Core) -> None:
+    """A worker that is stopped when the training has begun, and started again."""
+    stopping = threading.Event()
+    job_id, work = taken(core, stopping)
+    thread = threading.Thread(target=work.advance)
+    thread.start()
+    deadline = time.monotonic() + 120
+    while not any("starts of" in line.message for line in lines(core, job_id)):
+        assert thread.is_alive()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    stopping.set()
+    thread.join(30)
+    with core.database.write() as session:
+        assert JobService(session).begin(job_id, "w")
+    work = KINDS["retraining"].start(Hands(core, job_id, "w", threading.Event()))
+    while work.advance():
+        pass
+    assert sum("images of the gallery" in line.message for line in lines(core, job_id)) == 1
+
+
+def lines(core: Core, job_id: str) -> list[JobLog]:
+    with core.database.read() as session:
+        return JobRepository(session).lines(job_id)
+
+
 def shuffle_train(client: TestClient, core: Core) -> None:
     """Give the descriptions of those who are trained on to others."""
     with core.database.read() as session:
@@ -148,7 +179,7 @@ def test_a_gain_is_promoted_and_a_sabotage_is_refused(gallery: Core, settings: S
 
     shuffle_train(client, gallery)
     worse = ask(client)
-    finish(gallery)
+    stop_and_go_on(gallery)
     job = client.get(worse.headers["location"]).json()
     assert (job["state"], job["progress"]["accepted"]) == ("succeeded", False)
     assert {"no_gain", "loss"} & {reason["code"] for reason in job["progress"]["reasons"]}
