@@ -14,7 +14,6 @@ from training.networks import build_encoder, check_start
 from training.optimisation import build_optimiser
 from training.ranks import Share
 from training.recipe import Recipe
-from training.steps import Stepper
 
 _MEASURED, _WORDS = 3, 24
 
@@ -77,6 +76,7 @@ def make_plan(recipe: Recipe, pairs: int, *, device: str = "auto", measure: bool
 def _seconds_per_step(recipe: Recipe, pairs: int, device: str) -> float:
     """Of the fastest of a few real steps, after one that warms up."""
     from training.engine import accelerate  # seconds, which a check without a measurement does without
+    from training.steps import Stepper
 
     accelerator = accelerate(recipe, device)
     encoder = build_encoder(recipe, ())

@@ -67,7 +67,7 @@ def until(reached: Callable[[], bool], what: str) -> None:
 
 
 def test_a_loss_that_is_not_a_number_fails_with_the_batch(empty_core: Core, recipe_file: str) -> None:
-    _, work = work_on(empty_core, recipe=recipe_file, set=["optimiser.lr=1e38", "schedule.warmup=0"])
+    _, work = work_on(empty_core, recipe=recipe_file, set=["optimiser.lr=1e35", "schedule.warmup=0"])
     with pytest.raises(TrainingNotFiniteError, match=r"at epoch 1, batch \d+: images p"):
         work.advance()
 
