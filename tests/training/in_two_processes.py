@@ -68,7 +68,7 @@ def losses_of(trainer: Trainer, stop: int | None = None) -> list[dict[str, float
         kept.append(done.losses)
         return done
 
-    Stepper.step = remember  # type: ignore[method-assign]  of all: each stage has one of its own
+    Stepper.step = remember  # type: ignore[method-assign]  # of all: each stage has a stepper of its own
     try:
         trainer.run()
     except KeyboardInterrupt:
