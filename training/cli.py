@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
@@ -29,6 +30,10 @@ Precision = Literal["standard", "trapezoid"]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Device = Annotated[str, typer.Option(help="auto, or cpu.")]
 SplitName = Annotated[str, typer.Option(help="train, val or test.")]
+Beside = Annotated[
+    tuple[str, Path] | None,
+    typer.Option("--with", metavar="FORMAT ROOT", help="An image-image set that goes with it, for pictures alone."),
+]
 AllowMissing = Annotated[
     bool, typer.Option("--allow-missing", help="Go on with the images that are there, and say so.")
 ]
@@ -78,6 +83,7 @@ def evaluate(
     data: Annotated[Path, typer.Option(help="Folder of the data set.")],
     format_name: Annotated[str, typer.Option("--format", help="On-disk format of the data set.")] = "cuhk_pedes",
     split: SplitName = "test",
+    beside: Beside = None,
     average_precision: Annotated[Precision, typer.Option(help="trapezoid is LGUR's, another number.")] = "standard",
     out: Annotated[Path | None, typer.Option(help="JSON file to write the result to as well.")] = None,
     device: Device = "auto",
@@ -85,9 +91,15 @@ def evaluate(
     as_json: Json = False,
 ) -> None:
     """Measure a checkpoint on a split: R@1, R@5, R@10, mAP, mINP, text to image and image to image, where the data
-    allow; beside the oracle on synthetic people."""
+    allow; beside the oracle on synthetic people. A model with a space for pictures alone is also measured image to
+    image by the vectors that are meant for descriptions. With --with, image to image is measured on the second set."""
     encoder, people, embedded = _embed(checkpoint, data, format_name, split, device, allow_missing=allow_missing)
     rows = _measure(embedded, average_precision)
+    if beside:
+        _, pictures, shown = _embed(checkpoint, beside[1], beside[0], split, device, allow_missing=allow_missing)
+        rows = {name: row for name, row in rows.items() if name == "model"}
+        rows |= {name: row for name, row in _measure(shown, average_precision).items() if name != "model"}
+        people = replace(people, name=f"{people.name} with {pictures.name}", notes=(*people.notes, *pictures.notes))
     if not people.notes:  # the oracle knows all images
         rows |= _oracle(data, split)
     result = {"data": people.name, "split": split, "notes": list(people.notes), **rows}
@@ -219,6 +231,27 @@ def synthesise(
     _print({"folder": str(folder)}, as_json, f"wrote {folder}")
 
 
+@cli.command("synthesise-pictures")
+def synthesise_pictures(
+    out: Annotated[Path, typer.Argument(help="Folder to write; must not hold anything else.")],
+    train_identities: Annotated[int, typer.Option("--train")] = 2000,
+    test_identities: Annotated[int, typer.Option("--test")] = 500,
+    images: Annotated[int, typer.Option(help="Images of each identity, by different cameras up to 12.")] = 8,
+    seed: Annotated[int, typer.Option(help="That of `synthesise`: other people before the same cameras.")] = 0,
+    workers: Annotated[int | None, typer.Option(help="Processes; default one a core.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Make an image-image data set of synthetic people without descriptions, in Market-1501 format."""
+    from training.synthetic import SyntheticConfig
+    from training.synthetic.pictures import write_pictures
+
+    with _asked_for():
+        config = SyntheticConfig(train_identities, 0, test_identities, images, seed, workers)
+        with progress_bar("synthetic pictures") as advance:
+            folder = write_pictures(config, out, progress=lambda done, total: advance(done, total, ""))
+    _print({"folder": str(folder)}, as_json, f"wrote {folder}")
+
+
 @cli.command("synthesise-gallery")
 def synthesise_gallery(
     out: Annotated[Path, typer.Argument(help="Folder to write; must not hold anything else.")],
@@ -242,16 +275,23 @@ def synthesise_gallery(
 def check(
     format_name: Annotated[str, typer.Argument(metavar="FORMAT", help="Such as cuhk_pedes or market1501.")],
     root: Annotated[Path, typer.Argument(help="Folder of the data set.")],
+    beside: Beside = None,
     allow_missing: AllowMissing = False,
     as_json: Json = False,
 ) -> None:
-    """Look through a data set on disk: what is missing, malformed or other than published. Exit status 1 if it is not
-    usable."""
+    """Look through a data set on disk: what is missing, malformed or other than published, and, of two sets, what they
+    share. Exit status 1 if it is not usable."""
     from training.datasets import check_dataset
+    from training.datasets.joint import check_joint
 
-    report = check_dataset(format_name, root)
-    _print(report.to_dict(), as_json, report.text())
-    if not report.usable(allow_missing=allow_missing):
+    if beside:
+        reports = check_joint((format_name, root), beside, allow_missing=allow_missing)
+    else:
+        reports = (check_dataset(format_name, root),)
+    told = [report.to_dict() for report in reports]
+    content: dict[str, object] = {"sets": told} if beside else told[0]
+    _print(content, as_json, "\n\n".join(report.text() for report in reports))
+    if not all(report.usable(allow_missing=allow_missing) for report in reports):
         raise typer.Exit(1)
 
 
@@ -264,18 +304,10 @@ def formats(as_json: Json = False) -> None:
 
 
 def _prepared(recipe: "Recipe", *, allow_missing: bool = False) -> "PersonData":
-    """The recipe's data set, with a val split of its own making where it needs one and has none; its notes are said."""
-    from training.datasets import read_dataset
-    from training.records import carve_validation
+    """The recipe's data; its notes are said."""
+    from training.preparation import prepare_data
 
-    people = read_dataset(
-        recipe.data.format,
-        recipe.data.root,
-        allow_missing=allow_missing,
-        drop_single_image_ids=recipe.data.drop_single_image_ids,
-    )
-    if recipe.data.select_on == "val" and not people.splits["val"]:
-        people = carve_validation(people, share=recipe.data.carve, seed=recipe.seed)
+    people = prepare_data(recipe, allow_missing=allow_missing)
     if os.environ.get("RANK", "0") == "0":
         for note in people.notes:
             _say(note)
@@ -334,12 +366,13 @@ def _print_table(title: str, rows: "dict[str, dict[str, Any]]", average_precisio
 def _measure(embedded: "Embedded", average_precision: "Precision") -> dict[str, dict[str, Any]]:
     """Text to image as "model", image to image under its own name; what the data do not allow is said and left out."""
     from training.errors import NothingRelevantError
+    from training.evaluation import measure_pictures
 
     rows: dict[str, dict[str, Any]] = {}
     if embedded.queries:
         rows["model"] = embedded.measure(average_precision).to_dict()
     try:
-        rows["image_to_image"] = embedded.measure_images(average_precision).to_dict()
+        rows |= {name: found.to_dict() for name, found in measure_pictures(embedded, average_precision).items()}
     except NothingRelevantError as error:
         if not rows:
             raise
@@ -357,8 +390,8 @@ def _oracle(data: Path, split: str) -> "dict[str, dict[str, Any]]":
     """The ceiling on synthetic people: ranking by the true attributes that each description mentions."""
     from training.synthetic.oracle import score_set
 
-    if not (data / "synthetic.json").is_file():
-        return {}
+    if not ((data / "synthetic.json").is_file() and (data / "attributes.json").is_file()):
+        return {}  # also the synthetic pictures, of which nothing is described
     score = score_set(data, split)
     shares = {"R@1": score.rank1, "R@5": score.rank5, "R@10": score.rank10, "mAP": score.mean_ap}
     return {"oracle": {name: 100 * share for name, share in shares.items()} | {"queries": score.queries}}
