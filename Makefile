@@ -8,10 +8,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed-$(EXTRA)
 
-.PHONY: help install demo test check format bench clean
+.PHONY: help install demo test chaos check format bench clean
 help:
 	@echo "make demo    install, build the demo gallery, serve it at http://127.0.0.1:$(PORT)"
 	@echo "make test    all tests        make check   lint, types, house rules"
+	@echo "make chaos   30 rounds of kill -9 (DESCRY_CHAOS_ROUNDS, DESCRY_CHAOS_SEED)"
 	@echo "make bench   benchmarks       make format  apply the formatter        make clean  remove what make installed"
 
 install: $(INSTALLED)
@@ -29,6 +30,10 @@ demo: install
 
 test: install
 	@$(BIN)/python -m pytest $(ARGS)
+
+# DESCRY_CHAOS_SEED=7 make chaos   other rounds
+chaos: install
+	@DESCRY_CHAOS_ROUNDS=$${DESCRY_CHAOS_ROUNDS:-30} $(BIN)/python -m pytest tests/end_to_end/test_chaos.py $(ARGS)
 
 check: install
 	@$(BIN)/ruff check .

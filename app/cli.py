@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from app.commands import gallery, jobs, models, serving, training
+from app.commands import export, gallery, identities, intake, jobs, models, serving, training
 from app.commands.output import errors
 from models.errors import DescryError
 
@@ -21,11 +21,14 @@ app = typer.Typer(
 app.command("demo")(serving.demo)
 app.command("serve")(serving.serve)
 app.command("worker")(jobs.worker)
-app.command("ingest")(gallery.ingest)
+app.command("ingest")(intake.ingest)
 app.command("search")(gallery.search)
+app.command("export")(export.export)
 app.add_typer(gallery.index, name="index")
+app.add_typer(intake.images, name="images")
 app.add_typer(models.app, name="models")
 app.add_typer(jobs.app, name="jobs")
+app.add_typer(identities.app, name="identities")
 for verb, text in training.VERBS.items():
     app.command(verb, help=text, context_settings=training.PASS_ON, add_help_option=False)(training.forward)
 

@@ -1,23 +1,28 @@
-"""The service without HTTP: what the server and the verbs of `descry` share."""
+"""The service without HTTP: what the server and the verbs of `descry` share.
 
+What encodes is made when it is asked for: PyTorch takes half a gigabyte, and a worker that waits for jobs needs none.
+"""
+
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from app.collections.service import CollectionService
 from app.database.migrate import upgrade
 from app.database.sessions import Database
 from app.database.tables import DEFAULT_COLLECTION
 from app.errors import NoActiveModelError, StorageError
-from app.gallery.ingest import Ingest
 from app.gallery.open_store import open_store
 from app.gallery.repository import ImageRepository
 from app.gallery.store import ImageStore
-from app.registry.activation import Activation
-from app.registry.active import ActiveModel
-from app.registry.service import ModelService
 from app.settings import Settings
 from app.vectors.repository import LogRepository
+
+if TYPE_CHECKING:
+    from app.gallery.ingest import Ingest
+    from app.registry.activation import Activation
+    from app.registry.active import ActiveModel
 
 
 @contextmanager
@@ -30,23 +35,42 @@ def opened(settings: Settings) -> Iterator["Core"]:
         core.close()
 
 
-@dataclass(frozen=True, slots=True)
 class Core:
     """The parts of one running Descry."""
 
-    settings: Settings
-    database: Database
-    store: ImageStore
-    active: ActiveModel
-    activation: Activation
+    def __init__(self, settings: Settings, database: Database, store: ImageStore) -> None:
+        self.settings, self.database, self.store = settings, database, store
+        self._making = threading.Lock()
+        self._active: ActiveModel | None = None
 
-    def ingest(self, collection: str = DEFAULT_COLLECTION) -> Ingest:
+    @property
+    def active(self) -> "ActiveModel":
+        """The model version that answers."""
+        if (found := self._active) is not None:
+            return found  # each search asks
+        from app.registry.active import ActiveModel
+
+        with self._making:
+            if self._active is None:
+                self._active = ActiveModel(self.database, self.settings)
+            return self._active
+
+    @property
+    def activation(self) -> "Activation":
+        """What prepares other versions."""
+        from app.registry.activation import Activation
+
+        return Activation(self.database, self.store, self.settings)
+
+    def ingest(self, collection: str = DEFAULT_COLLECTION) -> "Ingest":
         """An ingest into a collection, which is made if it does not exist, for the version that is active now.
 
         Raises:
             NoActiveModelError: none is.
             CollectionNameError: the text cannot be a name.
         """
+        from app.gallery.ingest import Ingest
+
         with self.database.read() as session:
             version_id = LogRepository(session).head().active_version_id
         if version_id is None:
@@ -62,6 +86,8 @@ class Core:
         Raises:
             ModelNotFoundError, ModelIncompleteError: there is none, or images are not encoded for it.
         """
+        from app.registry.service import ModelService
+
         with self.database.read() as session:
             ModelService(session, self.settings.models_dir).find(version_id)
         self.activation.check(version_id)
@@ -71,7 +97,8 @@ class Core:
 
     def close(self, *, save: bool = False) -> None:
         """End threads and connections; `save` writes index snapshots first."""
-        self.active.close(save=save)
+        if self._active is not None:
+            self._active.close(save=save)
         self.store.close()
         self.database.close()
 
@@ -90,9 +117,9 @@ def open_core(settings: Settings) -> Core:
     upgrade(database)
 
     def referenced(names: Sequence[str]) -> set[str]:
-        with database.read() as session:
+        with database.settled() as session:
             return ImageRepository(session).referenced(names)
 
     store = open_store(settings, referenced)
     store.recover()
-    return Core(settings, database, store, ActiveModel(database, settings), Activation(database, store, settings))
+    return Core(settings, database, store)

@@ -1,5 +1,6 @@
 """What goes round every request: who may talk to us, how much, and what every answer carries."""
 
+import asyncio
 import logging
 import time
 from urllib.parse import urlsplit
@@ -9,7 +10,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.errors import BodyTooLargeError, HostNotAllowedError, OriginNotAllowedError
+from app.errors import BodyTimeoutError, BodyTooLargeError, HostNotAllowedError, OriginNotAllowedError, ServiceError
 from app.problems import service_problem, unexpected_problem
 from app.settings import Settings, is_loopback
 from app.telemetry import begin_request
@@ -44,7 +45,8 @@ class Guard:
             return
         headers = Headers(scope=scope)
         request_id = begin_request(headers.get("x-request-id"))
-        exchange = _Exchange(scope["path"], request_id, receive, send, self._body_limit(scope["path"], headers))
+        limit = self._body_limit(scope["path"], headers)
+        exchange = _Exchange(scope["path"], request_id, receive, send, limit, self._settings)
         try:
             if (refusal := self._refusal(scope, headers)) is not None:
                 await refusal(scope, receive, exchange.send)
@@ -99,37 +101,46 @@ class Guard:
 
 
 class _Exchange:
-    """One request and its answer: counts what comes in, decorates what goes out."""
+    """One request and its answer: limits what comes in, decorates what goes out."""
 
-    def __init__(self, path: str, request_id: str, receive: Receive, send: Send, limit: int) -> None:
+    def __init__(
+        self, path: str, request_id: str, receive: Receive, send: Send, limit: int, settings: Settings
+    ) -> None:
         self._path, self._id, self._receive, self._send, self._limit = path, request_id, receive, send, limit
+        self._pace = _Pace(settings.body_idle_s, settings.body_min_rate)
         self._received = 0
+        self._complete = False
         self._started = time.perf_counter()
-        self._overflowed = False
+        self._fault: ServiceError | None = None
         self.status = 0
 
     def milliseconds(self) -> float:
         return (time.perf_counter() - self._started) * 1000
 
     async def receive(self) -> Message:
-        message = await self._receive()
-        self._received += len(message.get("body", b""))
-        if self._received > self._limit:
-            self._overflowed = True
-            raise _too_large(self._limit)
+        if self._complete:  # all that can come now is that the client goes away
+            return await self._receive()
+        try:
+            message = await self._pace.wait(self._receive)
+            self._received += len(message.get("body", b""))
+            if self._received > self._limit:
+                raise _too_large(self._limit)
+        except ServiceError as error:
+            self._fault = error
+            raise
+        self._complete = not message.get("more_body", False)
         return message
 
     async def send(self, message: Message) -> None:
-        if self._overflowed and self.status != 413:
+        if self._fault is not None:
             # The framework turns what `receive` raises into a 400 of its own; the truth is this.
-            if message["type"] != "http.response.start":
+            if message["type"] != "http.response.start" or self.status:
                 return
-            self.status = 413
-            response = service_problem(self._path, _too_large(self._limit))
-            await self._send(self._start(response.status_code, response.raw_headers))
+            self.status = self._fault.status
+            response = service_problem(self._path, self._fault)
+            close = [(b"connection", b"close")] if isinstance(self._fault, BodyTimeoutError) else []
+            await self._send(self._start(response.status_code, [*response.raw_headers, *close]))
             await self._send({"type": "http.response.body", "body": response.body})
-            return
-        if self._overflowed:
             return
         if message["type"] == "http.response.start":
             self.status = message["status"]
@@ -146,3 +157,37 @@ class _Exchange:
 
 def _too_large(limit: int) -> BodyTooLargeError:
     return BodyTooLargeError(f"the request body is larger than the {limit / 2**20:.1f} MiB that are accepted here")
+
+
+class _Pace:
+    """Ends a body that does not get on. Only the time counts that we spend waiting for the client."""
+
+    def __init__(self, idle_s: float, min_rate: int) -> None:
+        self._idle_s, self._least = idle_s, max(1, round(min_rate * idle_s))
+        self._waited, self._bytes = 0.0, 0
+
+    async def wait(self, receive: Receive) -> Message:
+        """The next message.
+
+        Raises:
+            BodyTimeoutError: it does not come, or too little came for a while.
+        """
+        began = time.monotonic()
+        try:
+            async with asyncio.timeout(max(0.0, self._idle_s - self._waited)):
+                message = await receive()
+        except TimeoutError:
+            raise self._too_slow() from None
+        self._waited += time.monotonic() - began
+        self._bytes += len(message.get("body", b""))
+        if self._bytes >= self._least:
+            self._waited, self._bytes = 0.0, 0
+        elif self._waited >= self._idle_s and message.get("more_body", False):
+            raise self._too_slow()
+        return message
+
+    def _too_slow(self) -> BodyTimeoutError:
+        return BodyTimeoutError(
+            f"{self._bytes:,} bytes of the request body arrived within {self._idle_s:g} s; at least "
+            f"{self._least:,} are expected (DESCRY_BODY_IDLE_S, DESCRY_BODY_MIN_RATE)"
+        )

@@ -19,9 +19,13 @@ from starlette.staticfiles import PathLike
 from starlette.types import Scope
 
 from app import health, openapi, problems
+from app.association.endpoints import router as association
 from app.batches.endpoints import router as batches
+from app.batches.room import Room
 from app.collections.endpoints import router as collections
 from app.core import Core, open_core
+from app.errors import StorageError
+from app.exports.endpoints import router as exports
 from app.gallery.endpoints import router as gallery
 from app.guard import Guard
 from app.identities.endpoints import router as identities
@@ -48,9 +52,10 @@ def create_app(settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         core = await run_in_threadpool(open_core, settings)
-        app.state.core = core
+        app.state.core, app.state.room = core, Room(settings)
         keeper = _Keeper(core)
         try:
+            await run_in_threadpool(_look_at_store, core)
             await run_in_threadpool(keeper.follow)
             keeper.start()
             yield
@@ -66,13 +71,33 @@ def create_app(settings: Settings) -> FastAPI:
         docs_url=None,  # the framework's pages load scripts from other hosts; ours is `app.reference`
         redoc_url=None,
     )
-    for router in (search, identities, gallery, batches, collections, registry, jobs, health.router, reference):
+    for router in (
+        search,
+        identities,
+        association,
+        gallery,
+        batches,
+        collections,
+        registry,
+        jobs,
+        exports,
+        health.router,
+        reference,
+    ):
         app.include_router(router)
     problems.install(app)
     openapi.install(app)
     _mount_page(app)
     app.add_middleware(Guard, settings=settings)
     return app
+
+
+def _look_at_store(core: Core) -> None:
+    """Say at once what is wrong with the pictures' store. It does not keep searches from being answered."""
+    try:
+        core.store.check()
+    except StorageError as error:
+        _log.error("pictures are not available: %s: %s", error.code, error.message)
 
 
 def _mount_page(app: FastAPI) -> None:
@@ -134,5 +159,6 @@ class _Keeper:
                 maintained = time.monotonic()
                 try:
                     self._core.active.maintain()
+                    self._core.store.recover()  # what a store that was away has left over
                 except (DescryError, SQLAlchemyError, OSError):
-                    _log.exception("an index could not be saved; the next round tries again")
+                    _log.exception("an index or what a change left could not be settled; the next round tries again")

@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from app.errors import PROBLEM_JSON, ServiceError
+from app.errors import PROBLEM_JSON, IdentityMergedError, ServiceError
 from app.telemetry import request_id
 from models.errors import DescryError
 
@@ -44,6 +44,7 @@ class Problem(BaseModel):
     instance: str = Field(description="Path of the request.")
     request_id: str = Field(description="Names the request in the server's log.")
     errors: list[FieldProblem] | None = None
+    merged_into: int | None = Field(default=None, description="With `identity_merged`: where the identity went.")
 
 
 def problem_response(
@@ -55,6 +56,7 @@ def problem_response(
     detail: str,
     headers: Mapping[str, str] | None = None,
     errors: list[FieldProblem] | None = None,
+    merged_into: int | None = None,
 ) -> Response:
     """A response that carries one problem."""
     problem = Problem(
@@ -66,6 +68,7 @@ def problem_response(
         instance=path,
         request_id=request_id(),
         errors=errors,
+        merged_into=merged_into,
     )
     # Bytes made here cannot be UTF-8 that a client's own broken text would spoil.
     content = json.dumps(problem.model_dump(exclude_none=True)).encode()
@@ -78,7 +81,13 @@ def service_problem(path: str, error: DescryError) -> Response:
         return problem_response(path, status=500, code=error.code, title="Internal error", detail=error.message)
     headers = {"Retry-After": str(error.retry_after)} if error.retry_after is not None else None
     return problem_response(
-        path, status=error.status, code=error.code, title=error.title, detail=error.message, headers=headers
+        path,
+        status=error.status,
+        code=error.code,
+        title=error.title,
+        detail=error.message,
+        headers=headers,
+        merged_into=error.merged_into if isinstance(error, IdentityMergedError) else None,
     )
 
 

@@ -56,10 +56,29 @@ class Settings(BaseSettings):
     """Most files of one batch."""
     max_batch_ratio: int = Field(default=20, ge=1)
     """How many times its own size an archive may unpack to (beyond 16 MiB); pictures hardly pack at all."""
+    max_uploads: int = Field(default=8, ge=1)
+    """Batches that may be uploaded at the same time; one more is answered 429."""
+    max_staging_bytes: int = Field(default=64 * 2**30, ge=1)
+    """Most bytes of all batches together that are uploaded, wait for a worker, or are kept for a retry; beyond: 507."""
+    staging_keep_s: float = Field(default=24 * 3600.0, gt=0)
+    """Seconds for which the files of a batch that a retry may still need are kept after its job has ended."""
+    min_free_bytes: int | None = Field(default=None, ge=0)
+    """Bytes that must stay free on the disk of `data_dir`, or nothing more is taken in: 507. Unless it is set: 256 MiB,
+    or 1 % of a small disk."""
+    body_idle_s: float = Field(default=30.0, gt=0)
+    """Seconds within which a request body must get on; else 408."""
+    body_min_rate: int = Field(default=1024, ge=0)
+    """Least bytes a second of a request body, on average over `body_idle_s`."""
+    max_export_bytes: int = Field(default=64 * 2**30, ge=1)
+    """Most bytes of pictures in one export."""
+    export_keep_s: float = Field(default=24 * 3600.0, ge=0)
+    """Seconds after which the file of an export job is removed."""
     worker_poll_s: float = Field(default=0.5, gt=0)
     """Seconds between two looks of an idle worker for a job."""
     heartbeat_s: float = Field(default=2.0, gt=0)
     """Seconds between two signs of life of a worker."""
+    worker_niceness: int = Field(default=10, ge=0, le=19)
+    """How far a worker steps back behind the server and all else on its machine: 0 not at all, 19 as far as can be."""
     worker_lost_s: float = Field(default=30.0, gt=0)
     """Seconds without a sign of life after which another worker takes a job over; well above `heartbeat_s`."""
 
@@ -88,6 +107,14 @@ class Settings(BaseSettings):
     @property
     def staging_dir(self) -> Path:
         return self.data_dir / "staging"
+
+    @property
+    def exports_dir(self) -> Path:
+        return self.data_dir / "exports"
+
+    @property
+    def retraining_dir(self) -> Path:
+        return self.data_dir / "retraining"
 
     @property
     def workers_dir(self) -> Path:

@@ -50,5 +50,5 @@ def _deeper_than(levels: int, value: object) -> bool:
 
 
 def printable(name: str) -> str:
-    """A file name that can be printed and sent, whatever bytes it was made of."""
-    return name.encode("utf-8", "replace").decode()
+    """A file name that can be printed, stored and sent, whatever bytes it was made of."""
+    return name.encode("utf-8", "replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")

@@ -14,30 +14,65 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.archive import measure_archive
+from benchmarks.evaluation import measure_evaluation
 from benchmarks.figures import Figure
 from benchmarks.gallery import make_gallery
 from benchmarks.ingest import measure_ingest
 from benchmarks.query import measure_queries
+from benchmarks.training import measure_full_size, measure_training
+from benchmarks.visibility import measure_visibility
 
-MEASURES: dict[str, Callable[[Path, Path], list[Figure]]] = {"ingest": measure_ingest, "query": measure_queries}
+MEASURES: dict[str, Callable[[Path, Path], list[Figure]]] = {
+    "ingest": measure_ingest,
+    "query": measure_queries,
+    "visibility": measure_visibility,
+}
+"""On a gallery: called with its folder and a data folder."""
+ALONE = ("evaluation", "training", "archive", "fullsize")
+"""Bring their own data."""
+LONG = ("archive", "fullsize")
+"""Take minutes: only when they are named."""
 
 
 def run(
-    names: Annotated[list[str] | None, typer.Argument(help=f"Of: {', '.join(MEASURES)}; default all.")] = None,
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(help=f"Of: {', '.join((*MEASURES, *ALONE))}; default all but {' and '.join(LONG)}."),
+    ] = None,
     identities: Annotated[int, typer.Option(help="People in the gallery, four images each.")] = 600,
+    images: Annotated[int, typer.Option(help="Images of the archive.")] = 5000,
+    backbone: Annotated[str | None, typer.Option(help="An open_clip model with random weights for `archive`.")] = None,
     out: Annotated[Path, typer.Option(help="Where the figures go.")] = Path("runs/benchmarks.json"),
+    method: Annotated[str, typer.Option(help="fullsize: which training method.")] = "clip_baseline",
+    steps: Annotated[int, typer.Option(min=2, help="fullsize: steps on the fixed batch.")] = 6,
+    batch: Annotated[int, typer.Option(min=2, help="fullsize: pairs in it.")] = 64,
 ) -> None:
-    """Measure a synthetic gallery under the shipped checkpoint."""
-    unknown = set(names or ()) - set(MEASURES)
+    """Measure a synthetic gallery under the shipped checkpoint, evaluation at the sizes of published sets, training."""
+    known = (*MEASURES, *ALONE)
+    unknown = set(names or ()) - set(known)
     if unknown:
-        raise typer.BadParameter(f"no benchmark {', '.join(sorted(unknown))}; there are: {', '.join(MEASURES)}")
+        raise typer.BadParameter(f"no benchmark {', '.join(sorted(unknown))}; there are: {', '.join(known)}")
+    names = names or [name for name in known if name not in LONG]
     console, record = Console(), {"machine": machine(), "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
     with tempfile.TemporaryDirectory(prefix="descry-bench-") as folder:
-        gallery = make_gallery(Path(folder) / "gallery", identities)
+        gallery = Path(folder) / "gallery"
+        if set(names) & set(MEASURES):
+            make_gallery(gallery, identities)
         figures: list[Figure] = []
-        for name in names or MEASURES:
+        for name in names:
             console.print(f"measuring {name} ...")
-            figures += MEASURES[name](gallery, Path(folder) / f"data-{name}")
+            own = Path(folder) / f"data-{name}"
+            if name == "evaluation":
+                figures += measure_evaluation()
+            elif name == "training":
+                figures += measure_training(own)
+            elif name == "archive":
+                figures += measure_archive(own, images, backbone)
+            elif name == "fullsize":
+                figures += measure_full_size(own, method, steps, batch)
+            else:
+                figures += MEASURES[name](gallery, own)
     console.print(_table(figures))
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(record | {"figures": [figure.to_dict() for figure in figures]}, indent=1) + "\n")

@@ -22,7 +22,7 @@ _BATCH = 64
 def measure_ingest(gallery: Path, data_dir: Path) -> list[Figure]:
     """Encode the gallery's images with the encoder alone, from memory and from their files; then ingest them."""
     files = sorted((gallery / "images").rglob("*.jpg"))
-    memory, disk = _bare(files)  # first: the service sets the number of threads
+    memory, disk = bare_rates(load_checkpoint(DEMO), files)  # first: the service sets the number of threads
     core = open_with_model(data_dir)
     try:
         ingest, source = core.ingest(), open_source(gallery)
@@ -41,10 +41,9 @@ def measure_ingest(gallery: Path, data_dir: Path) -> list[Figure]:
     ]
 
 
-def _bare(files: list[Path]) -> tuple[float, float]:
+def bare_rates(encoder: PersonEncoder, files: list[Path]) -> tuple[float, float]:
     """Images a second of the encoder alone, pixels in memory and from files; each in the faster of two ways: one
     batch on all cores, or one batch a core."""
-    encoder = load_checkpoint(DEMO)
     pixels = [_read(encoder, path) for path in files]
     parts = [slice(start, start + _BATCH) for start in range(0, len(files), _BATCH)]
 
@@ -69,7 +68,7 @@ def _rate(work: Callable[[slice], None], parts: Iterable[slice], images: int, *,
 
     began = time.perf_counter()
     if pooled:
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
+        with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
             list(pool.map(alone, parts))
     else:
         for part in parts:

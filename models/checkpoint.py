@@ -1,16 +1,18 @@
-"""A checkpoint is a folder: `model.safetensors`, `spec.json`, `model_card.md`. Never pickle."""
+"""A checkpoint is a folder: `model.safetensors`, `spec.json`, `model_card.md`, and once it was calibrated
+`calibration.json`. Never pickle."""
 
 import hashlib
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from models.calibration import CALIBRATION, read_calibration
 from models.encoder import EncoderSpec, PersonEncoder
 from models.errors import CheckpointError
 from models.registry import build
@@ -30,6 +32,8 @@ class CheckpointInfo:
     spec: EncoderSpec
     fingerprint: str
     """SHA-256 (hex) over the weights and the spec: two checkpoints with one fingerprint give the same vectors."""
+    calibration: dict[str, Any] = field(default_factory=dict)
+    """The content of `calibration.json` (`models.calibration`); empty without one. No part of the fingerprint."""
 
 
 def save_checkpoint(
@@ -55,6 +59,7 @@ def save_checkpoint(
     partial.replace(folder / WEIGHTS)
     _write_text(folder / SPEC, json.dumps(encoder.spec.to_dict(), indent=1) + "\n")
     _write_text(folder / CARD, card)
+    (folder / CALIBRATION).unlink(missing_ok=True)  # it held for the weights before
     return read_info(folder)
 
 
@@ -77,7 +82,7 @@ def read_info(folder: Path) -> CheckpointInfo:
     with (folder / WEIGHTS).open("rb") as handle:
         while block := handle.read(1 << 20):
             digest.update(block)
-    return CheckpointInfo(path=folder, spec=spec, fingerprint=digest.hexdigest())
+    return CheckpointInfo(folder, spec, digest.hexdigest(), read_calibration(folder))
 
 
 def load_checkpoint(folder: Path, *, device: str | torch.device = "cpu") -> PersonEncoder:

@@ -25,7 +25,8 @@ def register(method: str) -> Callable[[type[E]], type[E]]:
 
 def methods() -> tuple[str, ...]:
     """Names of the registered methods, sorted."""
-    import models.clip_baseline  # noqa: F401  registers itself
+    import models.clip_baseline
+    import models.lgur  # noqa: F401  they register themselves
 
     return tuple(sorted(_METHODS))
 

@@ -4,15 +4,15 @@ import difflib
 import re
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Literal, cast
+from typing import Any, Literal, cast, get_args
 
 import torch
 from torch import Tensor
 
-TokenizerKind = Literal["words", "clip_bpe"]
+TokenizerKind = Literal["words", "clip_bpe", "wordpiece"]
 PAD, UNKNOWN = 0, 1
 _WORD = re.compile(r"[a-z0-9]+(?:'[a-z]+)?")
 _MASK_ID = 49405  # methods.md 1.2: the id that training uses as <|mask|>; user text must never emit it
@@ -23,9 +23,11 @@ class TokenizerSpec:
     """How texts are tokenised: part of `EncoderSpec`, stored with the weights.
 
     Attributes:
-        kind: "words" (lower-cased words of `vocabulary`) or "clip_bpe" (CLIP's byte pairs, methods.md 1.2).
+        kind: "words" (lower-cased words of `vocabulary`), "clip_bpe" (CLIP's byte pairs, methods.md 1.2) or
+            "wordpiece" (BERT's pieces of `vocabulary`, whose first entry pads).
         length: tokens kept per text, the longest L that `encode_text` sees.
-        vocabulary: for "words": token i of the list has id i + 2 (0 pads, 1 is an unknown word).
+        vocabulary: for "words": token i of the list has id i + 2 (0 pads, 1 is an unknown word). For
+            "wordpiece": token i has id i.
     """
 
     kind: TokenizerKind
@@ -35,15 +37,15 @@ class TokenizerSpec:
     def __post_init__(self) -> None:
         if self.length < 2:
             raise ValueError(f"a text needs room for at least 2 tokens, got {self.length}")
-        if (self.kind == "words") != bool(self.vocabulary):
-            raise ValueError("a 'words' tokenizer needs a vocabulary, and only that one has it")
+        if (self.kind != "clip_bpe") != bool(self.vocabulary):
+            raise ValueError("tokenizers but 'clip_bpe' need a vocabulary, and that one has its own")
         if len(set(self.vocabulary)) != len(self.vocabulary):
             raise ValueError("the vocabulary names a word twice")
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "TokenizerSpec":
         """Read the mapping that `dataclasses.asdict` wrote."""
-        if data["kind"] not in ("words", "clip_bpe"):
+        if data["kind"] not in get_args(TokenizerKind):
             raise ValueError(f"unknown tokenizer kind {data['kind']!r}")
         kind = cast("TokenizerKind", data["kind"])
         return cls(kind=kind, length=int(data["length"]), vocabulary=tuple(data.get("vocabulary", ())))
@@ -77,12 +79,26 @@ class Tokenizer(ABC):
     @staticmethod
     def build(spec: TokenizerSpec) -> "Tokenizer":
         """The tokenizer that `spec.kind` names."""
-        return WordTokenizer(spec) if spec.kind == "words" else ClipTokenizer(spec)
+        kinds: dict[TokenizerKind, Callable[[TokenizerSpec], Tokenizer]] = {
+            "words": WordTokenizer,
+            "clip_bpe": ClipTokenizer,
+            "wordpiece": WordPieceTokenizer,
+        }
+        return kinds[spec.kind](spec)
 
     @property
     @abstractmethod
     def size(self) -> int:
         """Number of ids, padding included: rows of the embedding table."""
+
+    @property
+    @abstractmethod
+    def mask_id(self) -> int:
+        """The id that stands for a word which training hides; no word that the tokenizer knows has it."""
+
+    @abstractmethod
+    def words(self, ids: Tensor) -> Tensor:
+        """Which of `ids` (any shape, int64) are words of a text, not padding, start or end: bool of the same shape."""
 
     @abstractmethod
     def __call__(self, texts: Sequence[str]) -> TokenizedTexts:
@@ -112,6 +128,14 @@ class WordTokenizer(Tokenizer):
     @property
     def size(self) -> int:
         return len(self._ids) + 2
+
+    @property
+    def mask_id(self) -> int:
+        # A hidden word is one that the model knows nothing about: a reserved id would change every checkpoint's table.
+        return UNKNOWN
+
+    def words(self, ids: Tensor) -> Tensor:
+        return ids != PAD
 
     def _find_nearest(self, word: str) -> str | None:
         if len(word) < 4 or word.isdigit():
@@ -160,6 +184,13 @@ class ClipTokenizer(Tokenizer):
     def size(self) -> int:
         return int(self._bpe.vocab_size)
 
+    @property
+    def mask_id(self) -> int:
+        return _MASK_ID
+
+    def words(self, ids: Tensor) -> Tensor:
+        return (ids > PAD) & (ids < _MASK_ID)
+
     def __call__(self, texts: Sequence[str]) -> TokenizedTexts:
         ids = torch.zeros(len(texts), self.spec.length if texts else 1, dtype=torch.int64)
         truncated: list[bool] = []
@@ -172,3 +203,66 @@ class ClipTokenizer(Tokenizer):
         nothing: tuple[tuple[()], ...] = tuple(() for _ in texts)
         empty = tuple(not words_of(text) for text in texts)
         return TokenizedTexts(ids, nothing, nothing, tuple(truncated), empty)
+
+
+class WordPieceTokenizer(Tokenizer):
+    """BERT's lower-casing word pieces: [CLS] + pieces + [SEP], zero-padded (methods.md 4).
+
+    Raises:
+        ValueError: the vocabulary lacks a special token, or does not begin with [PAD].
+    """
+
+    SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+
+    def __init__(self, spec: TokenizerSpec) -> None:
+        super().__init__(spec)
+        from tokenizers import BertWordPieceTokenizer  # a heavy import, needed by this kind alone
+
+        if spec.vocabulary[0] != "[PAD]" or not set(self.SPECIAL) <= set(spec.vocabulary):
+            raise ValueError(f"a word-piece vocabulary begins with [PAD] and has {', '.join(self.SPECIAL)}")
+        self._ids = {piece: index for index, piece in enumerate(spec.vocabulary)}
+        self._pieces = BertWordPieceTokenizer(vocab=self._ids, lowercase=True)
+        self._unknown = self._ids["[UNK]"]
+        self._frame = torch.tensor([self._ids[piece] for piece in ("[PAD]", "[CLS]", "[SEP]")])
+
+    @classmethod
+    def vocabulary_of(cls, texts: Iterable[str], *, minimum: int, limit: int) -> tuple[str, ...]:
+        """Pieces for texts where BERT's own vocabulary cannot be had: single characters, then the words that occur at
+        least `minimum` times, most frequent first; at most `limit` words.
+
+        (The library's own learner gives another vocabulary at each run; a resumed training needs the same one.)
+        """
+        lowered = [text.lower() for text in texts]
+        letters = sorted({letter for text in lowered for letter in text if not letter.isspace()})
+        words = WordTokenizer.vocabulary_of(lowered, minimum=minimum, limit=limit)
+        pieces = [*cls.SPECIAL, *letters, *(f"##{letter}" for letter in letters), *words]
+        return tuple(dict.fromkeys(pieces))
+
+    @property
+    def size(self) -> int:
+        return len(self._ids)
+
+    @property
+    def mask_id(self) -> int:
+        return self._ids["[MASK]"]
+
+    def words(self, ids: Tensor) -> Tensor:
+        return ~torch.isin(ids, self._frame.to(ids.device))
+
+    def __call__(self, texts: Sequence[str]) -> TokenizedTexts:
+        rows: list[list[int]] = []
+        unknown: list[tuple[str, ...]] = []
+        truncated: list[bool] = []
+        empty: list[bool] = []
+        for text in texts:
+            found = self._pieces.encode(text, add_special_tokens=False)
+            pieces = found.ids
+            strange = [text[a:b] for piece, (a, b) in zip(pieces, found.offsets, strict=True) if piece == self._unknown]
+            unknown.append(tuple(dict.fromkeys(strange)))
+            truncated.append(len(pieces) + 2 > self.spec.length)
+            empty.append(all(piece == self._unknown for piece in pieces) or not words_of(text))
+            rows.append([self._ids["[CLS]"], *pieces[: self.spec.length - 2], self._ids["[SEP]"]])
+        ids = torch.zeros(len(rows), max(map(len, rows), default=1), dtype=torch.int64)
+        for index, row in enumerate(rows):
+            ids[index, : len(row)] = torch.tensor(row, dtype=torch.int64)
+        return TokenizedTexts(ids, tuple(unknown), tuple(() for _ in texts), tuple(truncated), tuple(empty))

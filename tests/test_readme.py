@@ -10,7 +10,13 @@ import pytest
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 BLOCKS = "\n".join(re.findall(r"```sh\n(.*?)```", README, flags=re.DOTALL))
-VERBS = sorted(set(re.findall(r"^descry (models \w+|index \w+|[a-z-]+)([^#\n]*)", BLOCKS, flags=re.MULTILINE)))
+VERBS = sorted(
+    set(
+        re.findall(
+            r"^descry (models \w+|index \w+|identities \w+|datasets \w+|[a-z-]+)([^#\n]*)", BLOCKS, flags=re.MULTILINE
+        )
+    )
+)
 OWN = re.compile(r"(?<!\S)(--[a-z-]+)")
 
 
@@ -21,7 +27,7 @@ def test_the_readme_shows_commands() -> None:
 @pytest.mark.parametrize(("verb", "rest"), VERBS)
 def test_verbs_and_options_exist(verb: str, rest: str) -> None:
     words = verb.split()
-    forwarded = words[0] in {"train", "evaluate", "report", "synthesise"}
+    forwarded = words[0] in {"train", "evaluate", "report", "synthesise", "datasets", "calibrate"}
     command = [sys.executable, "-m", "training" if forwarded else "app.cli", *words, "--help"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, timeout=60)
     assert done.returncode == 0, done.stderr

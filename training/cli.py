@@ -1,11 +1,12 @@
-"""`python -m training VERB`: train, evaluate, report, synthesise. `descry` forwards to it."""
+"""`python -m training VERB`: train, evaluate, report, synthesise, datasets. `descry` forwards to it."""
 
 import json
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
 import typer
 from rich.console import Console
@@ -17,13 +18,20 @@ from training.events import progress_bar
 if TYPE_CHECKING:
     from models.encoder import PersonEncoder
     from training.evaluation import Embedded
+    from training.recipe import Recipe
     from training.records import PersonData, Split
 
 cli = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+datasets = typer.Typer(no_args_is_help=True, help="Data sets on disk.")
+cli.add_typer(datasets, name="datasets")
 
+Precision = Literal["standard", "trapezoid"]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Device = Annotated[str, typer.Option(help="auto, or cpu.")]
 SplitName = Annotated[str, typer.Option(help="train, val or test.")]
+AllowMissing = Annotated[
+    bool, typer.Option("--allow-missing", help="Go on with the images that are there, and say so.")
+]
 
 
 @cli.command()
@@ -33,25 +41,28 @@ def train(
     out: Annotated[Path | None, typer.Option(help="Folder of the run; default runs/NAME.")] = None,
     overrides: Annotated[list[str] | None, typer.Option("--set", help="section.field=value, repeatable.")] = None,
     device: Device = "auto",
+    allow_missing: AllowMissing = False,
     restart: Annotated[bool, typer.Option(help="Begin again instead of resuming.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Train a recipe. A run that was killed goes on where it was when the same command is given again."""
-    from training.datasets import read_dataset
-    from training.engine import Trainer
+    """Train a recipe. A run that was killed goes on where it was when the same command is given again.
+
+    In several processes: torchrun --nproc_per_node N -m training train ...
+    """
     from training.recipe import load_recipe
-    from training.records import carve_validation
 
     chosen = load_recipe(recipe, overrides or (), data=data)
-    people = read_dataset(chosen.data.format, chosen.data.root)
-    if chosen.data.select_on == "val" and not people.splits["val"]:
-        people = carve_validation(people, share=chosen.data.carve, seed=chosen.seed)
-        _say(f"{people.name} has no val split: {len(people.identities('val'))} train identities were set aside for it")
+    people = _prepared(chosen, allow_missing=allow_missing)
+    from training.engine import Trainer  # seconds, which a mistake above need not wait for
+
     folder = out or Path("runs") / chosen.name
     trainer = Trainer(chosen, people, folder, device=device, restart=restart)
-    if trainer.position.step:
+    if trainer.position.step and trainer.main:
         _say(f"resuming {folder} at step {trainer.position.step}")
     info = trainer.run()
+    trainer.close()
+    if not trainer.main:
+        return
     result = {
         "checkpoint": str(info.path),
         "best": trainer.position.best,
@@ -67,23 +78,90 @@ def evaluate(
     data: Annotated[Path, typer.Option(help="Folder of the data set.")],
     format_name: Annotated[str, typer.Option("--format", help="On-disk format of the data set.")] = "cuhk_pedes",
     split: SplitName = "test",
+    average_precision: Annotated[Precision, typer.Option(help="trapezoid is LGUR's, another number.")] = "standard",
+    out: Annotated[Path | None, typer.Option(help="JSON file to write the result to as well.")] = None,
+    device: Device = "auto",
+    allow_missing: AllowMissing = False,
+    as_json: Json = False,
+) -> None:
+    """Measure a checkpoint on a split: R@1, R@5, R@10, mAP, mINP, text to image and image to image, where the data
+    allow; beside the oracle on synthetic people."""
+    encoder, people, embedded = _embed(checkpoint, data, format_name, split, device, allow_missing=allow_missing)
+    rows = _measure(embedded, average_precision)
+    if not people.notes:  # the oracle knows all images
+        rows |= _oracle(data, split)
+    result = {"data": people.name, "split": split, "notes": list(people.notes), **rows}
+    if out:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    if as_json:
+        typer.echo(json.dumps(result))
+        return
+    _print_table(f"{encoder.spec.method} on {people.name} {split}", rows, average_precision)
+
+
+@cli.command()
+def calibrate(
+    checkpoint: Annotated[Path, typer.Argument(help="Folder of the checkpoint; calibration.json is written there.")],
+    data: Annotated[Path, typer.Option(help="Folder of the data set.")],
+    format_name: Annotated[str, typer.Option("--format", help="On-disk format of the data set.")] = "cuhk_pedes",
+    split: SplitName = "val",
     device: Device = "auto",
     as_json: Json = False,
 ) -> None:
-    """Measure a checkpoint on a split: R@1, R@5, R@10, mAP, mINP; beside the oracle on synthetic people."""
-    encoder, people, embedded = _embed(checkpoint, data, format_name, split, device)
-    rows: dict[str, dict[str, Any]] = {"model": embedded.measure().to_dict()} | _oracle(data, split)
-    if as_json:
-        typer.echo(json.dumps({"data": people.name, "split": split, **rows}))
-        return
-    table = Table(title=f"{encoder.spec.method} on {people.name} {split}")
-    columns = ("R@1", "R@5", "R@10", "mAP", "mINP", "queries", "skipped")
-    for column in ("", *columns):
-        table.add_column(column, justify="right" if column else "left")
-    for name, row in rows.items():
-        values = (row.get(column, "") for column in columns)
-        table.add_row(name, *(f"{v:.2f}" if isinstance(v, float) else str(v) for v in values))
-    Console().print(table)
+    """Learn from which score on two images show one person. Training does this at its end; this is for others."""
+    from training.calibration import calibrate as learn
+    from training.datasets import read_dataset
+
+    people = read_dataset(format_name, data)
+    with progress_bar(f"encoding {split}") as advance:
+        rule = learn(
+            checkpoint,
+            people,
+            _split(split),
+            device=_on(device),
+            progress=lambda done, total: advance(done, total, ""),
+        )
+    words = f"{rule.linkage} linkage from cosine {rule.threshold:.3f} on; F1 of pairs {rule.f1:.3f} on {split}"
+    _print(rule.to_dict(), as_json, words)
+
+
+@cli.command()
+def ablate(
+    recipe: Annotated[str, typer.Argument(help="A recipe of the method, as for train.")],
+    data: Annotated[Path | None, typer.Option(help="Folder of the data set, instead of the recipe's.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the table; default runs/NAME-ablation.")] = None,
+    seeds: Annotated[str, typer.Option(help="Comma-separated.")] = "0,1,2",
+    people: Annotated[int | None, typer.Option(help="Train on this many identities only.")] = None,
+    rows: Annotated[list[str] | None, typer.Option("--row", help="Only this row, repeatable.")] = None,
+    overrides: Annotated[list[str] | None, typer.Option("--set", help="section.field=value, repeatable.")] = None,
+    split: SplitName = "test",
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Train the rows of a method's ablation table with several seeds; goes on where it was stopped."""
+    with _asked_for():
+        numbers = [int(seed) for seed in seeds.split(",")]
+    from training.ablation import DATA, TABLE, first_people
+    from training.ablation import ablate as run_rows
+    from training.recipe import load_recipe
+
+    chosen = load_recipe(recipe, overrides or (), data=data)
+    folder = out or Path("runs") / f"{chosen.name}-ablation"
+    run_rows(
+        recipe,
+        first_people(_prepared(chosen), people),
+        folder,
+        seeds=numbers,
+        overrides=overrides or (),
+        wanted=rows or (),
+        root=data,
+        split=_split(split),
+        device=device,
+        say=_say,
+    )
+    written = [str(folder / TABLE), str(folder / DATA)]
+    _print({"written": written}, as_json, (folder / TABLE).read_text(encoding="utf-8"))
 
 
 @cli.command()
@@ -93,22 +171,30 @@ def report(
     split: SplitName = "test",
     out: Annotated[Path | None, typer.Option(help="Where the pictures go; default RUN/report.")] = None,
     device: Device = "auto",
+    allow_missing: AllowMissing = False,
     as_json: Json = False,
 ) -> None:
-    """Write a run's loss curve, CMC curve and a sheet of ranked lists."""
+    """Write a run's loss curve, CMC curve and a sheet of ranked lists; for DGCMIA also what it mined."""
     from training.engine import BEST
+    from training.errors import DatasetError
     from training.recipe import load_recipe
-    from training.report import plot_cmc, plot_losses, ranked_sheet
+    from training.report import plot_cmc, plot_losses, plot_relations, ranked_sheet
 
     recipe = load_recipe(str(run / "recipe.yaml"), data=data)
-    _, people, embedded = _embed(run / BEST, recipe.data.root, recipe.data.format, split, device)
+    where = (recipe.data.root, recipe.data.format, split, device)
+    _, people, embedded = _embed(run / BEST, *where, allow_missing=allow_missing)
+    if not embedded.queries:
+        raise DatasetError(f"{people.name} has no descriptions in its {split} split; a report is on text to image")
+    oracle = {} if people.notes else _oracle(recipe.data.root, split)
     folder = out or run / "report"
     folder.mkdir(parents=True, exist_ok=True)
     written = [
         plot_losses(run, folder),
-        plot_cmc(recipe.name, embedded.measure(), _oracle(recipe.data.root, split).get("oracle"), folder),
-        ranked_sheet(embedded, people.splits[_split(split)], folder),
+        plot_cmc(recipe.name, embedded.measure(), oracle.get("oracle"), folder),
+        ranked_sheet(embedded, folder),
     ]
+    if relations := plot_relations(run, folder):
+        written.append(relations)
     _print({"written": [str(path) for path in written]}, as_json, "\n".join(f"wrote {path}" for path in written))
 
 
@@ -152,6 +238,50 @@ def synthesise_gallery(
     _print({"folder": str(folder)}, as_json, f"wrote {folder}")
 
 
+@datasets.command("check")
+def check(
+    format_name: Annotated[str, typer.Argument(metavar="FORMAT", help="Such as cuhk_pedes or market1501.")],
+    root: Annotated[Path, typer.Argument(help="Folder of the data set.")],
+    allow_missing: AllowMissing = False,
+    as_json: Json = False,
+) -> None:
+    """Look through a data set on disk: what is missing, malformed or other than published. Exit status 1 if it is not
+    usable."""
+    from training.datasets import check_dataset
+
+    report = check_dataset(format_name, root)
+    _print(report.to_dict(), as_json, report.text())
+    if not report.usable(allow_missing=allow_missing):
+        raise typer.Exit(1)
+
+
+@datasets.command("formats")
+def formats(as_json: Json = False) -> None:
+    """List the formats that can be read."""
+    from training.datasets import formats as known
+
+    _print({"formats": list(known())}, as_json, "\n".join(known()))
+
+
+def _prepared(recipe: "Recipe", *, allow_missing: bool = False) -> "PersonData":
+    """The recipe's data set, with a val split of its own making where it needs one and has none; its notes are said."""
+    from training.datasets import read_dataset
+    from training.records import carve_validation
+
+    people = read_dataset(
+        recipe.data.format,
+        recipe.data.root,
+        allow_missing=allow_missing,
+        drop_single_image_ids=recipe.data.drop_single_image_ids,
+    )
+    if recipe.data.select_on == "val" and not people.splits["val"]:
+        people = carve_validation(people, share=recipe.data.carve, seed=recipe.seed)
+    if os.environ.get("RANK", "0") == "0":
+        for note in people.notes:
+            _say(note)
+    return people
+
+
 @contextmanager
 def _asked_for() -> Iterator[None]:
     """Numbers out of range come from the command line: a usage error, not a crash."""
@@ -162,27 +292,65 @@ def _asked_for() -> Iterator[None]:
 
 
 def _embed(
-    checkpoint: Path, data: Path, format_name: str, split: str, device: str
+    checkpoint: Path, data: Path, format_name: str, split: str, device: str, *, allow_missing: bool
 ) -> "tuple[PersonEncoder, PersonData, Embedded]":
-    import torch
-
     from models.checkpoint import load_checkpoint
     from training.datasets import read_dataset
     from training.errors import DatasetError
     from training.evaluation import embed_split
     from training.images import ImageSource
 
-    on = "cuda" if device == "auto" and torch.cuda.is_available() else ("cpu" if device == "auto" else device)
-    encoder = load_checkpoint(checkpoint, device=on)
-    people = read_dataset(format_name, data)
+    encoder = load_checkpoint(checkpoint, device=_on(device))
+    people = read_dataset(format_name, data, allow_missing=allow_missing)
+    for note in people.notes:
+        _say(note)
     records = people.splits[_split(split)]
-    if not any(record.descriptions for record in records):
-        raise DatasetError(f"{people.name} has no described images in its {split} split")
+    if not records:
+        raise DatasetError(f"{people.name} has no images in its {split} split")
     source = ImageSource([record.path for record in records], encoder.spec.preprocessing)
     with progress_bar(f"encoding {split}") as advance:
         embedded = embed_split(encoder, records, source, progress=lambda done, total: advance(done, total, ""))
     source.close()
     return encoder, people, embedded
+
+
+def _print_table(title: str, rows: "dict[str, dict[str, Any]]", average_precision: "Precision") -> None:
+    from training.evaluation.metrics import PROTOCOLS
+
+    told = [PROTOCOLS[row["protocol"]] for row in rows.values() if "protocol" in row]
+    if average_precision == "trapezoid":
+        told.append("mAP by trapezoids, as LGUR has it, is not the mAP of other works")
+    table = Table(title=title, caption="; ".join(told), caption_justify="left")
+    columns = ("R@1", "R@5", "R@10", "mAP", "mINP", "queries", "skipped")
+    for column in ("", *columns):
+        table.add_column(column, justify="right" if column else "left")
+    for name, row in rows.items():
+        values = (row.get(column, "") for column in columns)
+        label = {"model": "text to image"}.get(name, name.replace("_", " "))
+        table.add_row(label, *(f"{v:.2f}" if isinstance(v, float) else str(v) for v in values))
+    Console().print(table)
+
+
+def _measure(embedded: "Embedded", average_precision: "Precision") -> dict[str, dict[str, Any]]:
+    """Text to image as "model", image to image under its own name; what the data do not allow is said and left out."""
+    from training.errors import NothingRelevantError
+
+    rows: dict[str, dict[str, Any]] = {}
+    if embedded.queries:
+        rows["model"] = embedded.measure(average_precision).to_dict()
+    try:
+        rows["image_to_image"] = embedded.measure_images(average_precision).to_dict()
+    except NothingRelevantError as error:
+        if not rows:
+            raise
+        _say(f"image to image is not measured: {error.message}")
+    return rows
+
+
+def _on(device: str) -> str:
+    import torch
+
+    return "cuda" if device == "auto" and torch.cuda.is_available() else ("cpu" if device == "auto" else device)
 
 
 def _oracle(data: Path, split: str) -> "dict[str, dict[str, Any]]":
@@ -219,9 +387,26 @@ def main() -> NoReturn:
     try:
         cli(standalone_mode=True)
     except DescryError as error:
-        _say(f"error: {error.message} [{error.code}]")
+        _tell_torchrun(error)
+        _say(f"error: {_process()}{error.message} [{error.code}]")
         sys.exit(1)
     except KeyboardInterrupt:
         _say("stopped; give the same command again to go on")
         sys.exit(130)
+    except Exception as error:
+        _tell_torchrun(error)
+        raise
     sys.exit(0)
+
+
+def _process() -> str:
+    rank, world = os.environ.get("RANK"), os.environ.get("WORLD_SIZE", "1")
+    return f"process {rank} of {world}: " if world != "1" else ""
+
+
+def _tell_torchrun(error: Exception) -> None:
+    """torchrun ends the other processes when one fails, and names as the reason what that one leaves in a file."""
+    if "TORCHELASTIC_ERROR_FILE" in os.environ:
+        from torch.distributed.elastic.multiprocessing.errors import get_error_handler
+
+        get_error_handler().record_exception(error)

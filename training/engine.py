@@ -1,4 +1,4 @@
-"""The training loop: one readable loop on Accelerate, resumable at the exact step.
+"""The training loop: one readable loop on Accelerate, resumable at the exact step, in one process or several.
 
 All randomness of a step is seeded by (seed, epoch, step), so a resumed run sees the same batches, augmentations and
 dropped words as an uninterrupted one, and no generator state needs to be kept.
@@ -6,37 +6,44 @@ dropped words as an uninterrupted one, and no generator state needs to be kept.
 
 import copy
 import json
-import math
+import os
 import shutil
-import time
+import warnings
 from collections.abc import Callable
-from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import cast
 
 import torch
-from accelerate import Accelerator
-from torch import Tensor, nn
+from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGroupKwargs
+from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from models.checkpoint import CheckpointInfo, read_info, save_checkpoint
 from models.encoder import PersonEncoder
-from training.errors import TrainingError
+from training.calibration import calibrate
+from training.errors import DatasetError, TrainingError
 from training.evaluation import Metrics, embed_split
 from training.events import Advance, EventLog, progress_bar
-from training.images import ImageSource
+from training.images import MEMORY_LIMIT, ImageSource
 from training.methods import METHODS, build_method
-from training.methods.base import Batch, Method
+from training.methods.base import Method
 from training.model_card import model_card
 from training.networks import build_encoder
-from training.optimisation import build_optimiser, learning_rate_factor, set_learning_rate
-from training.pairs import TrainingPairs, seeded
+from training.optimisation import build_optimiser
+from training.pace import Pace, Watch, peak_memory
+from training.pairs import TrainingPairs
+from training.ranks import Share, across_ranks, on_this_machine
 from training.recipe import Recipe, dump_recipe
 from training.records import PersonData
-from training.state import STATE, Position, load_state, save_state
+from training.samplers import seeded
+from training.schedule import learning_rate_factor, set_learning_rate
+from training.state import STATE, Parts, Position, load_state, save_state
+from training.steps import Done, NotFiniteError, Stepper
 
 BEST = "best"
 _REPORT_SECONDS = 1.0
+_LONGEST_WAIT = timedelta(hours=2)  # processes wait for one another through an evaluation
 
 
 class Trainer:
@@ -45,49 +52,84 @@ class Trainer:
     The folder receives recipe.yaml, events.jsonl, state.safetensors (what a killed run resumes from), best/ (the
     checkpoint of the best epoch on `data.select_on`) and metrics.json.
 
+    Under torchrun every process makes a Trainer and runs it; the first one (`main`) evaluates and writes, all read the
+    folder, so several machines must share it. A run may go on with another number of processes.
+
     Args:
         device: "auto" (Accelerate's choice), or "cpu".
         restart: begin again even if the folder holds a state.
 
     Raises:
-        TrainingError: several processes, too little data, or a state of another recipe.
+        TrainingError: too little data, a batch that does not divide into the processes, a precision that the device
+            does not have, or a state of another recipe.
     """
 
     def __init__(
         self, recipe: Recipe, data: PersonData, folder: Path, *, device: str = "auto", restart: bool = False
     ) -> None:
         self.recipe, self.data, self.folder = recipe, data, folder
-        folder.mkdir(parents=True, exist_ok=True)
-        if restart:
-            _clear(folder)
-        self.accelerator = Accelerator(mixed_precision=_precision(recipe, device), cpu=device == "cpu")
-        if self.accelerator.num_processes > 1:
-            raise TrainingError("this version trains in one process; start it without torchrun")
+        self.accelerator = accelerate(recipe, device)
+        self.main: bool = self.accelerator.is_main_process
+        self._prepare_folder(restart)
+        share = self._share()
         split = recipe.data.select_on
         if not any(record.descriptions for record in data.splits[split]):
             raise TrainingError(f"{data.name} has no descriptions in its {split} split, which chooses the best epoch")
         torch.manual_seed(recipe.seed)
         encoder = build_encoder(recipe, data.splits["train"])
         self.sources = {
-            split: ImageSource([record.path for record in data.splits[split]], encoder.spec.preprocessing)
+            split: ImageSource(
+                [record.path for record in data.splits[split]],
+                encoder.spec.preprocessing,
+                memory_limit=MEMORY_LIMIT // on_this_machine(),
+            )
             for split in ("train", recipe.data.select_on)
         }
+        plain = METHODS[recipe.method].needs_plain
         self.pairs = TrainingPairs(
-            data.splits["train"],
-            self.sources["train"],
-            encoder,
-            recipe.augmentation,
-            batch=recipe.batch,
-            seed=recipe.seed,
-            plain=METHODS[recipe.method].needs_plain,
+            data.splits["train"], self.sources["train"], encoder, recipe, share=share, plain=plain
         )
-        method = build_method(recipe, encoder, self.pairs.size)
-        if self.accelerator.device.type == "cpu":
+        self._build(encoder, share)
+        if self.main:
+            (folder / "recipe.yaml").write_text(dump_recipe(recipe), encoding="utf-8")
+        parts, told = self._parts(), dump_recipe(recipe)
+        self.position = load_state(folder, parts, recipe=told, data=self.pairs.fingerprint) or Position()
+        self.pace = Pace(recipe.batch)
+
+    def _prepare_folder(self, restart: bool) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if restart and self.main:
+            _clear(self.folder)
+        self.accelerator.wait_for_everyone()
+
+    def _share(self) -> Share:
+        share = Share(self.accelerator.process_index, self.accelerator.num_processes, self.recipe.accumulate)
+        if self.recipe.batch % (share.world * share.accumulate):
+            raise TrainingError(
+                f"the batch of {self.recipe.batch} pairs does not divide into {share.world} processes x "
+                f"{share.accumulate} micro-batches; change batch, accumulate or the number of processes"
+            )
+        return share
+
+    def _build(self, encoder: PersonEncoder, share: Share) -> None:
+        device = self.accelerator.device
+        method: nn.Module = build_method(self.recipe, encoder, self.pairs.size)
+        if device.type == "cpu":
             method = method.to(memory_format=torch.channels_last)  # oneDNN's convolutions run on this layout
-        self.method, self.optimiser = self.accelerator.prepare(method, build_optimiser(method, recipe.optimiser))
-        self.average = _averaged(encoder, recipe.average)
-        (folder / "recipe.yaml").write_text(dump_recipe(recipe), encoding="utf-8")
-        self.position = load_state(folder, self._modules(), self.optimiser, dump_recipe(recipe)) or Position()
+        method = across_ranks(method, device)
+        optimiser = build_optimiser(method, self.recipe.optimiser)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "`broadcast_buffers`", FutureWarning)  # Accelerate knows no newer name
+            self.method, self.optimiser = self.accelerator.prepare(method, optimiser)
+        self.average = _averaged(encoder, self.recipe.average)
+        self.stepper = Stepper(
+            self.accelerator,
+            self.method,
+            self.optimiser,
+            share=share,
+            average=self.average,
+            clip=self.recipe.optimiser.clip,
+        )
 
     @property
     def encoder(self) -> PersonEncoder:
@@ -96,24 +138,29 @@ class Trainer:
         assert isinstance(chosen, PersonEncoder)
         return chosen
 
+    @property
+    def epochs(self) -> int:
+        """Epochs of the whole run."""
+        return self.recipe.schedule.epochs
+
     def run(self) -> CheckpointInfo:
         """Train to the end of the schedule and return the best checkpoint.
 
         Raises:
             TrainingError: a loss that is not a number; the last saved state stays.
         """
-        log = EventLog(self.folder)
+        log = EventLog(self.folder, silent=not self.main)
         try:
-            for split, source in self.sources.items():
-                with progress_bar(f"reading {split} images") as advance:
-                    source.load(lambda done, total, report=advance: report(done, total, ""))  # type: ignore[misc]
+            self.load_images()
             self._start(log)
-            for epoch in range(self.position.step // self.pairs.steps, self.recipe.schedule.epochs):
-                self._epoch(epoch, log)
-                last = epoch + 1 == self.recipe.schedule.epochs
-                if last or (epoch + 1) % self.recipe.evaluate_every == 0:
+            for epoch in range(self.position.step // self.pairs.steps, self.epochs):
+                self.train_epoch(epoch, log)
+                if self._evaluates_after(epoch):
                     self._evaluate(epoch, log)
                 self._save_state()
+            if self.main:
+                self._calibrate(log)
+            self.accelerator.wait_for_everyone()
             log.write("end", best=self.position.best, best_epoch=self.position.best_epoch, seconds=self._seconds())
         finally:
             log.close()
@@ -121,87 +168,131 @@ class Trainer:
                 source.close()
         return read_info(self.folder / BEST)
 
+    def close(self) -> None:
+        """Leave the other processes, after which this Trainer cannot train."""
+        self.accelerator.end_training()
+
+    def load_images(self) -> None:
+        """Decode the pictures into memory, where they fit."""
+        for split, source in self.sources.items():
+            if split == "train" or self.main:
+                with progress_bar(f"reading {split} images", silent=not self.main) as advance:
+                    source.load(lambda done, total, report=advance: report(done, total, ""))  # type: ignore[misc]
+
+    def train_epoch(self, epoch: int, log: EventLog) -> None:
+        """The steps of an epoch that are still to be done.
+
+        Raises:
+            TrainingError: a loss or gradient that is not a number; the event `nan` names the batch.
+        """
+        self.method.train()
+        method: Method = self.accelerator.unwrap_model(self.method)
+        method.begin_epoch(epoch)
+        first = self.position.step - epoch * self.pairs.steps
+        watch, unreported = Watch(), 0.0
+        sums: dict[str, float] = {}
+        with progress_bar(f"epoch {epoch + 1}/{self.epochs}", silent=not self.main) as advance:
+            for step, batch in enumerate(self.pairs.epoch(epoch, first=first), start=first):
+                factor = learning_rate_factor(self.position.step, self.pairs.steps, self.recipe.schedule)
+                set_learning_rate(self.optimiser, factor)
+                try:
+                    done = self.stepper.step(batch, seeded(self.recipe.seed, epoch, step, 1).initial_seed())
+                except NotFiniteError as error:
+                    raise self._name_batch(epoch, step, error, log) from error
+                sums = {name: sums.get(name, 0.0) + value for name, value in done.losses.items()}
+                self.position.step += 1
+                self.position.skipped += done.skipped
+                took = watch.lap()
+                self.position.seconds += took
+                self.pace.step(took)
+                unreported += took
+                if unreported >= _REPORT_SECONDS or step + 1 == self.pairs.steps:
+                    unreported = 0.0
+                    self._report(epoch, done, log)
+                self._advance(advance, step + 1, done)
+                # The last step's state is saved after the evaluation, so that a resumed run never leaves one out.
+                if self.position.step % self.recipe.save_every == 0 and step + 1 < self.pairs.steps:
+                    self._save_state()
+        count = max(self.pairs.steps - first, 1)
+        losses = {name: round(value / count, 5) for name, value in sums.items()}
+        log.write("epoch", epoch=epoch, losses=losses, **method.measurements())
+
     def _start(self, log: EventLog) -> None:
         weights = sum(parameter.numel() for parameter in self.encoder.parameters())
         log.write(
             "resume" if self.position.step else "start",
             recipe=self.recipe.name,
             step=self.position.step,
-            steps=self.pairs.steps * self.recipe.schedule.epochs,
+            steps=self.pairs.steps * self.epochs,
             parameters=weights,
             precision=self.accelerator.mixed_precision,
             device=str(self.accelerator.device),
+            notes=list(self.data.notes),
+            processes=self.accelerator.num_processes,
+            groups=[
+                {"lr": group["base_lr"], "weight_decay": group["weight_decay"], "tensors": len(group["params"])}
+                for group in self.optimiser.param_groups
+            ],
         )
 
-    def _epoch(self, epoch: int, log: EventLog) -> None:
-        self.method.train()
-        method: Method = self.accelerator.unwrap_model(self.method)
-        method.begin_epoch(epoch)
-        first = self.position.step - epoch * self.pairs.steps
-        reported = began = time.monotonic()
-        sums: dict[str, float] = {}
-        with progress_bar(f"epoch {epoch + 1}/{self.recipe.schedule.epochs}") as advance:
-            for step, batch in enumerate(self.pairs.epoch(epoch, first=first), start=first):
-                terms = self._step(epoch, step, batch)
-                sums = {name: sums.get(name, 0.0) + value for name, value in terms.items()}
-                self.position.step += 1
-                now = time.monotonic()
-                self.position.seconds += now - began
-                began = now
-                if now - reported >= _REPORT_SECONDS or step + 1 == self.pairs.steps:
-                    reported = now
-                    self._report(epoch, terms, log)
-                self._advance(advance, step + 1, terms)
-                # The last step's state is saved after the evaluation, so that a resumed run never leaves one out.
-                if self.position.step % self.recipe.save_every == 0 and step + 1 < self.pairs.steps:
-                    self._save_state()
-        done = max(self.pairs.steps - first, 1)
-        losses = {name: round(value / done, 5) for name, value in sums.items()}
-        log.write("epoch", epoch=epoch, losses=losses, **method.measurements())
-
-    def _step(self, epoch: int, step: int, batch: Batch) -> dict[str, float]:
-        factor = learning_rate_factor(self.position.step, self.pairs.steps, self.recipe.schedule)
-        set_learning_rate(self.optimiser, factor)
-        torch.manual_seed(seeded(self.recipe.seed, epoch, step, 1).initial_seed())
-        device = self.accelerator.device
-        layout = torch.channels_last if device.type == "cpu" else torch.contiguous_format
-        moved = replace(
-            batch,
-            pixels=batch.pixels.to(device, memory_format=layout),
-            token_ids=batch.token_ids.to(device),
-            identities=batch.identities.to(device),
-            pairs=batch.pairs.to(device),
-            images=batch.images.to(device),
-            plain=None if batch.plain is None else batch.plain.to(device, memory_format=layout),
+    def _name_batch(self, epoch: int, step: int, error: NotFiniteError, log: EventLog) -> TrainingError:
+        """Write the event `nan` and give the error to raise."""
+        members = self.pairs.members(epoch, step)
+        paths = self.pairs.paths(members)
+        told = {name: str(value) for name, value in error.losses.items()}  # NaN is not JSON
+        log.write(
+            "nan",
+            epoch=epoch,
+            batch=step,
+            step=self.position.step,
+            losses=told,
+            gradient_norm=str(error.norm),
+            pairs=members.tolist(),
+            images=paths,
         )
-        terms: dict[str, Tensor] = self.method(moved)
-        total = torch.stack(list(terms.values())).sum()
-        values = {name: float(value.detach()) for name, value in terms.items()}
-        if not math.isfinite(float(total.detach())):
-            raise TrainingError(
-                f"the loss is {values} at epoch {epoch + 1}, batch {step + 1}; lower optimiser.lr or use precision fp32"
-            )
-        self.accelerator.backward(total)
-        if self.recipe.optimiser.clip:
-            self.accelerator.clip_grad_norm_(self.method.parameters(), self.recipe.optimiser.clip)
-        self.optimiser.step()
-        self.optimiser.zero_grad(set_to_none=True)
-        if self.average:
-            self.average.update_parameters(self.accelerator.unwrap_model(self.method).encoder)
-        return values
+        names = ", ".join(Path(path).name for path in paths[:3])
+        return TrainingError(
+            f"{error.message} at epoch {epoch + 1}, batch {step + 1}: images {names} and {len(paths) - 3} more, listed "
+            f"in the event 'nan' of {self.folder / 'events.jsonl'}. The state before it is kept; look at these images, "
+            "lower optimiser.lr, or use precision fp32 (--restart, or another run)"
+        )
 
-    def _advance(self, advance: Advance, step: int, terms: dict[str, float]) -> None:
-        rate = self.position.step * self.recipe.batch / max(self.position.seconds, 1e-9)
-        left = (self.pairs.steps * self.recipe.schedule.epochs - self.position.step) * self.recipe.batch / rate
-        losses = " ".join(f"{name} {value:.3f}" for name, value in terms.items())
-        advance(step, self.pairs.steps, f"{losses}  {rate:.0f} images/s  run ends in {left / 60:.1f} min")
+    def _advance(self, advance: Advance, step: int, done: Done) -> None:
+        losses = " ".join(f"{name} {value:.3f}" for name, value in done.losses.items())
+        memory = peak_memory(self.accelerator.device) / (1 << 30)
+        words = f"{losses}  {self.pace.images_per_second:.0f} images/s  {memory:.1f} GiB  run ends in "
+        advance(step, self.pairs.steps, words + _duration(self._seconds_left()))
 
-    def _report(self, epoch: int, terms: dict[str, float], log: EventLog) -> None:
-        losses = {name: round(value, 5) for name, value in terms.items()}
-        lr = self.optimiser.param_groups[0]["lr"]
-        log.write("step", step=self.position.step, epoch=epoch, losses=losses, lr=lr, seconds=self._seconds())
+    def _report(self, epoch: int, done: Done, log: EventLog) -> None:
+        log.write(
+            "step",
+            step=self.position.step,
+            epoch=epoch,
+            losses={name: round(value, 5) for name, value in done.losses.items()},
+            lr=self.optimiser.param_groups[0]["lr"],
+            seconds=self._seconds(),
+            images_per_second=round(self.pace.images_per_second, 1),
+            seconds_left=round(self._seconds_left(), 1),
+            peak_memory=peak_memory(self.accelerator.device),
+            skipped=self.position.skipped,
+        )
+
+    def _seconds_left(self) -> float:
+        steps = self.pairs.steps * self.epochs - self.position.step
+        now = (self.position.step - 1) // self.pairs.steps
+        return self.pace.seconds_left(steps, sum(map(self._evaluates_after, range(now, self.epochs))))
+
+    def _evaluates_after(self, epoch: int) -> bool:
+        return epoch + 1 == self.epochs or (epoch + 1) % self.recipe.evaluate_every == 0
 
     def _evaluate(self, epoch: int, log: EventLog) -> None:
+        watch = Watch()
+        if self.main:
+            self._measure(epoch, log)
+        self.accelerator.wait_for_everyone()
+        self.pace.evaluation(watch.lap())
+
+    def _measure(self, epoch: int, log: EventLog) -> None:
         split = self.recipe.data.select_on
         metrics = embed_split(self.encoder, self.data.splits[split], self.sources[split]).measure()
         log.write("evaluation", epoch=epoch, split=split, metrics=_short(metrics), seconds=self._seconds())
@@ -213,15 +304,57 @@ class Trainer:
                 json.dumps({"split": split, "epoch": epoch, **metrics.to_dict()}, indent=1) + "\n", encoding="utf-8"
             )
 
-    def _modules(self) -> dict[str, nn.Module]:
+    def _calibrate(self, log: EventLog) -> None:
+        """Learn what the best checkpoint's scores mean. A split of single images teaches nothing, and fails nothing."""
+        split = self.recipe.data.select_on
+        try:
+            rule = calibrate(self.folder / BEST, self.data, split, device=self.accelerator.device)
+        except DatasetError as error:
+            log.write("calibration", skipped=error.message)
+        else:
+            log.write("calibration", **rule.to_dict())
+
+    def _parts(self) -> Parts:
         modules: dict[str, nn.Module] = {"method": self.accelerator.unwrap_model(self.method)}
-        return modules | ({"average": self.average} if self.average else {})
+        if self.average:
+            modules["average"] = self.average
+        return Parts(modules, self.optimiser, self.accelerator.scaler)
 
     def _save_state(self) -> None:
-        save_state(self.folder, self._modules(), self.optimiser, self.position, dump_recipe(self.recipe))
+        if self.main:
+            data = self.pairs.fingerprint
+            save_state(self.folder, self._parts(), self.position, recipe=dump_recipe(self.recipe), data=data)
 
     def _seconds(self) -> float:
-        return round(self.position.seconds, 1)
+        return round(self.position.seconds, 2)
+
+
+def accelerate(recipe: Recipe, device: str) -> Accelerator:
+    """Accelerate with the recipe's precision; under torchrun it joins the other processes.
+
+    Raises:
+        TrainingError: fp16 without a GPU, or processes that could not be joined.
+    """
+    gpu = device != "cpu" and (torch.cuda.is_available() or torch.backends.mps.is_available())
+    if recipe.precision == "fp16" and not gpu:
+        raise TrainingError("precision fp16 needs a GPU; on a CPU use bf16, fp32 or auto")
+    # Buffers change alike in all processes, and a method need not use every parameter in every step.
+    together = DistributedDataParallelKwargs(broadcast_buffers=False, find_unused_parameters=True)
+    made = Accelerator(
+        mixed_precision=_precision(recipe, device),
+        cpu=not gpu,  # left to itself on a machine without GPUs, Accelerate would not join the processes
+        kwargs_handlers=[together, InitProcessGroupKwargs(timeout=_LONGEST_WAIT)],
+    )
+    started = int(os.environ.get("WORLD_SIZE", "1"))
+    if made.num_processes != started:
+        raise TrainingError(f"{started} processes were started, but Accelerate joined {made.num_processes}")
+    return made
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def _blend(decay: float) -> Callable[..., None]:

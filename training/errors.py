@@ -4,6 +4,8 @@ DescryError (models.errors)
 +-- DatasetError     a data set on disk is missing, half complete or malformed
 +-- RecipeError      a recipe has an unknown field or a value out of range
 +-- TrainingError    a run cannot start, go on or be resumed
++-- EvaluationError  a checkpoint cannot be measured on this data
+    +-- NothingRelevantError   no query has a relevant image
 """
 
 from typing import ClassVar
@@ -27,3 +29,15 @@ class TrainingError(DescryError):
     """A run cannot start, cannot be resumed, or went wrong (for instance a loss that is not a number)."""
 
     code: ClassVar[str] = "training_failed"
+
+
+class EvaluationError(DescryError):
+    """A checkpoint cannot be measured on this data."""
+
+    code: ClassVar[str] = "evaluation_failed"
+
+
+class NothingRelevantError(EvaluationError):
+    """No query has a relevant image in the gallery, so that no metric is defined."""
+
+    code: ClassVar[str] = "nothing_relevant"

@@ -16,18 +16,24 @@ _PLAIN_SECONDS = 15.0
 
 
 class EventLog:
-    """Appends one JSON object a line to `events.jsonl`; each line carries `event` and `time` (Unix seconds)."""
+    """Appends one JSON object a line to `events.jsonl`; each line carries `event` and `time` (Unix seconds).
 
-    def __init__(self, folder: Path) -> None:
-        self._file = (folder / EVENTS).open("a", encoding="utf-8", buffering=1)
+    Args:
+        silent: write nothing; of several processes only one tells.
+    """
+
+    def __init__(self, folder: Path, *, silent: bool = False) -> None:
+        self._file = None if silent else (folder / EVENTS).open("a", encoding="utf-8", buffering=1)
 
     def write(self, event: str, **fields: object) -> None:
         """Append one event."""
-        self._file.write(json.dumps({"event": event, "time": round(time.time(), 3), **fields}) + "\n")
+        if self._file is not None:
+            self._file.write(json.dumps({"event": event, "time": round(time.time(), 3), **fields}) + "\n")
 
     def close(self) -> None:
         """Close the file."""
-        self._file.close()
+        if self._file is not None:
+            self._file.close()
 
 
 def read_events(folder: Path) -> list[dict[str, Any]]:
@@ -46,8 +52,11 @@ Advance = Callable[[int, int, str], None]
 
 
 @contextmanager
-def progress_bar(title: str) -> Iterator[Advance]:
+def progress_bar(title: str, *, silent: bool = False) -> Iterator[Advance]:
     """A live bar on a terminal's stderr; elsewhere a plain line every 15 seconds, so that logs stay readable."""
+    if silent:
+        yield lambda done, total, words: None
+        return
     console = Console(stderr=True)
     if not console.is_terminal:
         yield _plain_lines(title)

@@ -31,7 +31,7 @@ the images for a description.
 |---|---|---|---|
 {sizes}
 
-## Quality, text to image, on {recipe.data.select_on} ({metrics.queries:,} queries)
+{_notes(data)}## Quality, text to image, on {recipe.data.select_on} ({_queries(metrics)})
 
 | R@1 | R@5 | R@10 | mAP | mINP |
 |---|---|---|---|---|
@@ -50,3 +50,12 @@ agree, not that this is the person who is meant.
 {dump_recipe(told).rstrip()}
 ```
 """
+
+
+def _notes(data: PersonData) -> str:
+    return "".join(f"* {note}\n" for note in data.notes) + ("\n" if data.notes else "")
+
+
+def _queries(metrics: Metrics) -> str:
+    skipped = f", {metrics.skipped:,} more without a relevant image skipped" if metrics.skipped else ""
+    return f"{metrics.queries:,} queries{skipped}"

@@ -1,32 +1,103 @@
 """The encoder that a recipe starts from."""
 
+import logging
+from pathlib import Path
+
+from models.backbones.local import COMPACT, DEIT, RESNET, LocalBackbone
 from models.clip_baseline import ClipBaseline, compact_spec, load_pretrained, open_clip_spec
 from models.encoder import PersonEncoder
+from models.lgur import Lgur, lgur_spec
 from models.registry import build
-from models.tokenizers import WordTokenizer
+from models.tokenizers import Tokenizer, TokenizerSpec, WordPieceTokenizer, WordTokenizer
 from training.errors import TrainingError
-from training.recipe import Recipe
+from training.recipe import EncoderPart, Recipe
 from training.records import Record
+
+_log = logging.getLogger(__name__)
+_VOCABULARY = "vocab.txt"
 
 
 def build_encoder(recipe: Recipe, train: tuple[Record, ...]) -> PersonEncoder:
-    """A fresh encoder; `compact` learns its vocabulary from the train split's descriptions.
+    """A fresh encoder; those without a published vocabulary learn theirs from the train split's descriptions.
 
     Raises:
-        TrainingError: a train split without descriptions.
+        TrainingError: a train split without descriptions, or a backbone that the method does not have.
         BackboneError: an unknown open_clip model, or weights that cannot be had.
     """
-    part = recipe.encoder
-    if part.backbone != "compact":
+    return _lgur(recipe, train) if recipe.method == "lgur" else _baseline(recipe.encoder, train)
+
+
+def _baseline(part: EncoderPart, train: tuple[Record, ...]) -> PersonEncoder:
+    if part.backbone != COMPACT:
         encoder = build(open_clip_spec(part.backbone, height=part.height, width=part.width))
         assert isinstance(encoder, ClipBaseline)
         if part.pretrained:
             load_pretrained(encoder, part.pretrained)
         return encoder
+    words = _words(part, train)
+    return build(compact_spec(words, height=part.height, width=part.width, length=part.length, **part.options))
+
+
+def _lgur(recipe: Recipe, train: tuple[Record, ...]) -> PersonEncoder:
+    part, switches = recipe.encoder, recipe.lgur
+    if part.backbone not in (COMPACT, DEIT, RESNET):
+        raise TrainingError(f"LGUR has no backbone {part.backbone!r}; it has {COMPACT}, {DEIT} and {RESNET}")
+    options: dict[str, int | float | bool] = {
+        **part.options,
+        "dictionary": switches.dictionary,
+        "foreground": switches.foreground,
+    }
+    if not switches.prototypes:
+        options["depth"] = 0
+    tokenizer = _tokenizer(part, train)
+    encoder = build(lgur_spec(part.backbone, tokenizer, height=part.height, width=part.width, options=options))
+    assert isinstance(encoder, Lgur)
+    if part.backbone != COMPACT:
+        _load_lgur(encoder.backbone, part)
+    return encoder
+
+
+def _load_lgur(backbone: LocalBackbone, part: EncoderPart) -> None:
+    from models.backbones.bert import BertWords
+    from models.backbones.vision import DeitPatches, ResnetPatches
+
+    image, text = backbone.image_tower, backbone.text_tower
+    assert isinstance(image, DeitPatches | ResnetPatches)
+    assert isinstance(text, BertWords)
+    if part.pretrained:
+        image.load_pretrained(Path(part.pretrained))
+    else:
+        _log.warning("the image tower starts from random weights: encoder.pretrained names no file")
+    if part.text_pretrained:
+        text.load_pretrained(part.text_pretrained)
+    else:
+        _log.warning("BERT is random and stays so, it is frozen: encoder.text_pretrained names no folder")
+
+
+def _tokenizer(part: EncoderPart, train: tuple[Record, ...]) -> TokenizerSpec:
+    if part.backbone == COMPACT:
+        return TokenizerSpec("words", part.length, _words(part, train))
+    if part.text_pretrained is None:
+        texts = [text for record in train for text in record.descriptions]
+        pieces = WordPieceTokenizer.vocabulary_of(texts, minimum=part.word_minimum, limit=part.vocabulary)
+    else:
+        path = part.text_pretrained / _VOCABULARY
+        if not path.is_file():
+            raise TrainingError(f"{path} is missing: BERT's weights come with their vocabulary, one piece a line")
+        pieces = tuple(path.read_text(encoding="utf-8").splitlines())
+    spec = TokenizerSpec("wordpiece", part.length, pieces)
+    try:
+        Tokenizer.build(spec)
+    except ValueError as error:
+        raise TrainingError(f"the vocabulary of BERT cannot be used: {error}") from error
+    return spec
+
+
+def _words(part: EncoderPart, train: tuple[Record, ...]) -> tuple[str, ...]:
     texts = [text for record in train for text in record.descriptions]
     words = WordTokenizer.vocabulary_of(texts, minimum=part.word_minimum, limit=part.vocabulary)
     if not words:
         raise TrainingError(
             f"the {len(train)} train images have no word in their descriptions that occurs {part.word_minimum} times"
         )
-    return build(compact_spec(words, height=part.height, width=part.width, length=part.length, **part.options))
+    return words

@@ -1,21 +1,25 @@
-"""Parameter groups and the learning-rate schedule of a recipe."""
+"""The optimiser of a recipe with its parameter groups."""
 
-import math
+import re
 
 import torch
 from torch import nn
 
-from training.recipe import OptimiserPart, SchedulePart
+from training.errors import RecipeError
+from training.recipe import OptimiserPart
 
 
 def build_optimiser(module: nn.Module, part: OptimiserPart) -> torch.optim.Optimizer:
-    """Adam or AdamW; biases, norms and other vectors take no weight decay, biases their own learning rate."""
+    """Adam or AdamW over the parameters that take gradients, grouped by learning rate and weight decay.
+
+    Raises:
+        RecipeError: a rule of `part.groups` that matches no parameter.
+    """
+    _refuse_idle_rules(module, part)
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in module.named_parameters():
         if parameter.requires_grad:
-            lr = part.lr * (part.bias_lr if name.endswith("bias") else 1.0)
-            decay = part.weight_decay if parameter.ndim > 1 else 0.0
-            groups.setdefault((lr, decay), []).append(parameter)
+            groups.setdefault(settings_of(name, parameter, part), []).append(parameter)
     named = [
         {"params": parameters, "lr": lr, "weight_decay": decay, "base_lr": lr}
         for (lr, decay), parameters in groups.items()
@@ -24,17 +28,26 @@ def build_optimiser(module: nn.Module, part: OptimiserPart) -> torch.optim.Optim
     return kind(named, lr=part.lr, betas=part.betas, eps=part.eps)
 
 
-def learning_rate_factor(step: int, steps_per_epoch: int, part: SchedulePart) -> float:
-    """Factor on every group's base learning rate at a step (from 0): linear warm-up, then half a cosine."""
-    warm = part.warmup * steps_per_epoch
-    if step < warm:
-        return part.warmup_from + (1 - part.warmup_from) * step / warm
-    total = max(part.epochs * steps_per_epoch - warm, 1)
-    progress = min((step - warm) / total, 1.0)
-    return part.floor + (1 - part.floor) * 0.5 * (1 + math.cos(math.pi * progress))
+def settings_of(name: str, parameter: nn.Parameter, part: OptimiserPart) -> tuple[float, float]:
+    """(learning rate, weight decay) of one parameter: the general rules, then `part.groups` in order, later wins."""
+    lr = part.lr * (part.bias_lr if name.endswith("bias") else 1.0)
+    decay = part.weight_decay if parameter.ndim > 1 or part.decay_vectors else 0.0
+    for rule in part.groups:
+        if re.search(rule.match, name):
+            if rule.lr is not None:
+                lr = rule.lr
+            elif rule.lr_factor is not None:
+                lr = part.lr * rule.lr_factor
+            if rule.weight_decay is not None:
+                decay = rule.weight_decay
+    return lr, decay
 
 
-def set_learning_rate(optimiser: torch.optim.Optimizer, factor: float) -> None:
-    """Give each group its base learning rate times `factor`."""
-    for group in optimiser.param_groups:
-        group["lr"] = group["base_lr"] * factor
+def _refuse_idle_rules(module: nn.Module, part: OptimiserPart) -> None:
+    names = [name for name, _ in module.named_parameters()]
+    for index, rule in enumerate(part.groups):
+        if not any(re.search(rule.match, name) for name in names):
+            roots = ", ".join(sorted({".".join(name.split(".")[:2]) for name in names}))
+            raise RecipeError(
+                f"optimiser.groups[{index}] matches no parameter: {rule.match!r}; leave it out, or match one of {roots}"
+            )

@@ -1,13 +1,15 @@
 """A recipe: everything that decides a training run, in one typed record, read from YAML."""
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from training.errors import RecipeError
+from training.method_parts import DgcmiaPart, LgurPart
 from training.transforms import Augmentation
 
 RECIPES = Path(__file__).parent / "recipes"
@@ -31,25 +33,31 @@ class DataPart(_Part):
     """Split that chooses the best epoch. Published codes choose on test: ask for it only to compare with them."""
     carve: Share = 0.05
     """Share of the train identities that becomes val where the data set has no val split."""
+    drop_single_image_ids: bool = False
+    """cuhk_pedes: leave out of train the three ids that LGUR leaves out. For comparison with it only."""
 
 
 class EncoderPart(_Part):
     """Which network, at which input size."""
 
     backbone: str = "compact"
-    """"compact", or the name of an open_clip model such as ViT-B-16-quickgelu."""
+    """"compact"; an open_clip model such as ViT-B-16-quickgelu; for LGUR compact, deit-small+bert or resnet50+bert."""
     height: Annotated[int, Field(ge=16)] = 96
     width: Annotated[int, Field(ge=16)] = 48
     pretrained: str | None = None
-    """For open_clip: a tag such as "openai" (downloaded), or a local .safetensors file. None trains from scratch."""
+    """For open_clip: a tag such as "openai" (downloaded), or a local .safetensors file. For DeiT and ResNet: a local
+    .safetensors file. None trains from scratch."""
+    text_pretrained: Path | None = None
+    """For BERT: a folder with model.safetensors and vocab.txt as published. None: random, frozen, with word pieces of
+    its own from the train split."""
     length: Annotated[int, Field(ge=2)] = 64
-    """compact: words kept of a description."""
+    """Words (compact) or word pieces (BERT) kept of a description."""
     vocabulary: Annotated[int, Field(ge=1)] = 4000
-    """compact: words known at most, the most frequent of the train split."""
+    """compact: words known at most, the most frequent of the train split; BERT without weights: word pieces."""
     word_minimum: Annotated[int, Field(ge=1)] = 2
-    """compact: occurrences from which on a word is known."""
+    """Occurrences from which on a word, or a word piece of a BERT without weights, is known."""
     options: dict[str, int | float] = {}
-    """compact: arguments of `CompactBackbone`, for instance dim."""
+    """Arguments of `CompactBackbone`, for instance dim; for LGUR those that `models.lgur` names."""
 
 
 class LossPart(_Part):
@@ -67,30 +75,94 @@ class LossPart(_Part):
     """InfoNCE's temperature is a parameter (CLIP); IRRA keeps it fixed."""
 
 
+class GroupPart(_Part):
+    """A rule for the parameters whose name matches; what it leaves out stays as it was."""
+
+    match: Annotated[str, Field(min_length=1)]
+    """Regular expression, searched anywhere in the parameter's name ("bias", "classifier|mlm_head")."""
+    lr: Positive | None = None
+    """Learning rate; give this or `lr_factor`."""
+    lr_factor: Positive | None = None
+    """Times the optimiser's `lr`, whatever an earlier rule made of it."""
+    weight_decay: Annotated[float, Field(ge=0)] | None = None
+
+    @model_validator(mode="after")
+    def _says_something(self) -> "GroupPart":
+        try:
+            re.compile(self.match)
+        except re.error as error:
+            raise ValueError(f"{self.match!r} is not a regular expression: {error}") from error
+        if self.lr is not None and self.lr_factor is not None:
+            raise ValueError("give lr or lr_factor, not both")
+        if self.lr is None and self.lr_factor is None and self.weight_decay is None:
+            raise ValueError("give lr, lr_factor or weight_decay")
+        return self
+
+
 class OptimiserPart(_Part):
-    """Adam couples weight decay with the gradient (IRRA's choice), AdamW does not."""
+    """Adam couples weight decay with the gradient (IRRA's choice), AdamW does not.
+
+    IRRA's table (methods.md 1.5) reads: name adam, lr 1e-5, weight_decay 4e-5, betas [0.9, 0.999], eps 1e-3, clip 0,
+    decay_vectors true, groups [{match: cross, lr_factor: 5}, {match: bias, lr_factor: 2, weight_decay: 0},
+    {match: "classifier|mlm_head", lr_factor: 5}].
+    """
 
     name: Literal["adam", "adamw"] = "adamw"
     lr: Positive = 1e-3
     weight_decay: Annotated[float, Field(ge=0)] = 0.05
     betas: tuple[Share, Share] = (0.9, 0.98)
     eps: Positive = 1e-8
+    """Parity with codes that trained in pure fp16 weights needs 1e-3: it bounds the step of a small gradient."""
     bias_lr: Positive = 1.0
-    """Factor on the learning rate of biases; biases and norms take no weight decay."""
+    """Factor on the learning rate of biases."""
+    decay_vectors: bool = False
+    """Whether biases, norms and other vectors take weight decay, before `groups` says otherwise."""
+    groups: tuple[GroupPart, ...] = ()
+    """Rules applied in this order, later ones win; one that matches no parameter is refused."""
     clip: Annotated[float, Field(ge=0)] = 1.0
     """Largest norm of the gradient; 0 does not clip."""
 
 
 class SchedulePart(_Part):
-    """Linear warm-up, then half a cosine down to `floor`; counted in steps, given in epochs."""
+    """A factor on every group's learning rate: linear warm-up, then `shape`. Times are in epochs.
+
+    IRRA: cosine, per epoch, warmup 5, warmup_from 0.1. LGUR: steps, per epoch, warmup 0, milestones [20, 40, 50].
+    HPL stage I: exponential, per epoch, warmup 0, gamma 0.8.
+    """
 
     epochs: Annotated[int, Field(ge=1)] = 30
+    shape: Literal["cosine", "constant", "steps", "exponential"] = "cosine"
+    """cosine: half a cosine down to `floor`; steps: times `gamma` at each milestone; exponential: times `gamma` an
+    epoch, counted from the end of the warm-up."""
+    per: Literal["step", "epoch"] = "step"
+    """Whether the factor moves with every step or stays within an epoch."""
     warmup: Annotated[float, Field(ge=0)] = 1.0
     """Epochs of warm-up."""
     warmup_from: Share = 0.1
     """Factor on the learning rate at the first step."""
     floor: Share = 0.0
-    """Factor on the learning rate at the end."""
+    """cosine: factor on the learning rate at the end."""
+    milestones: tuple[Annotated[int, Field(ge=1)], ...] = ()
+    """steps: epochs, from the start of the run."""
+    gamma: Annotated[float, Field(gt=0, le=1)] = 0.1
+
+    @model_validator(mode="after")
+    def _fits_its_shape(self) -> "SchedulePart":
+        if (self.shape == "steps") != bool(self.milestones):
+            raise ValueError("milestones belong to shape steps, which needs some")
+        if list(self.milestones) != sorted(set(self.milestones)):
+            raise ValueError(f"milestones must rise, got {list(self.milestones)}")
+        return self
+
+
+class SamplerPart(_Part):
+    """How an epoch becomes batches: all pairs shuffled, or `identities` x `pairs` (PK, for triplet losses)."""
+
+    name: Literal["shuffle", "identity"] = "shuffle"
+    identities: Annotated[int, Field(ge=2)] = 16
+    """identity: different people in a batch."""
+    pairs: Annotated[int, Field(ge=1)] = 4
+    """identity: pairs of each; someone with fewer repeats."""
 
 
 class Recipe(_Part):
@@ -98,18 +170,26 @@ class Recipe(_Part):
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")]
     """Names the run's folder."""
-    method: Literal["clip_baseline"] = "clip_baseline"
+    method: Literal["clip_baseline", "dgcmia", "lgur"] = "clip_baseline"
     seed: Annotated[int, Field(ge=0)] = 0
     data: DataPart
     encoder: EncoderPart = EncoderPart()
     loss: LossPart = LossPart()
+    dgcmia: DgcmiaPart = DgcmiaPart()
+    lgur: LgurPart = LgurPart()
     augmentation: Augmentation = Augmentation()
     optimiser: OptimiserPart = OptimiserPart()
     schedule: SchedulePart = SchedulePart()
+    sampler: SamplerPart = SamplerPart()
     batch: Annotated[int, Field(ge=2)] = 128
-    """Image-text pairs in a step."""
+    """Image-text pairs in a step, over all processes and micro-batches together."""
+    accumulate: Annotated[int, Field(ge=1)] = 1
+    """Micro-batches whose gradients are averaged into a step, to save memory. The loss is the mean over micro-batches:
+    a contrastive one compares within a micro-batch only, so this is not the loss of the whole batch (and batch norms
+    count a micro-batch). More processes do give the whole batch's loss."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    """auto: bf16 where the processor or GPU multiplies in it, else fp32."""
+    """auto: bf16 where the processor or GPU multiplies in it, else fp32. Weights stay fp32; fp16 scales the loss and
+    needs a GPU."""
     average: Share = 0.0
     """Decay per step of the moving average of the weights, which is what is evaluated and saved; 0 for none."""
     evaluate_every: Annotated[int, Field(ge=1)] = 1
@@ -118,6 +198,18 @@ class Recipe(_Part):
     """Steps between the states that a killed run resumes from."""
     stored: Literal["fp16", "fp32"] = "fp32"
     """Storage type of the final checkpoint."""
+
+    @model_validator(mode="after")
+    def _divides(self) -> "Recipe":
+        if self.batch % self.accumulate or self.batch < 2 * self.accumulate:
+            raise ValueError(f"accumulate {self.accumulate} must cut batch {self.batch} evenly, into 2 pairs at least")
+        if self.sampler.name == "identity":
+            people, each = self.sampler.identities, self.sampler.pairs
+            if people * each != self.batch:
+                raise ValueError(f"sampler: {people} identities x {each} pairs are not the batch of {self.batch}")
+            if people % self.accumulate:
+                raise ValueError(f"accumulate {self.accumulate} would cut an identity: {people} in a batch")
+        return self
 
 
 def load_recipe(name: str, overrides: Sequence[str] = (), *, data: Path | None = None) -> Recipe:

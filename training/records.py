@@ -1,7 +1,7 @@
 """The one record that every data set yields, and the splits made of them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -9,6 +9,7 @@ import numpy as np
 
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
+Role = Literal["query", "gallery"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,25 +20,34 @@ class Record:
         path: the image file.
         identity: id that is the same for all images of a person within the data set, >= 0.
         descriptions: what is written about this image; empty for image-image data sets.
-        camera: which camera took it, where the data set says so.
+        camera: which camera took it, as the file's name spells it, where the data set says so.
+        role: its side in image-to-image retrieval, where the data set says so; None stands on both sides.
+        distractor: stays in the gallery to be ranked, and is nobody: neither a query nor an answer.
     """
 
     path: Path
     identity: int
     descriptions: tuple[str, ...]
     camera: str | None = None
+    role: Role | None = None
+    distractor: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class PersonData:
-    """A data set: its name and its records by split (a split may be empty)."""
+    """A data set: its name, its records by split (a split may be empty), and what a run must say about them.
+
+    Attributes:
+        notes: sentences that the log, the events and the model card repeat, such as that images were missing.
+    """
 
     name: str
     splits: dict[Split, tuple[Record, ...]]
+    notes: tuple[str, ...] = ()
 
     def identities(self, split: Split) -> set[int]:
-        """The identities of a split."""
-        return {record.identity for record in self.splits[split]}
+        """The people of a split; distractors are nobody."""
+        return {record.identity for record in self.splits[split] if not record.distractor}
 
 
 def carve_validation(data: PersonData, *, share: float, seed: int) -> PersonData:
@@ -56,7 +66,8 @@ def carve_validation(data: PersonData, *, share: float, seed: int) -> PersonData
     moved = set(np.random.default_rng(seed).choice(identities, size=count, replace=False).tolist())
     train = tuple(record for record in data.splits["train"] if record.identity not in moved)
     val = tuple(record for record in data.splits["train"] if record.identity in moved)
-    return PersonData(data.name, {**data.splits, "train": train, "val": val})
+    note = f"{data.name} has no val split: {count:,} of its {len(identities):,} train identities were set aside for it"
+    return replace(data, splits={**data.splits, "train": train, "val": val}, notes=(*data.notes, note))
 
 
 def pairs_of(records: Sequence[Record]) -> list[tuple[int, str]]:

@@ -7,17 +7,17 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 from training.evaluation import Embedded, Metrics
 from training.events import read_events
-from training.records import Record
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt
 
 _ORACLE_RANKS = (1, 5, 10)
-LOSS, CMC, RANKED = "loss.png", "cmc.png", "ranked.jpg"
+LOSS, CMC, RANKED, RELATIONS = "loss.png", "cmc.png", "ranked.jpg", "relations.png"
 _INK, _GREEN, _RED, _PAPER, _GREY = (28, 31, 36), (24, 128, 72), (196, 52, 52), (255, 255, 255), (110, 116, 124)
 _TILE, _GAP, _WORDS = (72, 160), 8, 250
 
@@ -47,10 +47,39 @@ def plot_losses(run: Path, out: Path) -> Path:
     return _save(figure, out / LOSS)
 
 
+def plot_relations(run: Path, out: Path) -> Path | None:
+    """How many identity relations DGCMIA mined in each epoch and how many of them are right; writes `relations.png`.
+
+    The accuracy of the global ones over all epochs is figure 4 of the paper. None for a run that mined nothing.
+    """
+    epochs = [event for event in read_events(run) if event["event"] == "epoch" and "local_relations" in event]
+    if not epochs:
+        return None
+    figure, (above, below) = plt.subplots(2, 1, figsize=(8, 7), sharex=True, layout="constrained")
+    kinds = (
+        ("local", "within the batch", "C0"),
+        ("global", "from the memory bank", "C1"),
+        ("global_new", "from the memory bank, other images only", "C2"),
+    )
+    for kind, label, colour in kinds:
+        for axes, field, factor in ((above, f"{kind}_accuracy", 100), (below, f"{kind}_relations", 1)):
+            points = [(event["epoch"] + 1, factor * event[field]) for event in epochs if event.get(field)]
+            if points:
+                axes.plot(*zip(*points, strict=True), marker="o", markersize=3, label=label, color=colour)
+    above.set(ylabel="of the same person, %", ylim=(0, 101), title=f"{run.name}: mined identity relations")
+    below.set(xlabel="epoch", ylabel="mined in the epoch", yscale="log")
+    for axes in (above, below):
+        axes.grid(alpha=0.25)
+        if axes.get_legend_handles_labels()[0]:
+            axes.legend(frameon=False)
+    return _save(figure, out / RELATIONS)
+
+
 def plot_cmc(name: str, metrics: Metrics, oracle: Mapping[str, float] | None, out: Path) -> Path:
     """The CMC curve, with the oracle's R@1, R@5 and R@10 where there is one; writes `out/cmc.png`."""
     figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
-    label = f"{name}: R@1 {metrics.r1:.1f}, mAP {metrics.mean_ap:.1f}"
+    label = f"{name}: R@1 {metrics.r1:.1f}, mAP {metrics.mean_ap:.1f}; {metrics.queries:,} queries"
+    label += f", {metrics.skipped:,} without a relevant image skipped" if metrics.skipped else ""
     axes.plot(range(1, len(metrics.curve) + 1), metrics.curve, label=label, linewidth=1.8)
     if oracle:
         heights = [oracle[f"R@{rank}"] for rank in _ORACLE_RANKS]
@@ -64,20 +93,17 @@ def plot_cmc(name: str, metrics: Metrics, oracle: Mapping[str, float] | None, ou
     return _save(figure, out / CMC)
 
 
-def ranked_sheet(
-    embedded: Embedded, records: Sequence[Record], out: Path, *, queries: int = 10, ranks: int = 10, seed: int = 0
-) -> Path:
+def ranked_sheet(embedded: Embedded, out: Path, *, queries: int = 10, ranks: int = 10, seed: int = 0) -> Path:
     """Queries and the images they rank first, right ones framed green, wrong ones red; writes `out/ranked.jpg`.
 
     Half of the sheet are random queries, half are queries whose first image is wrong: what fails teaches most.
     """
-    scores = embedded.texts @ embedded.images.T
-    order = scores.sort(dim=1, descending=True, stable=True).indices[:, :ranks].numpy()
-    first_right = embedded.gallery_ids[order[:, 0]] == embedded.query_ids
+    score, gallery_ids, query_ids = embedded.text_scores(), embedded.gallery_ids, embedded.query_ids
+    first_right = gallery_ids[_first(embedded)] == query_ids
     rng = np.random.default_rng(seed)
     wrong = np.flatnonzero(~first_right)
     failures = rng.choice(wrong, size=min(queries // 2, len(wrong)), replace=False)
-    others = np.setdiff1d(np.arange(len(order)), failures)
+    others = np.setdiff1d(np.arange(len(query_ids)), failures)
     plain = rng.choice(others, size=min(queries - len(failures), len(others)), replace=False)
     rows = [*plain.tolist(), *failures.tolist()]
     height = _TILE[1] + 3 * _GAP
@@ -85,13 +111,24 @@ def ranked_sheet(
     for line, query in enumerate(rows):
         top = _GAP + line * height
         _draw_words(sheet, top, embedded.queries[query], failed=bool(line >= len(plain)))
-        for rank, image in enumerate(order[query]):
-            right = embedded.gallery_ids[image] == embedded.query_ids[query]
+        scores = score(query, query + 1)[0]
+        order = scores.sort(descending=True, stable=True).indices[:ranks].tolist()
+        for rank, image in enumerate(order):
+            right = gallery_ids[image] == query_ids[query]
             left = _WORDS + _GAP + rank * (_TILE[0] + _GAP)
-            _draw_tile(sheet, (left, top), records[image].path, float(scores[query, image]), _GREEN if right else _RED)
+            _draw_tile(
+                sheet, (left, top), embedded.records[image].path, float(scores[image]), _GREEN if right else _RED
+            )
     path = out / RANKED
     sheet.save(path, quality=88)
     return path
+
+
+def _first(embedded: Embedded, block: int = 512) -> npt.NDArray[np.int64]:
+    """(Q,) the gallery index that each description ranks first; the lowest of equals."""
+    score, count = embedded.text_scores(), len(embedded.queries)
+    best = [score(start, min(start + block, count)).argmax(dim=1) for start in range(0, count, block)]
+    return np.concatenate([indices.numpy() for indices in best])
 
 
 def _draw_words(sheet: Image.Image, top: int, words: str, *, failed: bool) -> None:

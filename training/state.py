@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from training.errors import TrainingError
 
 STATE = "state.safetensors"
+FORMAT = "2"  # raise it when a state means something else than before
 
 
 @dataclass(slots=True)
@@ -24,66 +25,97 @@ class Position:
         step: steps done.
         best: the best value of the selecting metric so far, in percent; -1 before the first evaluation.
         best_epoch: the epoch that gave it, from 0; -1 before.
-        seconds: time spent training so far, over all its processes.
+        seconds: time spent training so far, over all starts of the run.
+        skipped: steps that fp16's scaler left out.
     """
 
     step: int = 0
     best: float = -1.0
     best_epoch: int = -1
     seconds: float = 0.0
+    skipped: int = 0
 
 
-def save_state(
-    folder: Path, modules: Mapping[str, nn.Module], optimiser: torch.optim.Optimizer, position: Position, recipe: str
-) -> None:
-    """Write modules, optimiser and position to `folder/state.safetensors`.
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a state is made of, as live objects: saved from, and loaded into.
+
+    Attributes:
+        modules: by name; parameters and buffers of each are kept, memory banks among them.
+        scaler: fp16's loss scaler, where there is one.
+    """
+
+    modules: Mapping[str, nn.Module]
+    optimiser: torch.optim.Optimizer
+    scaler: torch.amp.GradScaler | None = None
+
+
+def save_state(folder: Path, parts: Parts, position: Position, *, recipe: str, data: str) -> None:
+    """Write parts and position to `folder/state.safetensors`.
 
     Args:
         recipe: the resolved recipe; resuming under another one is refused.
+        data: fingerprint of the training pairs; likewise.
     """
     tensors: dict[str, Tensor] = {}
-    for prefix, module in modules.items():
+    for prefix, module in parts.modules.items():
         tensors |= {f"{prefix}.{name}": value for name, value in module.state_dict().items()}
-    for index, values in optimiser.state_dict()["state"].items():
+    for index, values in parts.optimiser.state_dict()["state"].items():
         tensors |= {f"optimiser.{index}.{name}": torch.as_tensor(value) for name, value in values.items()}
     clean = {name: value.detach().to("cpu").contiguous().clone() for name, value in tensors.items()}
     partial = folder / f"{STATE}.partial"
-    save_file(clean, partial, metadata={"position": json.dumps(asdict(position)), "recipe": recipe})
+    scaler = parts.scaler.state_dict() if parts.scaler else None
+    metadata = {
+        "format": FORMAT,
+        "position": json.dumps(asdict(position)),
+        "recipe": recipe,
+        "data": data,
+        "scaler": json.dumps(scaler),
+    }
+    save_file(clean, partial, metadata=metadata)
     with partial.open("rb") as handle:
         os.fsync(handle.fileno())
     partial.replace(folder / STATE)
 
 
-def load_state(
-    folder: Path, modules: Mapping[str, nn.Module], optimiser: torch.optim.Optimizer, recipe: str
-) -> Position | None:
-    """Read `save_state`'s file back into modules and optimiser; None when there is no state.
+def load_state(folder: Path, parts: Parts, *, recipe: str, data: str) -> Position | None:
+    """Read `save_state`'s file back into the parts; None when there is no state.
 
     Raises:
-        TrainingError: the file is damaged, or belongs to another recipe.
+        TrainingError: the file is damaged, or belongs to another recipe, other data or another version of Descry.
     """
     path = folder / STATE
     if not path.is_file():
         return None
     try:
         with safe_open(path, framework="pt") as handle:
-            metadata = handle.metadata()
-            if metadata["recipe"] != recipe:
-                raise TrainingError(
-                    f"{path} belongs to a run with another recipe; give the run another name or folder, or --restart it"
-                )
+            metadata = handle.metadata() or {}
+            _refuse_foreign(path, metadata, recipe=recipe, data=data)
             tensors = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118  not a mapping
-            position = Position(**json.loads(metadata["position"]))
-    except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
-        raise TrainingError(f"{path} cannot be read ({error}); --restart begins the run again") from error
-    for prefix, module in modules.items():
-        module.load_state_dict(_below(tensors, prefix))
-    state = optimiser.state_dict()
-    for name, value in _below(tensors, "optimiser").items():
-        index, _, key = name.partition(".")
-        state["state"].setdefault(int(index), {})[key] = value
-    optimiser.load_state_dict(state)
+        position = Position(**json.loads(metadata["position"]))
+        for prefix, module in parts.modules.items():
+            module.load_state_dict(_below(tensors, prefix))
+        state = parts.optimiser.state_dict()
+        for name, value in _below(tensors, "optimiser").items():
+            index, _, key = name.partition(".")
+            state["state"].setdefault(int(index), {})[key] = value
+        parts.optimiser.load_state_dict(state)
+        if parts.scaler:
+            parts.scaler.load_state_dict(json.loads(metadata["scaler"]))
+    except (SafetensorError, OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise TrainingError(f"{path} cannot be read ({reason}); --restart begins the run again") from error
     return position
+
+
+def _refuse_foreign(path: Path, metadata: Mapping[str, str], *, recipe: str, data: str) -> None:
+    way_out = "give the run another name or folder, or --restart it"
+    if metadata.get("format") != FORMAT:
+        raise TrainingError(f"{path} was written by another version of Descry; {way_out}")
+    if metadata["recipe"] != recipe:
+        raise TrainingError(f"{path} belongs to a run with another recipe; {way_out}")
+    if metadata["data"] != data:
+        raise TrainingError(f"{path} belongs to a run on other training data; {way_out}")
 
 
 def _below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -1,12 +1,15 @@
 """Training-time augmentation of a whole batch at once; every sample draws its own.
 
-Random numbers come from a generator that the caller seeds by step, so a resumed run sees the same pictures.
+Random numbers come from a generator that the caller seeds by step, so a resumed run sees the same pictures; within
+`models.noise.samples_of` a sample's are the same however the batch is spread over processes.
 """
 
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+from models.noise import sample_integers, sample_uniform
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +53,7 @@ class Augmentation:
         x = pixels.float() / 255
         fill = torch.tensor(mean).view(1, 3, 1, 1)
         if self.flip:
-            flipped = torch.rand(len(x), generator=rng) < self.flip
+            flipped = sample_uniform(len(x), generator=rng) < self.flip
             x = torch.where(flipped.view(-1, 1, 1, 1), x.flip(3), x)
         if self.shift:
             x = _shift(x, self.shift, fill, rng)
@@ -62,7 +65,7 @@ class Augmentation:
 
     def _relight(self, x: Tensor, rng: torch.Generator) -> Tensor:
         def factor(channels: int, largest: float) -> Tensor:
-            return 1 + (2 * torch.rand(len(x), channels, 1, 1, generator=rng) - 1) * largest
+            return 1 + (2 * sample_uniform(len(x), channels, 1, 1, generator=rng) - 1) * largest
 
         grey = x.mean(dim=(1, 2, 3), keepdim=True)
         x = (x - grey) * factor(1, self.contrast) + grey
@@ -70,14 +73,14 @@ class Augmentation:
 
     def _erase(self, x: Tensor, fill: Tensor, rng: torch.Generator) -> Tensor:
         batch, _, height, width = x.shape
-        chosen = torch.rand(batch, generator=rng) < self.erase
+        chosen = sample_uniform(batch, generator=rng) < self.erase
         low, high = self.erase_area
-        area = (low + (high - low) * torch.rand(batch, generator=rng)) * height * width
-        aspect = torch.exp((2 * torch.rand(batch, generator=rng) - 1) * torch.log(torch.tensor(3.3)))
+        area = (low + (high - low) * sample_uniform(batch, generator=rng)) * height * width
+        aspect = torch.exp((2 * sample_uniform(batch, generator=rng) - 1) * torch.log(torch.tensor(3.3)))
         tall = torch.sqrt(area * aspect).clamp(1, height)
         wide = torch.sqrt(area / aspect).clamp(1, width)
-        top = torch.rand(batch, generator=rng) * (height - tall)
-        left = torch.rand(batch, generator=rng) * (width - wide)
+        top = sample_uniform(batch, generator=rng) * (height - tall)
+        left = sample_uniform(batch, generator=rng) * (width - wide)
         rows, columns = torch.arange(height)[None], torch.arange(width)[None]
         inside_rows = (rows >= top[:, None]) & (rows < (top + tall)[:, None])
         inside_columns = (columns >= left[:, None]) & (columns < (left + wide)[:, None])
@@ -88,8 +91,8 @@ class Augmentation:
 def _shift(x: Tensor, most: int, fill: Tensor, rng: torch.Generator) -> Tensor:
     """Move each picture by its own offset in [-most, most] both ways, filling what comes in."""
     batch, _, height, width = x.shape
-    down = torch.randint(-most, most + 1, (batch, 1), generator=rng)
-    right = torch.randint(-most, most + 1, (batch, 1), generator=rng)
+    down = sample_integers(-most, most + 1, batch, 1, generator=rng)
+    right = sample_integers(-most, most + 1, batch, 1, generator=rng)
     rows = torch.arange(height)[None] - down
     columns = torch.arange(width)[None] - right
     sample = torch.arange(batch)[:, None, None]

@@ -1,9 +1,11 @@
 """Zip and tar, unpacked as a stream that is refused at the first byte too many."""
 
 import bz2
+import errno
 import gzip
 import lzma
 import stat
+import struct
 import tarfile
 import zipfile
 import zlib
@@ -12,7 +14,9 @@ from pathlib import Path
 from typing import IO, Any
 
 from app.batches.staging import Stage
-from app.errors import ArchiveError, BatchEntryError, BatchTooLargeError
+from app.errors import ArchiveError, BatchEntryError, BatchTooLargeError, StorageError
+from app.gallery.sources import MANIFEST_SUFFIXES
+from app.gallery.sources import SUFFIXES as PICTURES
 from app.settings import Settings
 
 _BLOCK = 1 << 20
@@ -23,11 +27,29 @@ _PACKED: dict[bytes, Callable[[Path], Any]] = {b"\x1f\x8b": gzip.open, b"BZh": b
 """How to open a packed tar, by its first bytes."""
 
 
+_DAMAGED = (
+    zipfile.BadZipFile,
+    tarfile.TarError,
+    gzip.BadGzipFile,
+    EOFError,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    ValueError,
+    OverflowError,
+    IndexError,
+)
+_NEVER = PICTURES | MANIFEST_SUFFIXES
+SUFFIXES = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
+"""What archives that can be unpacked are called."""
+
+
 def unpack(archive: Path, stage: Stage, settings: Settings) -> None:
     """Unpack a zip, or a tar that is plain or packed with gzip, bzip2 or xz.
 
     Raises:
         ArchiveError: it is none, damaged, or encrypted.
+        StorageError: the disk is full or refuses.
         BatchEntryError: an entry is a link, a device, an archive, or its name leads elsewhere.
         BatchTooLargeError: too many files, too many bytes, or too many bytes for the size of the archive.
     """
@@ -37,10 +59,22 @@ def unpack(archive: Path, stage: Stage, settings: Settings) -> None:
             _unpack_zip(archive, stage, most)
         else:
             _unpack_tar(archive, stage, most)
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, ValueError) as error:
+    except _DAMAGED as error:
         raise ArchiveError(f"the archive is no zip or tar that can be read: {error}") from error
     except (NotImplementedError, RuntimeError) as error:
         raise ArchiveError(f"the archive needs something that is not supported: {error}") from error
+    except OSError as error:
+        if error.errno in (None, errno.EINVAL):  # bzip2 has no number for damaged data; a broken zip seeks nowhere
+            raise ArchiveError(f"the archive is no zip or tar that can be read: {error}") from error
+        raise StorageError(f"the archive cannot be unpacked: {error.strerror}") from error
+
+
+def is_archive(path: Path) -> bool:
+    """Whether a file is meant to be unpacked: by its name, or by what it holds. A folder never is."""
+    return path.is_file() and (
+        path.name.lower().endswith(SUFFIXES)
+        or (path.suffix.lower() not in _NEVER and (zipfile.is_zipfile(path) or tarfile.is_tarfile(path)))
+    )
 
 
 def _unpack_zip(archive: Path, stage: Stage, most: int) -> None:

@@ -1,16 +1,15 @@
 """/v1/gallery/batches."""
 
-import hashlib
 import uuid
 from typing import Annotated, Any
 
+from anyio import CancelScope
 from fastapi import APIRouter, Header, Query, Request, Response, status
 from fastapi.concurrency import run_in_threadpool
 
 from app.batches.receiving import Receiver
+from app.batches.service import queue_stage
 from app.batches.staging import Stage
-from app.collections.service import CollectionService
-from app.core import Core
 from app.database.tables import DEFAULT_COLLECTION
 from app.dependencies import CoreDep
 from app.errors import (
@@ -18,14 +17,16 @@ from app.errors import (
     BatchEntryError,
     BatchError,
     BatchTooLargeError,
+    BodyTimeoutError,
     CollectionNameError,
+    DiskLowError,
     IdempotencyKeyError,
+    StagingFullError,
     StorageError,
+    UploadsBusyError,
     responses,
 )
-from app.jobs.repository import JobRepository
 from app.jobs.schemas import JobOut
-from app.jobs.service import JobService
 
 PATH = "/v1/gallery/batches"
 router = APIRouter(tags=["gallery"])
@@ -60,7 +61,11 @@ _BODY: dict[str, Any] = {
         BatchTooLargeError,
         CollectionNameError,
         IdempotencyKeyError,
+        BodyTimeoutError,
+        UploadsBusyError,
         StorageError,
+        StagingFullError,
+        DiskLowError,
     ),
 )
 async def post_batch(
@@ -71,7 +76,14 @@ async def post_batch(
     idempotency_key: Annotated[str | None, Header(min_length=1, max_length=200)] = None,
 ) -> JobOut:
     """Upload many pictures; a job takes them in. The same Idempotency-Key with the same batch gives the same job."""
-    stage = await run_in_threadpool(Stage, core.settings, str(uuid.uuid4()))
+    length = request.headers.get("content-length", "")
+    stage = await run_in_threadpool(
+        Stage,
+        core.settings,
+        str(uuid.uuid4()),
+        request.app.state.room,
+        expected=int(length) if length.isdecimal() else 0,
+    )
     kept = False
     try:
         receiver = Receiver(request.headers.get("content-type", ""), stage, core.settings)
@@ -83,25 +95,11 @@ async def post_batch(
             raise StorageError(f"the batch cannot be staged: {error.strerror}") from error
         finally:
             receiver.close()
-        job, kept = await run_in_threadpool(_queue, core, stage, collection, idempotency_key, fingerprint)
+        job, kept = await run_in_threadpool(
+            queue_stage, core.database, stage, collection, key=idempotency_key, fingerprint=fingerprint
+        )
     finally:
-        if not kept:
-            stage.remove()
+        with CancelScope(shield=True):  # nothing may lie about, also when the server is ending
+            await run_in_threadpool(stage.keep if kept else stage.remove)
     response.headers["Location"] = f"/v1/jobs/{job.id}"
     return job
-
-
-def _queue(core: Core, stage: Stage, collection: str, key: str | None, fingerprint: str) -> tuple[JobOut, bool]:
-    """The job, and whether it is a new one that needs what was staged."""
-    whole = hashlib.sha256(f"{fingerprint} {collection}".encode()).hexdigest()
-    with core.database.write() as session:
-        CollectionService(session).resolve(collection)  # a name that cannot be is refused now, not by the job
-        row = JobService(session).create(
-            "ingest",
-            {"folder": str(stage.pictures.resolve()), "staged": True, "collection": collection},
-            job_id=stage.folder.name,
-            key=f"batch:{key}" if key else None,
-            fingerprint=whole,
-        )
-        out = JobOut.of(row, JobRepository(session).counts([row.id]).get(row.id, {}))
-    return out, row.id == stage.folder.name

@@ -66,6 +66,7 @@ class Receiver:
             raise BatchError("the batch has no files: send parts `files`, or one part `archive`")
         if self._archive is not None:
             unpack(self._archive, self._stage, self._settings)
+            self._stage.reserve(-self._archive.stat().st_size)
             self._archive.unlink()
         return self._digest.hexdigest()
 
@@ -114,8 +115,8 @@ class Receiver:
     def _on_data(self, data: bytes, start: int, end: int) -> None:
         assert self._target is not None
         self._digest.update(data[start:end])
-        if not self._parts["archive"]:
-            self._stage.account(end - start)
+        take = self._stage.reserve if self._parts["archive"] else self._stage.account
+        take(end - start)
         self._target.write(data[start:end])
 
     def _on_end(self) -> None:

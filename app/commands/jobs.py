@@ -4,20 +4,22 @@ import os
 import signal
 import sys
 import threading
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.markup import escape
+from rich import box
 from rich.table import Table
 
-from app.commands.output import AsJson, DataDir, print_json, results
+from app.commands.output import AsJson, DataDir, print_json, results, shown
 
 if TYPE_CHECKING:
     from app.database.sessions import Database
     from app.jobs.schemas import JobOut
+    from app.settings import Settings
 
 app = typer.Typer(help="Jobs: work that goes on behind the requests.", no_args_is_help=True)
 JobId = Annotated[str, typer.Argument(help="Id of the job.")]
@@ -32,6 +34,7 @@ def worker(
 ) -> None:
     """Do jobs. A worker that is killed goes on where it was when it is started again."""
     from app.core import opened
+    from app.jobs.manners import keep_memory, step_back
     from app.jobs.names import worker_name
     from app.jobs.worker import Worker
     from app.settings import load_settings
@@ -39,6 +42,8 @@ def worker(
 
     configure_logging()
     settings = load_settings(data_dir=data_dir)
+    step_back(settings.worker_niceness)
+    keep_memory()
     with worker_name(settings.workers_dir, name) as own, opened(settings) as core:
         running = Worker(core, own)
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -57,16 +62,63 @@ def _await_end(stop: Callable[[], None]) -> None:
     stop()
 
 
-def queue_ingest(path: Path, collection: str, data_dir: Path | None, *, as_json: bool) -> None:
-    """Queue an ingest of a folder of this machine into a collection."""
+def queue_ingest(settings: "Settings", path: Path, root: Path | None, collection: str, *, as_json: bool) -> None:
+    """Queue an ingest of a folder, manifest or picture of this machine into a collection."""
     from app.collections.service import CollectionService
     from app.jobs.service import JobService
 
-    with _database(data_dir) as database:
+    with database_of(settings) as database:
         with database.write() as session:
             CollectionService(session).resolve(collection)  # a name that cannot be is told now, not by the job
             parameters = {"folder": str(path.resolve()), "collection": collection}
+            parameters |= {"root": str(root.resolve())} if root else {}
             job_id = JobService(session).create("ingest", parameters).id
+        _print(database, job_id, as_json=as_json)
+
+
+def queue_archive(settings: "Settings", archive: Path, collection: str, *, as_json: bool) -> None:
+    """Unpack an archive into the staging area, as a batch over HTTP is, and queue its ingest."""
+    from app.batches.archives import unpack
+    from app.batches.service import queue_stage
+    from app.batches.staging import Stage, sweep
+
+    with database_of(settings) as database:
+        sweep(settings, database)
+        stage = Stage(settings, str(uuid.uuid4()))
+        try:
+            unpack(archive, stage, settings)
+            job, _ = queue_stage(database, stage, collection)
+        except BaseException:
+            stage.remove()
+            raise
+        stage.keep()
+        _print(database, job.id, as_json=as_json)
+
+
+def queue_export(collection: str | None, data_dir: Path | None, *, as_json: bool) -> None:
+    """Queue an export of a collection, or of everything."""
+    from app.collections.service import CollectionService
+    from app.jobs.service import JobService
+
+    with database_of(data_dir) as database:
+        with database.write() as session:
+            if collection is not None:
+                CollectionService(session).find(collection)
+            job_id = JobService(session).create("export", {"collection": collection}).id
+        _print(database, job_id, as_json=as_json)
+
+
+def queue_rebuild(data_dir: Path | None, *, as_json: bool) -> None:
+    """Queue a rebuild of the index of the active model version."""
+    from app.errors import NoActiveModelError
+    from app.jobs.service import JobService
+    from app.vectors.repository import LogRepository
+
+    with database_of(data_dir) as database:
+        with database.write() as session:
+            if (active := LogRepository(session).head().active_version_id) is None:
+                raise NoActiveModelError
+            job_id = JobService(session).create_once("indexing", {"version": active, "rebuild": True}).id
         _print(database, job_id, as_json=as_json)
 
 
@@ -80,7 +132,7 @@ def list_jobs(
     from app.jobs.repository import JobRepository
     from app.jobs.schemas import JobOut
 
-    with _database(data_dir) as database, database.read() as session:
+    with database_of(data_dir) as database, database.read() as session:
         jobs = JobRepository(session)
         rows = jobs.page(limit, None, None)
         counts = jobs.counts(row.id for row in rows)
@@ -94,16 +146,16 @@ def list_jobs(
 @app.command("show")
 def show(job_id: JobId, data_dir: DataDir = None, as_json: AsJson = False) -> None:
     """Show a job, what it rejected, and its log."""
-    with _database(data_dir) as database:
+    with database_of(data_dir) as database:
         _print(database, job_id, as_json=as_json, details=True)
 
 
 @app.command("cancel")
 def cancel(job_id: JobId, data_dir: DataDir = None, as_json: AsJson = False) -> None:
-    """End a job: at once if it waits, after the present chunk if it runs."""
+    """End a job: at once if it waits, at its next safe point if it runs."""
     from app.jobs.service import JobService
 
-    with _database(data_dir) as database:
+    with database_of(data_dir) as database:
         with database.write() as session:
             JobService(session).cancel(job_id)
         _print(database, job_id, as_json=as_json)
@@ -111,23 +163,24 @@ def cancel(job_id: JobId, data_dir: DataDir = None, as_json: AsJson = False) -> 
 
 @app.command("retry")
 def retry(job_id: JobId, data_dir: DataDir = None, as_json: AsJson = False) -> None:
-    """Queue a new run over the items that did not get into the gallery."""
+    """Queue a new run over what a job did not do."""
     from app.jobs.service import JobService
 
-    with _database(data_dir) as database:
+    with database_of(data_dir) as database:
         with database.write() as session:
             again = JobService(session).retry(job_id).id
         _print(database, again, as_json=as_json)
 
 
 @contextmanager
-def _database(data_dir: Path | None) -> "Iterator[Database]":
+def database_of(found: "Path | Settings | None") -> "Iterator[Database]":
     """The database alone: nothing here needs an encoder."""
     from app.database.migrate import upgrade
     from app.database.sessions import Database
-    from app.settings import load_settings
+    from app.settings import Settings, load_settings
 
-    database = Database(load_settings(data_dir=data_dir).database)
+    settings = found if isinstance(found, Settings) else load_settings(data_dir=found)
+    database = Database(settings.database)
     try:
         upgrade(database)
         yield database
@@ -152,23 +205,23 @@ def _print(database: "Database", job_id: str, *, as_json: bool, details: bool = 
     if details and rejected:
         table = Table("File", "Code", "Why", title="Rejected", title_justify="left")
         for item in rejected:
-            table.add_row(*(escape(_plain(text or "")) for text in (item.name, item.code, item.message)))
+            table.add_row(*(shown(text or "") for text in (item.name, item.code, item.message)))
         results().print(table)
+    if details and job.result_url:
+        results().print(f"Its file: {job.result_url}", highlight=False, soft_wrap=True)
     for line in job.log if details else []:
         results().print(f"{line.at:%Y-%m-%d %H:%M:%S} {line.message}", markup=False, highlight=False)
 
 
 def _table(jobs: "list[JobOut]") -> None:
-    table = Table("Id", "Job", "Done")  # 80 columns must do, and an id takes half of them
+    # 80 columns must do, and an id takes half of them.
+    table = Table("Id", "Job", "Done", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     table.columns[0].no_wrap = True
     for job in jobs:
-        done = f"{job.done:,}" if job.total is None else f"{job.done:,} of {job.total:,}"
-        parts = {"ingested": job.counts.ingested, "duplicate": job.counts.duplicate, "rejected": job.counts.rejected}
-        words = [f"{number:,} {name}" for name, number in parts.items() if number]
+        done = f"{job.done:,} of {job.total:,}" if job.total not in (None, job.done) else f"{job.done:,}"
+        done += f" {job.unit}"
+        counts = job.counts.model_dump(exclude={"waiting"}) if job.counts else {}
+        words = [f"{number:,} {name}" for name, number in counts.items() if number]
         words += [job.error.code] if job.error else []
         table.add_row(job.id, f"{job.kind} {job.state}", f"{done}: {', '.join(words)}" if words else done)
     results().print(table)
-
-
-def _plain(text: str) -> str:
-    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)

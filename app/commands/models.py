@@ -1,8 +1,7 @@
 """descry models list, register, activate."""
 
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
@@ -14,6 +13,7 @@ if TYPE_CHECKING:
     from app.registry.schemas import ModelOut
     from models.checkpoint import CheckpointInfo
 
+Queue = Annotated[bool, typer.Option("--queue", help="Leave the encoding to a worker, and return at once.")]
 app = typer.Typer(help="Model versions: what turns words and pictures into vectors.", no_args_is_help=True)
 _TRIES = 5
 
@@ -55,6 +55,7 @@ def register(
     pretrained: Annotated[str, typer.Option(help="open_clip's tag, or a .safetensors file.")] = "openai",
     shipped: Annotated[bool, typer.Option("--shipped", help="The checkpoint that comes with Descry.")] = False,
     let_answer: Annotated[bool, typer.Option("--activate", help="Let it answer at once.")] = False,
+    queue: Queue = False,
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
@@ -73,20 +74,19 @@ def register(
         else:
             info = _adopt_open_clip(str(open_clip), pretrained, settings.models_dir)
             version = _register(core, info, name or f"{open_clip}-{Path(pretrained).stem}")
-        if let_answer:
-            activate_version(core, version.id)
-            version = _describe(core, version.id)
-    if as_json:
-        print_json(version.model_dump(mode="json"))
-        return
-    results().print(f"model version [bold]{version.id}[/] ({version.name}) is {version.status}", highlight=False)
-    if version.status != "active":
+        job = _activate(core, version.id, queue=queue) if let_answer else None
+        version = _describe(core, version.id)
+    _show(version, job, as_json=as_json)
+    if not as_json and job is None and version.status != "active":
         results().print(f"`descry models activate {version.id}` lets it answer", highlight=False)
 
 
 @app.command("activate")
 def activate(
-    model: Annotated[str, typer.Argument(help="Id or name.")], data_dir: DataDir = None, as_json: AsJson = False
+    model: Annotated[str, typer.Argument(help="Id or name.")],
+    queue: Queue = False,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
 ) -> None:
     """Encode what the version lacks, beside the one that answers; then let it answer. Rolling back is the same."""
     from app.core import opened
@@ -97,12 +97,31 @@ def activate(
     with opened(settings) as core:
         with core.database.read() as session:
             version_id = ModelService(session, settings.models_dir).find(model).id
-        activate_version(core, version_id)
+        job = _activate(core, version_id, queue=queue)
         version = _describe(core, version_id)
+    _show(version, job, as_json=as_json)
+
+
+def _activate(core: "Core", version_id: int, *, queue: bool) -> str | None:
+    """Activate a version: here and now, or where pictures must be encoded first, on request, by a job. Its id."""
+    from app.jobs.service import JobService
+
+    if not queue or core.activation.missing(version_id) == 0:
+        activate_version(core, version_id)
+        return None
+    with core.database.write() as session:
+        return JobService(session).create_once("indexing", {"version": version_id, "activate": True}).id
+
+
+def _show(version: "ModelOut", job_id: str | None, *, as_json: bool) -> None:
     if as_json:
-        print_json(version.model_dump(mode="json"))
+        extra: dict[str, Any] = {} if job_id is None else {"job_id": job_id}
+        print_json({**version.model_dump(mode="json"), **extra})
         return
-    results().print(f"model version [bold]{version.id}[/] ({version.name}) answers", highlight=False)
+    state = "answers" if version.status == "active" else f"is {version.status}"
+    results().print(f"model version [bold]{version.id}[/] ({version.name}) {state}", highlight=False)
+    if job_id is not None:
+        results().print(f"job {job_id} encodes {version.missing:,} images and then lets it answer", highlight=False)
 
 
 def register_checkpoint(core: "Core", path: Path, name: str) -> "ModelOut":
@@ -121,7 +140,12 @@ def activate_version(core: "Core", version_id: int) -> None:
         if missing := core.activation.missing(version_id):
             with progress_bar() as bar:
                 task = bar.add_task("Encoding the gallery", total=missing, note="")
-                core.activation.encode_missing(version_id, encoder, partial(bar.advance, task))
+
+                def record(_: object, count: int) -> bool:
+                    bar.advance(task, count)  # noqa: B023  called within this round only
+                    return True
+
+                core.activation.encode_missing(version_id, encoder, record)
         try:
             core.activation.commit(version_id)
         except ModelIncompleteError:

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 DataDir = Annotated[
@@ -31,6 +32,11 @@ def errors() -> Console:
 def print_json(value: Any) -> None:  # noqa: ANN401  anything that JSON can carry
     """Print a result for programs."""
     results().print(json.dumps(value, ensure_ascii=False, indent=1), markup=False, highlight=False, soft_wrap=True)
+
+
+def shown(text: str) -> str:
+    """Text from outside as text: no markup, no control characters that would drive the terminal."""
+    return escape("".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text))
 
 
 def progress_bar() -> Progress:

@@ -70,6 +70,7 @@ def run_server(settings: "Settings", listener: socket.socket, *, with_worker: bo
     """Serve until interrupted, with a worker beside; requests in flight are finished first."""
     import uvicorn
 
+    from app.connections import patient
     from app.jobs.companion import companion
     from app.main import create_app
     from app.telemetry import configure_logging
@@ -83,6 +84,7 @@ def run_server(settings: "Settings", listener: socket.socket, *, with_worker: bo
         proxy_headers=False,
         lifespan="on",
         timeout_graceful_shutdown=_GRACE_S,
+        http=patient(settings.body_idle_s),
     )
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     errors().print(
@@ -109,7 +111,7 @@ def prepare_demo(settings: "Settings") -> None:
     making = None if gallery.is_dir() or _has_images(settings) else _synthesise(gallery)
     try:
         # PyTorch is imported while the child draws people.
-        from app.commands.gallery import run_ingest
+        from app.commands.intake import run_ingest
         from app.core import opened
         from app.gallery.sources import open_source
 

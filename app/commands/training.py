@@ -8,7 +8,9 @@ import typer
 VERBS = {
     "train": "Train a checkpoint from a recipe (python -m training train).",
     "evaluate": "Evaluate a checkpoint on a data set (python -m training evaluate).",
+    "calibrate": "Learn from which score on images show one person (python -m training calibrate).",
     "synthesise": "Generate synthetic people in CUHK-PEDES format (python -m training synthesise).",
+    "datasets": "Check a data set on disk (python -m training datasets check FORMAT FOLDER).",
     "report": "Draw curves and ranked lists of a run (python -m training report).",
 }
 PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "allow_interspersed_args": False}

@@ -9,10 +9,10 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from sqlalchemy.orm import Session, sessionmaker
 
-from app.errors import DatabaseUrlError
+from app.errors import DatabaseUrlError, DatabaseWriteError
 
 _BEGIN = "descry_begin"
 _BUSY_S, _RETRY_S = 60.0, 0.02
@@ -23,6 +23,9 @@ _SCHEMES = {
     "postgresql+psycopg": "postgresql+psycopg",
 }
 """What a URL may begin with, and the driver that it means."""
+_NO_WRITE = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN}
+_NO_WRITE_STATES = {"53100", "58030"}
+"""What SQLite and PostgreSQL (disk_full, io_error) say when the disk is full or fails."""
 _WRITER_LOCK = 0x64657363727900
 """The advisory lock of PostgreSQL that stands for SQLite's write lock: the letters of "descry"."""
 
@@ -46,22 +49,58 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[Session]:
-        """A session that sees one state of the database and changes nothing."""
-        with self._sessions() as session:
+        """A session that sees one state of the database and changes nothing.
+
+        Raises:
+            DatabaseWriteError: not even what reading needs can be written.
+        """
+        with _typed(), self._sessions() as session:
             if self.engine.dialect.name != "sqlite":  # on SQLite every transaction is a snapshot already
                 session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
             yield session
 
     @contextmanager
     def write(self) -> Iterator[Session]:
-        """A session that is committed at the end of the block, or rolled back by an exception."""
-        with self._sessions.begin() as session:
+        """A session that is committed at the end of the block, or rolled back by an exception.
+
+        Raises:
+            DatabaseWriteError: the disk is full, or fails; nothing was changed.
+        """
+        with _typed(), self._sessions.begin() as session:
             session.connection(execution_options={_BEGIN: "IMMEDIATE"})
+            yield session
+
+    @contextmanager
+    def settled(self) -> Iterator[Session]:
+        """A session to read in, when no commit is under way that a process sent before it was killed.
+
+        SQLite undoes those. PostgreSQL may still do them; so this waits until it is the writer, of whom there is one.
+        """
+        with self.read() if self.engine.dialect.name == "sqlite" else self.write() as session:
             yield session
 
     def close(self) -> None:
         """Close every pooled connection."""
         self.engine.dispose()
+
+
+@contextmanager
+def _typed() -> Iterator[None]:
+    try:
+        yield
+    except DBAPIError as error:
+        if (found := write_error(error)) is not None:
+            raise found from error
+        raise
+
+
+def write_error(error: BaseException) -> DatabaseWriteError | None:
+    """What a database library raised, as our error, if it means that the database cannot be written."""
+    cause = getattr(error, "orig", None)
+    full = (getattr(cause, "sqlite_errorcode", None) or 0) & 0xFF in _NO_WRITE
+    if full or getattr(cause, "sqlstate", None) in _NO_WRITE_STATES:
+        return DatabaseWriteError(f"the database cannot be written ({cause}); make room on its disk, then try again")
+    return None
 
 
 def _engine(url: str) -> Engine:

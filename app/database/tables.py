@@ -9,6 +9,7 @@ from sqlalchemy import (
     Boolean,
     DateTime,
     Dialect,
+    Float,
     ForeignKey,
     Index,
     Integer,
@@ -22,7 +23,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
-EXTERNAL_ID_CHARS = CAMERA_CHARS = NAME_CHARS = 200
+EXTERNAL_ID_CHARS = CAMERA_CHARS = TRACK_CHARS = NAME_CHARS = 200
 DESCRIPTION_CHARS = 4000
 HEAD_ID = 1
 DEFAULT_COLLECTION = "default"
@@ -81,7 +82,7 @@ class Identity(Table):
     external_id: Mapped[str | None] = mapped_column(String(EXTERNAL_ID_CHARS), unique=True)
     attributes: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
     provisional: Mapped[bool] = mapped_column(Boolean)
-    """Made for one image whose person nobody has named; it goes with its last image."""
+    """Made for images whose person nobody has named; it goes with its last image."""
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
 
 
@@ -101,7 +102,11 @@ class Image(Table):
 
     __tablename__ = "images"
     # The constraint is also the index by which the images of a collection are found.
-    __table_args__ = (UniqueConstraint("collection_id", "sha256"), {"sqlite_autoincrement": True})
+    __table_args__ = (
+        UniqueConstraint("collection_id", "sha256"),
+        Index(None, "collection_id", "track"),
+        {"sqlite_autoincrement": True},
+    )
 
     id: Mapped[int] = mapped_column(_Id, primary_key=True)
     identity_id: Mapped[int] = mapped_column(ForeignKey("identities.id"), index=True)
@@ -113,6 +118,8 @@ class Image(Table):
     """Pixels, upright."""
     camera: Mapped[str | None] = mapped_column(String(CAMERA_CHARS))
     captured_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    track: Mapped[str | None] = mapped_column(String(TRACK_CHARS))
+    """Number that a tracker gave to the person, unique within one camera of a collection."""
     description: Mapped[str | None] = mapped_column(Text)
     attributes: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
     look_0: Mapped[int | None] = mapped_column(Integer, index=True)
@@ -144,6 +151,8 @@ class ModelVersion(Table):
     folder: Mapped[str] = mapped_column(String(80))
     """Name of the checkpoint folder under `models_dir`."""
     metrics: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
+    calibration: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    """What was learnt about the version's scores (`models.calibration`); null for those from before 0005."""
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
     activated_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     """When it last became the active version."""
@@ -258,3 +267,58 @@ class JobLog(Table):
     at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
     level: Mapped[str] = mapped_column(String(10))
     message: Mapped[str] = mapped_column(Text)
+
+
+class AssociationRun(Table):
+    """One grouping of the images that nobody has named. Versions and collections are numbers only: the record stays."""
+
+    __tablename__ = "association_runs"
+    __table_args__ = ({"sqlite_autoincrement": True},)
+
+    id: Mapped[int] = mapped_column(_Id, primary_key=True)
+    collection_id: Mapped[int] = mapped_column(BigInteger)
+    model_version_id: Mapped[int] = mapped_column(BigInteger)
+    linkage: Mapped[str] = mapped_column(String(16))
+    threshold: Mapped[float] = mapped_column(Float)
+    window_s: Mapped[float | None] = mapped_column(Float)
+    instants_apart: Mapped[bool] = mapped_column(Boolean)
+    dry_run: Mapped[bool] = mapped_column(Boolean)
+    state: Mapped[str] = mapped_column(String(16))
+    """waiting, grouped (its groups are listed; how far they are applied is the job's affair) or undone."""
+    job_id: Mapped[str | None] = mapped_column(String(36))
+    found: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
+    """Counts of the grouping."""
+    undo: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
+    """Counts of the undoing."""
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
+    undone_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
+class AssociationGroup(Table):
+    """Identities that a run found to be one person; its place is that of the job's item."""
+
+    __tablename__ = "association_groups"
+
+    run_id: Mapped[int] = mapped_column(ForeignKey("association_runs.id"), primary_key=True)
+    position: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    identity_ids: Mapped[list[int]] = mapped_column(JSON)
+
+
+class IdentityEvent(Table):
+    """Images went from one identity to another. Numbers without references: the history outlives what it names."""
+
+    __tablename__ = "identity_history"
+    __table_args__ = ({"sqlite_autoincrement": True},)
+
+    id: Mapped[int] = mapped_column(_Id, primary_key=True)
+    at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
+    actor: Mapped[str | None] = mapped_column(String(NAME_CHARS))
+    event: Mapped[str] = mapped_column(String(16))
+    """merge, association (both: `from_id` is gone since), split (`to_id` is new) or restore (`to_id` is back)."""
+    from_id: Mapped[int] = mapped_column(BigInteger, index=True)
+    to_id: Mapped[int] = mapped_column(BigInteger, index=True)
+    image_ids: Mapped[list[int]] = mapped_column(JSON)
+    before: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    """Of a merge: the row of `from_id` and what it gave to `to_id`, so that it can be undone; erased with them."""
+    run_id: Mapped[int | None] = mapped_column(ForeignKey("association_runs.id"), index=True)
+    undone_at: Mapped[datetime | None] = mapped_column(UtcDateTime)

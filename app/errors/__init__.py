@@ -4,10 +4,14 @@ models.errors.DescryError
 +-- ServiceError                      500 internal_error
     +-- NotFoundError                 404 not_found
     |   +-- IdentityNotFoundError         identity_not_found
+    |   |   +-- IdentityMergedError           identity_merged       names merged_into
+    |   +-- IdentityEventNotFoundError    identity_event_not_found
+    |   +-- AssociationNotFoundError      association_not_found
     |   +-- ImageNotFoundError            image_not_found
     |   +-- ModelNotFoundError            model_version_not_found
     |   +-- CollectionNotFoundError       collection_not_found
     |   +-- JobNotFoundError              job_not_found
+    |   +-- JobResultGoneError            job_result_gone
     +-- InvalidError                  422 invalid_request
     |   +-- CollectionNameError           collection_name_invalid
     |   +-- QueryEmptyError               query_empty
@@ -33,6 +37,12 @@ models.errors.DescryError
     |       +-- FileTooLargeError     413 file_too_large
     +-- ConflictError                 409 conflict
     |   +-- ExternalIdTakenError          external_id_taken
+    |   +-- IdentityNamesDifferError      identity_names_differ
+    |   +-- MergeNotUndoableError         merge_not_undoable
+    |   +-- AssociationRunningError       association_running
+    |   +-- AssociationUndoneError        association_undone
+    |   +-- AssociationTooLargeError      association_too_large
+    |   +-- ModelNotCalibratedError       model_not_calibrated
     |   +-- ModelNameTakenError           model_name_taken
     |   +-- CollectionNameTakenError      collection_name_taken
     |   +-- ModelIncompleteError          model_version_incomplete
@@ -43,7 +53,12 @@ models.errors.DescryError
     |   +-- JobSourceChangedError         job_source_changed
     |   +-- JobTakenError                 job_taken
     |   +-- JobGivenUpError               job_given_up
+    |   +-- ExportTooLargeError           export_too_large
+    |   +-- ExportTargetError             export_target_exists
+    |   +-- TrainingFailedError           training_failed
     +-- BodyTooLargeError             413 body_too_large
+    +-- BodyTimeoutError              408 body_timeout
+    +-- UploadsBusyError              429 uploads_busy          Retry-After
     +-- HostNotAllowedError           421 host_not_allowed
     +-- OriginNotAllowedError         403 origin_not_allowed
     +-- EncoderBusyError              429 encoder_busy          Retry-After
@@ -53,8 +68,11 @@ models.errors.DescryError
     |   +-- DatabaseUnreachableError      database_unreachable
     +-- StorageError                  507 storage_failed
     |   +-- StoreUnreachableError     503 store_unreachable     Retry-After
+    |   +-- DatabaseWriteError            database_write_failed
     |   +-- StoreDeniedError              store_denied
     |   +-- BucketMissingError            bucket_missing
+    |   +-- DiskLowError                  disk_low              Retry-After
+    |   +-- StagingFullError              staging_full          Retry-After
     +-- ConfigurationError            500 configuration_invalid
         +-- OpenHostError                 open_host_refused
         +-- PortTakenError                port_taken
@@ -79,6 +97,10 @@ from app.errors.base import (
 )
 from app.errors.requests import (
     ArchiveError,
+    AssociationNotFoundError,
+    AssociationRunningError,
+    AssociationTooLargeError,
+    AssociationUndoneError,
     BatchEntryError,
     BatchTooLargeError,
     CollectionNameError,
@@ -87,6 +109,8 @@ from app.errors.requests import (
     DamagedImageError,
     EmptyFileError,
     EntryError,
+    ExportTargetError,
+    ExportTooLargeError,
     ExternalIdTakenError,
     FileChangedError,
     FileMissingError,
@@ -94,18 +118,24 @@ from app.errors.requests import (
     FileUnreadableError,
     FormatError,
     IdempotencyKeyError,
+    IdentityEventNotFoundError,
+    IdentityMergedError,
+    IdentityNamesDifferError,
     IdentityNotFoundError,
     ImageNotFoundError,
     JobFinishedError,
     JobGivenUpError,
     JobNotFoundError,
     JobNotRetryableError,
+    JobResultGoneError,
     JobSourceChangedError,
     JobTakenError,
     ManifestError,
+    MergeNotUndoableError,
     ModelChangedError,
     ModelIncompleteError,
     ModelNameTakenError,
+    ModelNotCalibratedError,
     ModelNotFoundError,
     NotAnImageError,
     PathOutsideError,
@@ -114,12 +144,16 @@ from app.errors.requests import (
     QueryTooLongError,
     SourceError,
     TooManyPixelsError,
+    TrainingFailedError,
 )
 from app.errors.service import (
+    BodyTimeoutError,
     BodyTooLargeError,
     BucketMissingError,
     DatabaseUnreachableError,
     DatabaseUrlError,
+    DatabaseWriteError,
+    DiskLowError,
     EncoderBusyError,
     EncoderTimeoutError,
     FaissConflictError,
@@ -129,17 +163,24 @@ from app.errors.service import (
     OriginNotAllowedError,
     PortTakenError,
     SnapshotError,
+    StagingFullError,
     StoreDeniedError,
     StoreUnreachableError,
+    UploadsBusyError,
     WorkerNameTakenError,
 )
 
 __all__ = [
     "PROBLEM_JSON",
     "ArchiveError",
+    "AssociationNotFoundError",
+    "AssociationRunningError",
+    "AssociationTooLargeError",
+    "AssociationUndoneError",
     "BatchEntryError",
     "BatchError",
     "BatchTooLargeError",
+    "BodyTimeoutError",
     "BodyTooLargeError",
     "BucketMissingError",
     "CollectionNameError",
@@ -150,10 +191,14 @@ __all__ = [
     "DamagedImageError",
     "DatabaseUnreachableError",
     "DatabaseUrlError",
+    "DatabaseWriteError",
+    "DiskLowError",
     "EmptyFileError",
     "EncoderBusyError",
     "EncoderTimeoutError",
     "EntryError",
+    "ExportTargetError",
+    "ExportTooLargeError",
     "ExternalIdTakenError",
     "FaissConflictError",
     "FileChangedError",
@@ -163,6 +208,9 @@ __all__ = [
     "FormatError",
     "HostNotAllowedError",
     "IdempotencyKeyError",
+    "IdentityEventNotFoundError",
+    "IdentityMergedError",
+    "IdentityNamesDifferError",
     "IdentityNotFoundError",
     "ImageNotFoundError",
     "InvalidError",
@@ -170,12 +218,15 @@ __all__ = [
     "JobGivenUpError",
     "JobNotFoundError",
     "JobNotRetryableError",
+    "JobResultGoneError",
     "JobSourceChangedError",
     "JobTakenError",
     "ManifestError",
+    "MergeNotUndoableError",
     "ModelChangedError",
     "ModelIncompleteError",
     "ModelNameTakenError",
+    "ModelNotCalibratedError",
     "ModelNotFoundError",
     "NoActiveModelError",
     "NotAnImageError",
@@ -191,11 +242,14 @@ __all__ = [
     "ServiceError",
     "SnapshotError",
     "SourceError",
+    "StagingFullError",
     "StorageError",
     "StoreDeniedError",
     "StoreUnreachableError",
     "TooManyPixelsError",
+    "TrainingFailedError",
     "UnavailableError",
+    "UploadsBusyError",
     "WorkerNameTakenError",
     "responses",
 ]

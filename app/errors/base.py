@@ -72,7 +72,7 @@ class UnavailableError(ServiceError):
 
 
 class StorageError(ServiceError):
-    """Pictures cannot be written: the disk is full, or the data folder is not writable."""
+    """Something cannot be written: the disk is full, or the data folder is not writable."""
 
     status, code, title = 507, "storage_failed", "The picture store cannot be written"
 

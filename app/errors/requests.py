@@ -12,6 +12,32 @@ class IdentityNotFoundError(NotFoundError):
         super().__init__(f"there is no identity {identity_id}")
 
 
+class IdentityMergedError(IdentityNotFoundError):
+    """The identity was merged into another one. Not for ever: undoing the merge brings the number back."""
+
+    code, title = "identity_merged", "The identity was merged into another one"
+    merged_into: int | None = None
+
+    def __init__(self, identity_id: int, merged_into: int) -> None:
+        NotFoundError.__init__(self, f"identity {identity_id} was merged into identity {merged_into}")
+        self.merged_into = merged_into
+
+
+class IdentityEventNotFoundError(NotFoundError):
+    """The history has no such event of this identity."""
+
+    code, title = "identity_event_not_found", "Event not found in the identity's history"
+
+
+class AssociationNotFoundError(NotFoundError):
+    """No association run has this id."""
+
+    code, title = "association_not_found", "Association run not found"
+
+    def __init__(self, run_id: int) -> None:
+        super().__init__(f"there is no association run {run_id}")
+
+
 class ImageNotFoundError(NotFoundError):
     """No image has this id."""
 
@@ -46,6 +72,12 @@ class JobNotFoundError(NotFoundError):
 
     def __init__(self, job_id: str) -> None:
         super().__init__(f"there is no job {job_id}; `descry jobs list` shows those that exist")
+
+
+class JobResultGoneError(NotFoundError):
+    """The job left no file, or it was removed."""
+
+    code, title = "job_result_gone", "The job has no file"
 
 
 class CollectionNameError(InvalidError):
@@ -177,6 +209,42 @@ class ExternalIdTakenError(ConflictError):
         super().__init__(f"another identity has the external id {external_id!r}")
 
 
+class IdentityNamesDifferError(ConflictError):
+    """Identities that are to become one have different external ids."""
+
+    code, title = "identity_names_differ", "The identities have different names"
+
+
+class MergeNotUndoableError(ConflictError):
+    """Nothing of what a merge moved is where the merge put it, or it was undone already."""
+
+    code, title = "merge_not_undoable", "The merge cannot be undone"
+
+
+class AssociationRunningError(ConflictError):
+    """The job of an association run has not ended, so that the run cannot be undone yet."""
+
+    code, title = "association_running", "The association is still going on"
+
+
+class AssociationUndoneError(ConflictError):
+    """The association run was undone, so that it is not gone on with."""
+
+    code, title = "association_undone", "The association was undone"
+
+
+class AssociationTooLargeError(ConflictError):
+    """More provisional identities than one run groups."""
+
+    code, title = "association_too_large", "Too many provisional identities for one association"
+
+
+class ModelNotCalibratedError(ConflictError):
+    """The active version's checkpoint says no threshold for association."""
+
+    code, title = "model_not_calibrated", "The model version is not calibrated"
+
+
 class ModelNameTakenError(ConflictError):
     """Another model version has this name."""
 
@@ -226,6 +294,24 @@ class JobSourceChangedError(ConflictError):
     """The folder of a job does not hold any more what was listed when the job began."""
 
     code, title = "job_source_changed", "The folder changed during the job"
+
+
+class ExportTooLargeError(ConflictError):
+    """The pictures have more bytes than an export may have."""
+
+    code, title = "export_too_large", "The export is too large"
+
+
+class ExportTargetError(ConflictError):
+    """Something with the name of the export exists already."""
+
+    code, title = "export_target_exists", "The export would overwrite something"
+
+
+class TrainingFailedError(ConflictError):
+    """The training process ended with an error, which it named."""
+
+    code, title = "training_failed", "The training failed"
 
 
 class JobTakenError(ConflictError):

@@ -9,6 +9,18 @@ class BodyTooLargeError(ServiceError):
     status, code, title = 413, "body_too_large", "The request body is too large"
 
 
+class BodyTimeoutError(ServiceError):
+    """A request body that arrives too slowly, or not at all."""
+
+    status, code, title = 408, "body_timeout", "The request body arrives too slowly"
+
+
+class UploadsBusyError(ServiceError):
+    """More batches are being uploaded than may be at once."""
+
+    status, code, title, retry_after = 429, "uploads_busy", "Too many uploads at once", 10
+
+
 class HostNotAllowedError(ServiceError):
     """The Host header names somebody else (DNS rebinding)."""
 
@@ -51,6 +63,12 @@ class DatabaseUnreachableError(UnavailableError):
     code, title = "database_unreachable", "The database cannot be opened"
 
 
+class DatabaseWriteError(StorageError):
+    """The database cannot write: its disk is full, or fails."""
+
+    code, title = "database_write_failed", "The database cannot be written"
+
+
 class StoreUnreachableError(StorageError):
     """The bucket's server does not answer."""
 
@@ -67,6 +85,18 @@ class BucketMissingError(StorageError):
     """The bucket does not exist."""
 
     code, title = "bucket_missing", "The bucket of the picture store does not exist"
+
+
+class DiskLowError(StorageError):
+    """Less is free on the disk than must stay free; nothing more is taken in."""
+
+    code, title, retry_after = "disk_low", "The disk is nearly full", 60
+
+
+class StagingFullError(StorageError):
+    """The batches that wait fill what the staging area may hold."""
+
+    code, title, retry_after = "staging_full", "The staging area is full", 60
 
 
 class OpenHostError(ConfigurationError):

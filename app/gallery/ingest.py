@@ -1,49 +1,38 @@
 """Ingest: read, hash, deduplicate, store and encode pictures; one transaction for each chunk.
 
-Two chunks are under way at any time: while one is encoded and committed, the next is read, decoded and stored by a
-pool of threads. The files of a chunk are on stable storage before its rows are committed, so that an outcome that was
-reported survives a power failure. Everything is keyed by the hash of the bytes: an ingest that was interrupted is
-continued by running it again.
+Several chunks are under way at any time. One thread begins them in order (reads, hashes, and leaves out what is
+known), a pool of one thread a core takes their pictures, a few at a time (`app.gallery.taking`), and the caller's
+thread commits them in order. The files of a chunk are on stable storage before its rows are committed, so that an
+outcome that was reported survives a power failure. Everything is keyed by the hash of the bytes: an ingest that was
+interrupted is continued by running it again.
 """
 
-import hashlib
 import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Literal
 
-import numpy as np
 from sqlalchemy.orm import Session
-from torch import Tensor
 
 from app.database.sessions import Database
 from app.embedding.service import EncoderService
-from app.errors import (
-    FileChangedError,
-    FileMissingError,
-    FileTooLargeError,
-    FileUnreadableError,
-    InvalidError,
-    ModelChangedError,
-    ServiceError,
-)
-from app.gallery import pictures
-from app.gallery.likeness import Look, look
+from app.errors import InvalidError, ModelChangedError, ServiceError
 from app.gallery.repository import ImageRepository
 from app.gallery.sources import Entry, Refused, Source
 from app.gallery.store import ImageStore, StoreChange
-from app.identities.repository import IdentityRepository
+from app.gallery.taking import Hashed, Prepared, Taken, Waiting, read, take
+from app.identities.repository import IdentityRepository, Track
 from app.settings import Settings
-from app.vectors.contract import Half
 from app.vectors.repository import LogRepository, NewEmbedding
-from models.encoder import Space
 
 Status = Literal["ingested", "duplicate", "rejected"]
-_HASH_BLOCK = 1 << 20
+_AHEAD = 3
+"""Chunks that are under way while one is committed."""
+_READ_TOGETHER = 16
+_CORES = len(os.sched_getaffinity(0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +40,7 @@ class Outcome:
     """What became of one entry.
 
     Attributes:
-        image_id: of the image that was made, or of the one that has the same bytes already (None if that one was
-            only met in this chunk).
+        image_id: of the image that was made, or of the one that has the same bytes already.
         near_duplicate_of: an image that looks the same as this one; it was ingested nevertheless.
         code, message: why it was rejected.
     """
@@ -70,25 +58,23 @@ Record = Callable[[Session, Sequence[Outcome]], None]
 
 
 @dataclass(slots=True)
-class _Prepared:
-    """One picture, decoded and stored, waiting for its vector and its row."""
-
-    entry: Entry
-    sha256: str
-    store_name: str
-    size: tuple[int, int]
-    pixels: Tensor
-    look: Look | None
-
-
-@dataclass(slots=True)
 class _Chunk:
-    """A chunk between its preparation and its commit. `files` settles what was stored."""
+    """A chunk between its beginning and its commit. `files` ends its threads, then settles what was stored."""
 
     files: ExitStack
+    length: int
     outcomes: dict[int, Outcome] = field(default_factory=dict)
-    prepared: dict[int, _Prepared] = field(default_factory=dict)
-    length: int = 0
+    fresh: dict[int, Hashed] = field(default_factory=dict)
+    copies: dict[int, Hashed] = field(default_factory=dict)
+    """Entries with the bytes of others that are under way."""
+    change: StoreChange | None = None
+    batches: list[Future[Taken]] = field(default_factory=list)
+
+    def halt(self) -> None:
+        """Wait until no thread works on the chunk; what was not begun is not begun any more."""
+        for batch in self.batches:
+            batch.cancel()
+        wait(self.batches)
 
 
 class Ingest:
@@ -105,8 +91,8 @@ class Ingest:
     ) -> None:
         self._database, self._store, self._encoder, self._settings = database, store, encoder, settings
         self._version_id, self._collection_id = version_id, collection_id
-        self._recent: deque[set[str]] = deque(maxlen=2)
-        """Hashes of the chunks that may not be committed yet."""
+        self._under_way: deque[dict[str, InvalidError | None]] = deque(maxlen=2 * _AHEAD)
+        """By hash what the latest chunks began with, and why it was rejected, as soon as that is known."""
 
     def run(self, source: Source, record: Record | None = None) -> Iterator[Outcome]:
         """Ingest every entry; yields their outcomes in order, each after the commit that makes it true.
@@ -118,148 +104,164 @@ class Ingest:
             StorageError: the pictures cannot be stored; the chunks before are in the gallery.
         """
         entries, size = source.entries, self._settings.ingest_chunk
-        chunks = (entries[start : start + size] for start in range(0, len(entries), size))
-        with ThreadPoolExecutor(os.cpu_count()) as pool, ThreadPoolExecutor(1) as ahead:
-            coming: Future[_Chunk] | None = None
+        self._under_way.clear()
+        coming: deque[Future[_Chunk]] = deque()
+        with (
+            ThreadPoolExecutor(_CORES) as taking,
+            ThreadPoolExecutor(_CORES) as reading,
+            ThreadPoolExecutor(1) as ahead,
+        ):
             try:
-                for part in chunks:
-                    ready, coming = coming, ahead.submit(self._prepare, part, pool)
-                    if ready is not None:
-                        yield from self._finish(ready.result(), record)
-                if coming is not None:
-                    ready, coming = coming, None
-                    yield from self._finish(ready.result(), record)
+                for start in range(0, len(entries), size):
+                    coming.append(ahead.submit(self._begin, entries[start : start + size], reading, taking))
+                    if len(coming) > _AHEAD:
+                        yield from self._finish(coming.popleft().result(), record)
+                while coming:
+                    yield from self._finish(coming.popleft().result(), record)
             finally:
-                if coming is not None and coming.exception() is None:
-                    coming.result().files.close()
+                for chunk in coming:
+                    if not chunk.cancel() and chunk.exception() is None:
+                        chunk.result().files.close()
 
-    def _prepare(self, entries: Sequence[Entry | Refused], pool: ThreadPoolExecutor) -> _Chunk:
+    def _begin(
+        self, entries: Sequence[Entry | Refused], reading: ThreadPoolExecutor, taking: ThreadPoolExecutor
+    ) -> _Chunk:
         with ExitStack() as files:
-            chunk = _Chunk(files, length=len(entries))
-            fresh = self._fresh(entries, chunk, pool)
-            if fresh:
-                change = files.enter_context(self._store.change(new=len(fresh)))
-                jobs = [
-                    (position, pool.submit(self._store_one, entry, sha256, name, change))
-                    for (position, (entry, sha256)), name in zip(fresh.items(), change.names, strict=True)
+            chunk = _Chunk(files, len(entries))
+            self._sort(entries, chunk, reading)
+            if chunk.fresh:
+                change = chunk.change = files.enter_context(self._store.change(new=len(chunk.fresh)))
+                files.callback(chunk.halt)
+                waiting = [
+                    Waiting(position, hashed, name)
+                    for (position, hashed), name in zip(chunk.fresh.items(), change.names, strict=True)
                 ]
-                wait(job for _, job in jobs)  # an error must not settle the files while others are still written
-                for position, job in jobs:
-                    try:
-                        chunk.prepared[position] = job.result()
-                    except InvalidError as error:
-                        entry, sha256 = fresh[position]
-                        self._recent[-1].discard(sha256)
-                        chunk.outcomes[position] = _rejected(entry.name, error)
-                change.seal()
+                size = self._encoder.batch_size
+                for start in range(0, len(waiting), size):
+                    part = waiting[start : start + size]
+                    chunk.batches.append(taking.submit(take, part, change, self._encoder, self._settings))
             chunk.files = files.pop_all()
         return chunk
 
-    def _fresh(
-        self, entries: Sequence[Entry | Refused], chunk: _Chunk, pool: ThreadPoolExecutor
-    ) -> dict[int, tuple[Entry, str]]:
-        """The entries whose bytes are new, by position; the outcome of all others goes into the chunk."""
-        hashes: dict[int, tuple[Entry, str]] = {}
-        jobs = [(i, e, pool.submit(self._hash, e.path)) for i, e in enumerate(entries) if isinstance(e, Entry)]
-        for position, entry, job in jobs:
-            try:
-                hashes[position] = (entry, job.result())
-            except InvalidError as error:
+    def _sort(self, entries: Sequence[Entry | Refused], chunk: _Chunk, reading: ThreadPoolExecutor) -> None:
+        """Read the entries: which are new, which are copies of new ones, and the outcome of all others."""
+        positions = [position for position, entry in enumerate(entries) if isinstance(entry, Entry)]
+        parts = [positions[start : start + _READ_TOGETHER] for start in range(0, len(positions), _READ_TOGETHER)]
+        found: dict[int, Hashed | InvalidError] = {}
+        for some in reading.map(lambda part: self._read(entries, part), parts):
+            found |= some
+        for position, entry in enumerate(entries):
+            error = entry.error if isinstance(entry, Refused) else found[position]
+            if isinstance(error, ServiceError):
                 chunk.outcomes[position] = _rejected(entry.name, error)
-        chunk.outcomes |= {i: _rejected(e.name, e.error) for i, e in enumerate(entries) if isinstance(e, Refused)}
+        hashes = {position: hashed for position, hashed in found.items() if isinstance(hashed, Hashed)}
+        # Before the question to the database: what is committed in between is then in one of the two.
+        begun = set().union(*list(self._under_way))
         with self._database.read() as session:
-            known = ImageRepository(session).known((sha256 for _, sha256 in hashes.values()), self._collection_id)
-        self._recent.append(set())
-        fresh: dict[int, tuple[Entry, str]] = {}
-        for position, (entry, sha256) in hashes.items():
-            if sha256 in known or any(sha256 in recent for recent in self._recent):
-                chunk.outcomes[position] = Outcome(entry.name, "duplicate", known.get(sha256))
+            known = ImageRepository(session).known((h.sha256 for h in hashes.values()), self._collection_id)
+        own: dict[str, InvalidError | None] = {}
+        self._under_way.append(own)
+        for position, hashed in hashes.items():
+            if (image_id := known.get(hashed.sha256)) is not None:
+                chunk.outcomes[position] = Outcome(hashed.entry.name, "duplicate", image_id)
+            elif hashed.sha256 in begun or hashed.sha256 in own:
+                chunk.copies[position] = hashed
             else:
-                self._recent[-1].add(sha256)
-                fresh[position] = (entry, sha256)
-        return fresh
+                own[hashed.sha256] = None
+                chunk.fresh[position] = hashed
 
-    def _hash(self, path: Path) -> str:
-        try:
-            if path.stat().st_size > self._settings.max_upload_bytes:
-                raise FileTooLargeError(
-                    f"the file has {path.stat().st_size:,} bytes; at most {self._settings.max_upload_bytes:,} are "
-                    "accepted (DESCRY_MAX_UPLOAD_BYTES)"
-                )
-            digest = hashlib.sha256()
-            with path.open("rb") as handle:
-                while block := handle.read(_HASH_BLOCK):
-                    digest.update(block)
-        except OSError as error:
-            raise _unreadable(error) from error
-        return digest.hexdigest()
-
-    def _store_one(self, entry: Entry, sha256: str, name: str, change: StoreChange) -> _Prepared:
-        try:
-            data = entry.path.read_bytes()
-        except OSError as error:
-            raise _unreadable(error) from error
-        if hashlib.sha256(data).hexdigest() != sha256:
-            raise FileChangedError("the file changed while it was ingested; run the ingest again")
-        limits = self._settings
-        picture = pictures.decode(data, max_pixels=limits.max_pixels, max_bytes=limits.max_upload_bytes)
-        change.write(name, pictures.encode(picture), pictures.thumbnail(picture))
-        pixels = self._encoder.encoder.preprocess(picture.image)
-        return _Prepared(entry, sha256, name, picture.size, pixels, look(picture.image))
+    def _read(self, entries: Sequence[Entry | Refused], positions: list[int]) -> dict[int, Hashed | InvalidError]:
+        found: dict[int, Hashed | InvalidError] = {}
+        for position in positions:
+            entry = entries[position]
+            assert isinstance(entry, Entry)
+            try:
+                found[position] = read(entry, self._settings)
+            except InvalidError as error:
+                found[position] = error
+        return found
 
     def _finish(self, chunk: _Chunk, record: Record | None) -> list[Outcome]:
         with chunk.files:
-            waiting = list(chunk.prepared.items())
-            vectors = self._encoder.encode_images([item.pixels for _, item in waiting])
-            half = {space: found.astype(np.float16) for space, found in vectors.items()}
+            waiting: list[tuple[int, Prepared]] = []
+            for taken in [batch.result() for batch in chunk.batches]:
+                waiting += taken.prepared.items()
+                for position, error in taken.refused.items():
+                    hashed = chunk.fresh[position]
+                    self._note_refusal(hashed.sha256, error)
+                    chunk.outcomes[position] = _rejected(hashed.entry.name, error)
+            if chunk.change is not None:
+                chunk.change.seal()
             with self._database.write() as session:
-                outcomes = self._commit(session, chunk, waiting, half)
+                outcomes = self._commit(session, chunk, waiting)
                 if record is not None:
                     record(session, outcomes)
         return outcomes
 
-    def _commit(
-        self, session: Session, chunk: _Chunk, waiting: list[tuple[int, _Prepared]], vectors: dict[Space, Half]
-    ) -> list[Outcome]:
+    def _note_refusal(self, sha256: str, error: InvalidError) -> None:
+        for begun in list(self._under_way):
+            if sha256 in begun:
+                begun[sha256] = error
+
+    def _commit(self, session: Session, chunk: _Chunk, waiting: list[tuple[int, Prepared]]) -> list[Outcome]:
         log = LogRepository(session)
         if log.lock().active_version_id != self._version_id:
             raise ModelChangedError("another model version became active; run the ingest again")
         images = ImageRepository(session)
         # Another process may have been faster.
         known = images.known((item.sha256 for _, item in waiting), self._collection_id)
-        new = [row for row, (_, item) in enumerate(waiting) if item.sha256 not in known]
-        ids = self._insert(images, IdentityRepository(session), [waiting[row][1] for row in new])
-        looks = {image_id: waiting[row][1].look for image_id, row in zip(ids, new, strict=True)}
+        new = [item for _, item in waiting if item.sha256 not in known]
+        ids = self._insert(images, IdentityRepository(session), new)
         near = images.mark_near_duplicates(
-            {image_id: look for image_id, look in looks.items() if look is not None}, self._collection_id
+            {image_id: item.look for image_id, item in zip(ids, new, strict=True) if item.look is not None},
+            self._collection_id,
         )
         log.add(
             [
-                NewEmbedding(image_id, self._version_id, space, matrix[row])
-                for image_id, row in zip(ids, new, strict=True)
-                for space, matrix in vectors.items()
+                NewEmbedding(image_id, self._version_id, space, vector)
+                for image_id, item in zip(ids, new, strict=True)
+                for space, vector in item.vectors.items()
             ]
         )
-        made = dict(zip(new, ids, strict=True))
-        for row, (position, item) in enumerate(waiting):
-            status: Status = "ingested" if row in made else "duplicate"
-            image_id = made.get(row, known.get(item.sha256))
-            copy_of = near.get(made[row]) if row in made else None
-            chunk.outcomes[position] = Outcome(item.entry.name, status, image_id, near_duplicate_of=copy_of)
+        made = {item.sha256: image_id for image_id, item in zip(ids, new, strict=True)}
+        for position, item in waiting:
+            image_id = made.get(item.sha256)
+            chunk.outcomes[position] = (
+                Outcome(item.entry.name, "duplicate", known[item.sha256])
+                if image_id is None
+                else Outcome(item.entry.name, "ingested", image_id, near_duplicate_of=near.get(image_id))
+            )
+        self._settle_copies(chunk, images)
         return [chunk.outcomes[position] for position in range(chunk.length)]
 
-    def _insert(self, images: ImageRepository, identities: IdentityRepository, items: list[_Prepared]) -> list[int]:
+    def _settle_copies(self, chunk: _Chunk, images: ImageRepository) -> None:
+        """What has the bytes of a picture shares its fate."""
+        if not chunk.copies:
+            return
+        known = images.known((hashed.sha256 for hashed in chunk.copies.values()), self._collection_id)
+        for position, hashed in chunk.copies.items():
+            name, error = hashed.entry.name, None
+            for begun in list(self._under_way):
+                error = begun.get(hashed.sha256) or error
+            image_id = known.get(hashed.sha256)
+            if image_id is None and error is not None:
+                chunk.outcomes[position] = _rejected(name, error)
+            else:
+                chunk.outcomes[position] = Outcome(name, "duplicate", image_id)
+
+    def _insert(self, images: ImageRepository, identities: IdentityRepository, items: list[Prepared]) -> list[int]:
         named = identities.resolve(item.entry.identity for item in items if item.entry.identity is not None)
-        unnamed = iter(identities.add_provisional(sum(item.entry.identity is None for item in items)))
+        owners = self._owners([item.entry for item in items], named, identities)
         return images.add(
             [
                 {
-                    "identity_id": next(unnamed) if item.entry.identity is None else named[item.entry.identity],
+                    "identity_id": owner,
                     "collection_id": self._collection_id,
                     "sha256": item.sha256,
                     "width": item.size[0],
                     "height": item.size[1],
                     "camera": item.entry.camera,
+                    "track": item.entry.track,
                     "captured_at": item.entry.captured_at,
                     "description": item.entry.description,
                     "attributes": item.entry.attributes,
@@ -267,16 +269,32 @@ class Ingest:
                     "store_name": item.store_name,
                     **{f"look_{band}": value for band, value in enumerate(item.look or (None,) * 4)},
                 }
-                for item in items
+                for item, owner in zip(items, owners, strict=True)
             ]
         )
+
+    def _owners(self, entries: list[Entry], named: dict[str, int], identities: IdentityRepository) -> list[int]:
+        """The identity of each entry: by name, else by track, else one of its own."""
+        tracks: dict[Track, None] = {}
+        known: dict[Track, int] = {}
+        for entry in entries:
+            if entry.track is not None and entry.identity is None:
+                tracks[entry.camera, entry.track] = None
+            elif entry.track is not None and entry.identity is not None:
+                known[entry.camera, entry.track] = named[entry.identity]
+        known |= identities.of_tracks(tracks, self._collection_id)
+        new = [track for track in tracks if track not in known]
+        alone = sum(entry.identity is None and entry.track is None for entry in entries)
+        fresh = iter(identities.add_provisional(len(new) + alone))
+        known |= {track: next(fresh) for track in new}
+        owners: list[int] = []
+        for entry in entries:
+            if entry.identity is not None:
+                owners.append(named[entry.identity])
+            else:
+                owners.append(next(fresh) if entry.track is None else known[entry.camera, entry.track])
+        return owners
 
 
 def _rejected(name: str, error: ServiceError) -> Outcome:
     return Outcome(name, "rejected", code=error.code, message=error.message)
-
-
-def _unreadable(error: OSError) -> ServiceError:
-    if isinstance(error, FileNotFoundError):
-        return FileMissingError("the file does not exist (any more)")
-    return FileUnreadableError(f"the file cannot be read: {error.strerror or error}")

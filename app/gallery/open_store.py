@@ -12,6 +12,12 @@ def open_store(settings: Settings, referenced: Referenced) -> ImageStore:
     Raises:
         ConfigurationError: the store's library is not installed.
     """
+    store = _opened(settings, referenced)
+    store.min_free_bytes = settings.min_free_bytes
+    return store
+
+
+def _opened(settings: Settings, referenced: Referenced) -> ImageStore:
     if not settings.image_store:
         return LocalStore(settings.images_dir, referenced)
     try:

@@ -1,8 +1,9 @@
 """Untrusted bytes to an upright RGB picture, and a picture to the JPEG that is kept.
 
 Only JPEG, PNG and WebP are decoded (each decoder is attack surface), nothing is decoded before its header says that
-it is small enough, and what is stored is always encoded anew: metadata, GPS positions, thumbnails of the uncropped
-photograph and bytes hidden behind the picture do not survive that.
+it is small enough, and what is stored is the picture alone: a plain JPEG without its other segments, anything else
+encoded anew. Metadata, GPS positions, thumbnails of the uncropped photograph and bytes hidden behind the picture do
+not survive that.
 """
 
 import io
@@ -20,11 +21,13 @@ from app.errors import (
     NotAnImageError,
     TooManyPixelsError,
 )
+from app.gallery.lossless import Bare, Watched, strip
 
 FORMATS = ("JPEG", "PNG", "WEBP")
 THUMBNAIL_SIDE = 256
 _QUALITY, _THUMBNAIL_QUALITY = 95, 85
 _PAPER = (255, 255, 255)
+_ORIENTATION, _TURNED = 0x0112, range(2, 9)
 _MAGIC_OF_OTHERS = {
     b"GIF8": "GIF",
     b"BM": "BMP",
@@ -43,11 +46,13 @@ Image.MAX_IMAGE_PIXELS = None
 class Picture:
     """A decoded picture: RGB, upright, without metadata.
 
-    `tables` and `sampling` are the JPEG's own quantisation, if it came as an RGB JPEG: encoding with them again keeps
-    size and quality nearly as they were.
+    `jpeg` is the file that `image` was decoded from, if it can be kept as it is. `tables` and `sampling` are the JPEG's
+    own quantisation, if it came as another RGB JPEG: encoding with them again keeps size and quality nearly as they
+    were.
     """
 
     image: Image.Image
+    jpeg: bytes | None = None
     tables: dict[int, list[int]] | None = None
     sampling: int = -1
 
@@ -67,10 +72,11 @@ def decode(data: bytes, *, max_pixels: int, max_bytes: int) -> Picture:
         raise EmptyFileError("the file is empty (0 bytes)")
     if len(data) > max_bytes:
         raise FileTooLargeError(f"the file has {len(data):,} bytes; at most {max_bytes:,} are accepted")
+    bare = strip(data)
+    if bare is not None and (picture := _decode_bare(bare, data, max_pixels)) is not None:
+        return picture
     opened = _open(data)
-    width, height = opened.size
-    if width * height > max_pixels:
-        raise TooManyPixelsError(f"the picture has {width} x {height} pixels; at most {max_pixels:,} are accepted")
+    _check_size(opened, max_pixels)
     try:
         opened.load()
         tables, sampling = _quantisation(opened)
@@ -80,11 +86,35 @@ def decode(data: bytes, *, max_pixels: int, max_bytes: int) -> Picture:
         raise DamagedImageError(f"the picture is truncated or damaged: {error}") from error
     # A fresh picture from the pixels alone: Pillow would carry comments and profiles of `info` into what it saves.
     clean = Image.frombytes("RGB", rgb.size, rgb.tobytes())
-    return Picture(clean, tables, sampling)
+    return Picture(clean, None, tables, sampling)
+
+
+def _decode_bare(bare: Bare, data: bytes, max_pixels: int) -> Picture | None:
+    """The picture of a stripped JPEG, decoded from what will be kept; None if it must be encoded anew after all."""
+    try:
+        if bare.turned and _open(data).getexif().get(_ORIENTATION) in _TURNED:
+            return None
+        watched = Watched(bare)
+        opened = Image.open(watched, formats=FORMATS[:1])
+        _check_size(opened, max_pixels)
+        opened.load()
+    except TooManyPixelsError:
+        raise
+    except Exception:  # noqa: BLE001  the decoding of the original says what is wrong
+        return None
+    return Picture(_to_rgb(opened), bare.data) if watched.needed_all else None
+
+
+def _check_size(opened: Image.Image, max_pixels: int) -> None:
+    width, height = opened.size
+    if width * height > max_pixels:
+        raise TooManyPixelsError(f"the picture has {width} x {height} pixels; at most {max_pixels:,} are accepted")
 
 
 def encode(picture: Picture) -> bytes:
-    """The JPEG that is kept: the source's own quantisation if it was a JPEG, else quality 95 at full colour."""
+    """The JPEG that is kept: the source's own if it is plain, else its quantisation, else quality 95 at full colour."""
+    if picture.jpeg is not None:
+        return picture.jpeg
     if picture.tables is not None:
         try:
             return _jpeg(picture.image, qtables=picture.tables, subsampling=picture.sampling)

@@ -40,8 +40,10 @@ class ImageRepository:
         """Insert images (columns by name) and return their ids in the same order."""
         if not images:
             return []
-        statement = insert(Image).returning(Image.id, sort_by_parameter_order=True)
-        return list(self._session.scalars(statement, images))
+        # In any order: in that of the rows, SQLite would get a statement for each of them.
+        rows = self._session.execute(insert(Image).returning(Image.store_name, Image.id), images)
+        made = {row.store_name: row.id for row in rows}
+        return [made[image["store_name"]] for image in images]
 
     def known(self, hashes: Iterable[str], collection_id: int) -> dict[str, int]:
         """Those SHA-256 hashes that are in a collection, with the image of each."""
@@ -112,6 +114,21 @@ class ImageRepository:
             copies = update(Image).where(Image.near_duplicate_of.in_(part)).values(near_duplicate_of=None)
             self._session.execute(copies)
             self._session.execute(delete(Image).where(Image.id.in_(part)))
+
+    def last_id(self) -> int:
+        """The highest id of an image; 0 if there is none."""
+        return int(self._session.execute(select(func.coalesce(func.max(Image.id), 0))).scalar_one())
+
+    def count_in(self, collection_id: int | None, *, last: int) -> int:
+        """Number of images of a collection, or of all, up to an id."""
+        statement = select(func.count()).select_from(Image).where(Image.id <= last, *_within(collection_id))
+        return int(self._session.execute(statement).scalar_one())
+
+    def listed(self, collection_id: int | None, *, after: int, last: int, limit: int) -> list[tuple[int, int, str]]:
+        """The next images (id, collection id, store name) of a collection, or of all, above an id and up to another."""
+        where = (Image.id > after, Image.id <= last, *_within(collection_id))
+        statement = select(Image.id, Image.collection_id, Image.store_name).where(*where).order_by(Image.id)
+        return [(row[0], row[1], row[2]) for row in self._session.execute(statement.limit(limit))]
 
     def lacking(self, version_id: int, *, after: int, limit: int) -> list[tuple[int, str]]:
         """The next images (id, store name) above an id that have no vector under a model version."""

@@ -1,4 +1,4 @@
-"""What a folder offers to an ingest: its pictures, or the entries of its manifest."""
+"""What a folder, a manifest or a single picture offers to an ingest."""
 
 import csv
 import io
@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from app.database.tables import CAMERA_CHARS, DESCRIPTION_CHARS, EXTERNAL_ID_CHARS
+from app.database.tables import CAMERA_CHARS, DESCRIPTION_CHARS, EXTERNAL_ID_CHARS, TRACK_CHARS
 from app.errors import (
     EntryError,
     FileMissingError,
@@ -24,6 +24,7 @@ from app.values import check_attributes, check_text, printable
 SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp"})
 OTHER_SUFFIXES = frozenset({".gif", ".bmp", ".tif", ".tiff", ".heic", ".heif", ".avif", ".jxl", ".jp2", ".ico"})
 MANIFESTS = ("manifest.jsonl", "manifest.csv")
+MANIFEST_SUFFIXES = frozenset({".jsonl", ".csv"})
 _LINE_CHARS = 200_000
 
 
@@ -36,6 +37,8 @@ class Entry:
     path: Path
     identity: str | None = None
     camera: str | None = None
+    track: str | None = None
+    """Number that a tracker gave to the person, unique within its camera; `identity` wins over it."""
     captured_at: datetime | None = None
     description: str | None = None
     attributes: dict[str, Any] = field(default_factory=dict)
@@ -51,7 +54,7 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """What a folder offers, in a stable order.
+    """What there is to ingest, in a stable order.
 
     Attributes:
         entries: pictures, and entries that are refused already.
@@ -62,16 +65,42 @@ class Source:
     ignored: int
 
 
-def open_source(folder: Path) -> Source:
-    """List what a folder offers: the entries of its manifest if it has one, else every picture in it, recursively.
+def open_source(path: Path, root: Path | None = None) -> Source:
+    """List what a path offers.
+
+    A folder offers the entries of its manifest if it has one, else every picture in it, recursively; a manifest offers
+    its entries, and a picture itself. (An archive is unpacked first: `app.batches`.)
+
+    Args:
+        root: folder that the paths of a manifest begin in; its own if None.
 
     Raises:
-        SourceError: it is no folder, or cannot be read.
-        ManifestError: its manifest as a whole cannot be used.
+        SourceError: there is no such thing, or it cannot be read.
+        ManifestError: a manifest as a whole cannot be used.
     """
-    if not folder.is_dir():
-        what = "is a file, not a folder" if folder.exists() else "does not exist"
-        raise SourceError(f"{folder} {what}; name a folder that holds pictures")
+    if path.is_dir():
+        if root is not None:
+            raise SourceError(f"{path} is a folder: a root goes with the path of a manifest")
+        return _from_folder(path)
+    if not path.is_file():
+        raise SourceError(f"{path} does not exist; name a folder of pictures, an archive or a manifest")
+    if path.suffix.lower() in MANIFEST_SUFFIXES:
+        return _from_file(root or path.parent, path)
+    if root is None and path.suffix.lower() in SUFFIXES:
+        return Source([_located(path.parent, path.name, {})], 0)
+    raise SourceError(f"{path} is no folder, picture or manifest (.jsonl, .csv)")
+
+
+def _from_file(root: Path, manifest: Path) -> Source:
+    if not root.is_dir():
+        raise SourceError(f"{root} is no folder; the paths of {manifest.name} must begin in one")
+    try:
+        return Source(list(_from_manifest(root, manifest)), 0)
+    except OSError as error:
+        raise SourceError(f"{manifest} cannot be read: {error}") from error
+
+
+def _from_folder(folder: Path) -> Source:
     manifests = [folder / name for name in MANIFESTS if (folder / name).is_file()]
     if len(manifests) > 1:
         raise ManifestError(f"{folder} has both {' and '.join(MANIFESTS)}; keep one of them")
@@ -109,7 +138,7 @@ def _from_walk(folder: Path, files: list[str]) -> Source:
 
 
 def _from_manifest(folder: Path, manifest: Path) -> Iterator[Entry | Refused]:
-    rows = _jsonl(manifest) if manifest.suffix == ".jsonl" else _csv(manifest)
+    rows = _jsonl(manifest) if manifest.suffix.lower() == ".jsonl" else _csv(manifest)
     for line, row in rows:
         if isinstance(row, ServiceError):
             yield Refused(f"{manifest.name}:{line}", row)
@@ -137,6 +166,8 @@ def _located(folder: Path, name: str, row: dict[str, Any]) -> Entry | Refused:
         return Refused(printable(name), error)
     except OSError as error:  # a name that is too long, a loop of links
         return Refused(printable(name), FileMissingError(f"the path cannot be followed: {error.strerror}"))
+    except ValueError:  # half of a surrogate pair, which JSON can spell and no file system can hold
+        return Refused(printable(name), FileMissingError("the name is not valid Unicode text"))
 
 
 def _fields(row: dict[str, Any]) -> dict[str, Any]:
@@ -145,6 +176,7 @@ def _fields(row: dict[str, Any]) -> dict[str, Any]:
     known = {
         "identity": _text(row, "identity", EXTERNAL_ID_CHARS),
         "camera": _text(row, "camera", CAMERA_CHARS),
+        "track": _text(row, "track", TRACK_CHARS),
         "description": _text(row, "description", DESCRIPTION_CHARS),
         "captured_at": _instant(row.pop("captured_at", None)),
     }
@@ -175,7 +207,9 @@ def _instant(value: object) -> datetime | None:
         instant = datetime.fromisoformat(str(value))
         return (instant if instant.tzinfo else instant.replace(tzinfo=UTC)).astimezone(UTC)
     except (ValueError, OverflowError):
-        raise EntryError(f"`captured_at` is no ISO 8601 time, such as 2026-03-01T14:05:00+01:00: {value!r}") from None
+        raise EntryError(
+            f"`captured_at` is no ISO 8601 time, such as 2026-03-01T14:05:00+01:00: {value!r:.80}"
+        ) from None
 
 
 def _attributes(value: object) -> dict[str, Any]:

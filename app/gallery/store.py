@@ -17,11 +17,11 @@ import secrets
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from io import TextIOWrapper
+from io import FileIO, TextIOWrapper
 from pathlib import Path
 
 from app.errors import StorageError
-from app.files import sync_folder
+from app.files import check_free, sync_folder
 
 _log = logging.getLogger(__name__)
 _NAME = re.compile(r"[0-9a-f]{2}/[0-9a-f]{2}/[0-9a-f]{32}")
@@ -43,6 +43,8 @@ class ImageStore(ABC):
         self._journals = journals
         self._referenced = referenced
         self._unsettled = False
+        self.min_free_bytes: int | None = 0
+        """What must stay free on the disk of the data folder when pictures are added; see `app.files.check_free`."""
 
     @property
     @abstractmethod
@@ -92,16 +94,22 @@ class ImageStore(ABC):
         """
         if self._unsettled:
             self.recover()
-        self._journals.mkdir(parents=True, exist_ok=True)
+        with _storage_errors(self._journals):
+            self._journals.mkdir(parents=True, exist_ok=True)
+            if new:
+                check_free(self._journals, self.min_free_bytes)
         # All pictures of one change share a folder, so that one fsync makes all their names durable.
         folder = f"{secrets.token_hex(1)}/{secrets.token_hex(1)}"
         names = [f"{folder}/{secrets.token_hex(16)}" for _ in range(new)]
         with self._journal() as journal:
-            change = StoreChange(self, folder, names, journal)
             path = Path(journal.name)
+            change = StoreChange(self, folder, names, journal)
             try:
-                change.note(names)
-                sync_folder(self._journals)
+                with _storage_errors(self._journals):
+                    change.note(names)
+                    sync_folder(self._journals)
+                    if names:
+                        self._begin(folder)
                 yield change
             except BaseException:
                 self._settle_or_leave(path, change.noted)  # what went wrong first is what must be heard of
@@ -112,10 +120,12 @@ class ImageStore(ABC):
                 self._settle_or_leave(path, change.noted)
 
     @contextmanager
-    def _journal(self) -> Iterator[TextIOWrapper]:
+    def _journal(self) -> Iterator[FileIO]:
         while True:
             journal = self._journals / secrets.token_hex(16)
-            with journal.open("x", encoding="utf-8") as handle:
+            with _storage_errors(self._journals):
+                opened = FileIO(journal, "x")  # without a buffer, which would be written once more when it is closed
+            with opened as handle:
                 fcntl.flock(handle, fcntl.LOCK_EX)  # held while this process lives: `recover` leaves it alone
                 if os.fstat(handle.fileno()).st_nlink == 0:
                     continue  # a `recover` found it before the lock did, and took it for a dead process's
@@ -136,8 +146,8 @@ class ImageStore(ABC):
                 continue  # its owner finished meanwhile
         return settled
 
-    def sweep(self, *, older_than_s: float = 86_400.0) -> int:
-        """Remove every picture that is old enough and has no row; returns how many.
+    def sweep(self, *, older_than_s: float = 86_400.0, delete: bool = True) -> int:
+        """Remove (or only count) every picture that is old enough and has no row; returns how many.
 
         For a data folder, and with it the journals, that was lost. Never done unasked: beside a wrong or empty
         database, every picture has no row.
@@ -146,9 +156,9 @@ class ImageStore(ABC):
         for name in self.names(older_than_s=older_than_s):
             batch.append(name)
             if len(batch) == _SWEEP:
-                removed += self._remove_unreferenced(batch)
+                removed += self._remove_unreferenced(batch, delete=delete)
                 batch = []
-        return removed + self._remove_unreferenced(batch)
+        return removed + self._remove_unreferenced(batch, delete=delete)
 
     def _settle_or_leave(self, journal: Path, names: Sequence[str]) -> bool:
         try:
@@ -166,10 +176,10 @@ class ImageStore(ABC):
             raise
         journal.unlink(missing_ok=True)
 
-    def _remove_unreferenced(self, names: Sequence[str]) -> int:
+    def _remove_unreferenced(self, names: Sequence[str], *, delete: bool = True) -> int:
         kept = self._referenced(names) if names else set()
         gone = [name for name in names if name not in kept]
-        if gone:
+        if gone and delete:
             self._remove(gone)
         return len(gone)
 
@@ -177,21 +187,25 @@ class ImageStore(ABC):
 class StoreChange:
     """The pictures of one change; see `ImageStore.change`."""
 
-    def __init__(self, store: ImageStore, folder: str, names: list[str], journal: TextIOWrapper) -> None:
+    def __init__(self, store: ImageStore, folder: str, names: list[str], journal: FileIO) -> None:
         self.names = names
         self.noted: list[str] = []
         """Every name that the change touches."""
         self.dooms = False
         self._store, self._journal, self._folder = store, journal, folder
-        if names:
-            store._begin(folder)
 
     def note(self, names: Sequence[str]) -> None:
-        """Write names into the journal."""
+        """Write names into the journal.
+
+        Raises:
+            StorageError: the data folder is full or refuses.
+        """
         self.noted.extend(names)
-        self._journal.writelines(f"{name}\n" for name in names)
-        self._journal.flush()
-        os.fsync(self._journal.fileno())
+        with _storage_errors(Path(str(self._journal.name)).parent):
+            left = "".join(f"{name}\n" for name in names).encode()
+            while left:
+                left = left[self._journal.write(left) :]
+            os.fsync(self._journal.fileno())
 
     def doom(self, names: Sequence[str]) -> None:
         """Say whose rows the transaction deletes: their pictures go when the block ends, if it was committed.
@@ -216,6 +230,14 @@ class StoreChange:
             StorageError: the store is full, away, or refuses.
         """
         self._store._seal(self._folder)
+
+
+@contextmanager
+def _storage_errors(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(f"{folder} cannot be written: {error.strerror}") from error
 
 
 def _locked_by_other(handle: TextIOWrapper) -> bool:

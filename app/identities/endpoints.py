@@ -1,29 +1,45 @@
 """/v1/identities and /v1/images."""
 
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request, Response, status
+from fastapi import APIRouter, Query, Request, Response, status
 from fastapi.responses import FileResponse
 
 from app.database.tables import Image
 from app.dependencies import CoreDep, Id
 from app.errors import (
     ExternalIdTakenError,
+    IdentityEventNotFoundError,
+    IdentityMergedError,
+    IdentityNamesDifferError,
     IdentityNotFoundError,
     ImageNotFoundError,
     InvalidError,
+    MergeNotUndoableError,
     StorageError,
     StoreUnreachableError,
     responses,
 )
-from app.identities.schemas import IdentityDetail, IdentityPatch, ImageOut
+from app.identities.answers import history, split
+from app.identities.changes import IdentityChanges
+from app.identities.schemas import (
+    HistoryList,
+    IdentityDetail,
+    IdentityPatch,
+    ImageOut,
+    MergeAnswer,
+    MergeRequest,
+    SplitAnswer,
+    SplitRequest,
+)
 from app.identities.service import IdentityService
 
 router = APIRouter(prefix="/v1")
+_UNKNOWN = (IdentityNotFoundError, IdentityMergedError)
 _JPEG: dict[int | str, dict[str, Any]] = {200: {"content": {"image/jpeg": {}}}, 304: {"description": "Not modified"}}
 
 
-@router.get("/identities/{identity_id}", tags=["identities"], responses=responses(IdentityNotFoundError))
+@router.get("/identities/{identity_id}", tags=["identities"], responses=responses(*_UNKNOWN))
 def get_identity(identity_id: Id, core: CoreDep) -> IdentityDetail:
     """A person with every image."""
     with core.database.read() as session:
@@ -33,7 +49,7 @@ def get_identity(identity_id: Id, core: CoreDep) -> IdentityDetail:
 @router.patch(
     "/identities/{identity_id}",
     tags=["identities"],
-    responses=responses(IdentityNotFoundError, ExternalIdTakenError, InvalidError),
+    responses=responses(*_UNKNOWN, ExternalIdTakenError, InvalidError),
 )
 def patch_identity(identity_id: Id, patch: IdentityPatch, core: CoreDep) -> IdentityDetail:
     """Name a person, or replace the attributes."""
@@ -47,12 +63,50 @@ def patch_identity(identity_id: Id, patch: IdentityPatch, core: CoreDep) -> Iden
     "/identities/{identity_id}",
     tags=["identities"],
     status_code=status.HTTP_204_NO_CONTENT,
-    responses=responses(IdentityNotFoundError, StorageError, StoreUnreachableError),
+    responses=responses(*_UNKNOWN, StorageError, StoreUnreachableError),
 )
 def delete_identity(identity_id: Id, core: CoreDep) -> None:
     """Delete a person with every image, vector and file. Once answered, no search returns them."""
     with core.store.change() as files, core.database.write() as session:
         files.doom(IdentityService(session).delete_identity(identity_id))
+
+
+@router.post(
+    "/identities/{identity_id}/merge",
+    tags=["identities"],
+    responses=responses(*_UNKNOWN, IdentityNamesDifferError, InvalidError),
+)
+def merge_identities(identity_id: Id, request: MergeRequest, core: CoreDep) -> MergeAnswer:
+    """Merge others into this identity: they are one person. Searches show it at once; a split can undo it."""
+    with core.database.write() as session:
+        events = IdentityChanges(session).merge(identity_id, request.identities, drop_names=request.drop_names)
+    with core.database.read() as session:
+        return MergeAnswer(identity=IdentityService(session).detail(identity_id), events=events)
+
+
+@router.post(
+    "/identities/{identity_id}/split",
+    tags=["identities"],
+    responses=responses(*_UNKNOWN, ImageNotFoundError, IdentityEventNotFoundError, MergeNotUndoableError, InvalidError),
+)
+def split_identity(identity_id: Id, request: SplitRequest, core: CoreDep) -> SplitAnswer:
+    """Take images out of an identity into a new one, or undo a merge. No association puts them together again."""
+    with core.database.write() as session:
+        return split(session, identity_id, request)
+
+
+@router.get(
+    "/identities/{identity_id}/history", tags=["identities"], responses=responses(IdentityNotFoundError, InvalidError)
+)
+def identity_history(
+    identity_id: Id,
+    core: CoreDep,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    after: Annotated[int, Query(ge=0, le=2**63 - 1)] = 0,
+) -> HistoryList:
+    """What was merged into an identity and split from it, oldest first; also of one that is gone."""
+    with core.database.read() as session:
+        return history(session, identity_id, after=after, limit=limit)
 
 
 @router.get("/images/{image_id}", tags=["images"], responses=responses(ImageNotFoundError))

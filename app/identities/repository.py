@@ -3,11 +3,14 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import delete, func, insert, select
+from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.orm import Session
 
 from app.database.tables import Identity, Image
 from app.gallery.repository import pieces
+
+Track = tuple[str | None, str | None]
+"""Camera and the number that its tracker gave: one person, within a collection."""
 
 
 class IdentityRepository:
@@ -44,14 +47,38 @@ class IdentityRepository:
         """Make identities for pictures whose person nobody has named."""
         return self._add([None] * count)
 
+    def of_tracks(self, tracks: Iterable[Track], collection_id: int) -> dict[Track, int]:
+        """The identity that the next image of each track (camera, number) belongs to, for tracks that are known.
+
+        It is the provisional one that the track's oldest image has. Where there is none, because a person was named,
+        it is that of the newest image.
+        """
+        wanted = set(tracks)
+        found: dict[Track, tuple[bool, int]] = {}
+        for part in pieces({number for _, number in wanted}):
+            statement = select(Image.camera, Image.track, Image.identity_id, Identity.provisional)
+            statement = statement.join(Identity, Identity.id == Image.identity_id)
+            where = (Image.collection_id == collection_id, Image.track.in_(part))
+            for camera, number, identity_id, provisional in self._session.execute(
+                statement.where(*where).order_by(Image.id)
+            ):
+                key = (camera, number)
+                if key in wanted and not (key in found and found[key][0]):
+                    found[key] = (provisional, identity_id)
+        return {key: identity_id for key, (_, identity_id) in found.items()}
+
     def _add(self, external_ids: Sequence[str | None]) -> list[int]:
         if not external_ids:
             return []
         rows: list[dict[str, Any]] = [
             {"external_id": name, "attributes": {}, "provisional": name is None} for name in external_ids
         ]
-        statement = insert(Identity).returning(Identity.id, sort_by_parameter_order=True)
-        return list(self._session.scalars(statement, rows))
+        # In any order: in that of the rows, SQLite would get a statement for each of them.
+        made = self._session.execute(insert(Identity).returning(Identity.external_id, Identity.id), rows).all()
+        if external_ids[0] is None:
+            return sorted(row.id for row in made)
+        by_name = {row.external_id: row.id for row in made}
+        return [by_name[name] for name in external_ids]
 
     def images(self, identity_id: int) -> list[Image]:
         """Every image of an identity, oldest first."""
@@ -63,9 +90,37 @@ class IdentityRepository:
             self._session.execute(select(Image.id).where(Image.identity_id == identity_id).limit(1)).first() is not None
         )
 
-    def delete(self, identity_id: int) -> None:
-        """Delete the row of an identity that has no images."""
-        self._session.execute(delete(Identity).where(Identity.id == identity_id))
+    def delete(self, *identity_ids: int) -> None:
+        """Delete the rows of identities that have no images."""
+        for part in pieces(identity_ids):
+            self._session.execute(delete(Identity).where(Identity.id.in_(part)))
+
+    def several(self, identity_ids: Iterable[int]) -> dict[int, Identity]:
+        """Those of some identities that exist, by id."""
+        found: dict[int, Identity] = {}
+        for part in pieces(identity_ids):
+            found.update((row.id, row) for row in self._session.scalars(select(Identity).where(Identity.id.in_(part))))
+        return found
+
+    def images_of(self, identity_ids: Iterable[int]) -> dict[int, list[int]]:
+        """Ids of the images of each of some identities, ascending; those without images are left out."""
+        found: dict[int, list[int]] = {}
+        for part in pieces(identity_ids):
+            statement = select(Image.id, Image.identity_id).where(Image.identity_id.in_(part)).order_by(Image.id)
+            for image_id, identity_id in self._session.execute(statement):
+                found.setdefault(identity_id, []).append(image_id)
+        return found
+
+    def move(self, owners: dict[int, int]) -> None:
+        """Give images (by id) to identities."""
+        if owners:
+            rows = [{"id": image_id, "identity_id": identity_id} for image_id, identity_id in owners.items()]
+            self._session.execute(update(Image), rows)
+
+    def bring_back(self, rows: Sequence[dict[str, Any]]) -> None:
+        """Insert identities that existed before, under their old ids (columns by name)."""
+        if rows:
+            self._session.execute(insert(Identity), list(rows))
 
     def page(self, image_ids: Iterable[int]) -> dict[int, tuple[Image, Identity]]:
         """Images with their identities, in one query for a page: by image id."""

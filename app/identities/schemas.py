@@ -1,11 +1,11 @@
 """What the API says about identities and their images."""
 
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from app.database.tables import EXTERNAL_ID_CHARS, Identity, Image
+from app.database.tables import EXTERNAL_ID_CHARS, Identity, IdentityEvent, Image
 from app.values import check_attributes, check_text
 
 
@@ -19,6 +19,7 @@ class ImageOut(BaseModel):
     height: int
     camera: str | None
     captured_at: datetime | None
+    track: str | None
     description: str | None
     attributes: dict[str, Any]
     source_name: str | None
@@ -45,6 +46,7 @@ def image_fields(row: Image) -> dict[str, Any]:
         "height": row.height,
         "camera": row.camera,
         "captured_at": row.captured_at,
+        "track": row.track,
         "description": row.description,
         "attributes": row.attributes,
         "source_name": row.source_name,
@@ -56,7 +58,7 @@ def image_fields(row: Image) -> dict[str, Any]:
 
 
 class IdentityOut(BaseModel):
-    """A person. `provisional`: made for one picture whose person nobody has named."""
+    """A person. `provisional`: made for pictures whose person nobody has named; association may have joined some."""
 
     id: int
     external_id: str | None
@@ -99,3 +101,89 @@ class IdentityPatch(BaseModel):
     @classmethod
     def _storable(cls, value: dict[str, Any]) -> dict[str, Any]:
         return check_attributes(value)
+
+
+Number = Annotated[int, Field(ge=1, le=2**63 - 1)]
+Event = Literal["merge", "association", "split", "restore"]
+
+
+class MergeRequest(BaseModel):
+    """Identities that are the same person as the one in the path, into which they are merged.
+
+    The one in the path keeps its number, and its name and attributes win. If only one of all has a name, the result
+    has it. Attributes that are lacking come from the others, in their order. The result is provisional only if all
+    were. The numbers of the others answer 404 with `identity_merged` from then on, naming where they went.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    identities: list[Number] = Field(min_length=1, max_length=1000)
+    drop_names: bool = False
+    """Several have different names: keep the first of them instead of refusing. A later ingest that uses one of the
+    other names makes a new person."""
+
+
+class SplitRequest(BaseModel):
+    """What leaves the identity: images, which become a new provisional identity without name and attributes; or what
+    a merge brought, by its event in the history, which becomes what it was, under its old number and with its name,
+    unless somebody else has that now."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    image_ids: list[Number] | None = Field(default=None, min_length=1, max_length=10_000)
+    undo: Number | None = None
+    """Id of an event `merge` or `association` of the history. Images that left since stay where they are."""
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if (self.image_ids is None) == (self.undo is None):
+            raise ValueError("give either image_ids or undo")
+        return self
+
+
+class EventOut(BaseModel):
+    """Images that went from one identity to another; with `merge` and `association` all of them, and `from_id` ceased.
+
+    `actor`: who asked; null, for there are no keys yet. `run_id`: the association run that did it, or whose undoing.
+    Images and identities are named by number and may be deleted since.
+    """
+
+    id: int
+    at: datetime
+    actor: str | None
+    event: Event
+    from_id: int
+    to_id: int
+    image_ids: list[int]
+    run_id: int | None
+    undone_at: datetime | None
+
+    @classmethod
+    def of(cls, row: IdentityEvent) -> "EventOut":
+        """Describe a row."""
+        return cls.model_validate(row, from_attributes=True)
+
+
+class HistoryList(BaseModel):
+    """A page of events, oldest first; `next_after` asks for the one after it."""
+
+    events: list[EventOut]
+    next_after: int | None
+
+
+class MergeAnswer(BaseModel):
+    """The identity as it is now, and the event for each one that was merged into it; `undo` of a split takes those."""
+
+    identity: IdentityDetail
+    events: list[int]
+
+
+class SplitAnswer(BaseModel):
+    """What stayed (null if that was nothing any more) and what left. `left_alone`: images of the merge that were moved
+    or deleted since."""
+
+    identity: IdentityDetail | None
+    separated: IdentityDetail
+    left_alone: int
+    name_taken: bool
+    """The separated identity had a name that another one has now."""

@@ -3,8 +3,9 @@
 from sqlalchemy.orm import Session
 
 from app.database.tables import Identity, Image
-from app.errors import ExternalIdTakenError, IdentityNotFoundError, ImageNotFoundError
+from app.errors import ExternalIdTakenError, IdentityMergedError, IdentityNotFoundError, ImageNotFoundError
 from app.gallery.repository import ImageRepository
+from app.identities.history import HistoryRepository
 from app.identities.repository import IdentityRepository
 from app.identities.schemas import IdentityDetail, IdentityOut, IdentityPatch, ImageOut
 from app.vectors.repository import LogRepository
@@ -17,14 +18,19 @@ class IdentityService:
         self._identities = IdentityRepository(session)
         self._images = ImageRepository(session)
         self._log = LogRepository(session)
+        self._history = HistoryRepository(session)
 
     def identity(self, identity_id: int) -> Identity:
         """One identity.
 
         Raises:
+            IdentityMergedError: it was merged into another one, which the error names.
             IdentityNotFoundError: there is none.
         """
         if (found := self._identities.get(identity_id)) is None:
+            heir = self._history.heir(identity_id)
+            if heir is not None and self._identities.get(heir) is not None:
+                raise IdentityMergedError(identity_id, heir)
             raise IdentityNotFoundError(identity_id)
         return found
 
@@ -63,7 +69,10 @@ class IdentityService:
             row.attributes = patch.attributes
 
     def delete_identity(self, identity_id: int) -> list[str]:
-        """Delete an identity with its images and their vectors; returns the store names that go with it."""
+        """Delete an identity with its images and their vectors; returns the store names that go with it.
+
+        Its history keeps numbers only: what the identities that were merged into it were called is erased too.
+        """
         self._log.lock()
         self.identity(identity_id)
         images = self._identities.images(identity_id)
@@ -71,6 +80,7 @@ class IdentityService:
         self._log.delete(ids)
         self._images.delete(ids)
         self._identities.delete(identity_id)
+        self._history.forget(identity_id)
         return [image.store_name for image in images]
 
     def delete_image(self, image_id: int) -> list[str]:
@@ -82,4 +92,5 @@ class IdentityService:
         self._images.delete([image_id])
         if identity.provisional and not self._identities.has_images(identity.id):
             self._identities.delete(identity.id)
+            self._history.forget(identity.id)
         return [image.store_name]

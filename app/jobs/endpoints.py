@@ -5,13 +5,21 @@ import time
 from collections.abc import AsyncIterator
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Query, status
+from fastapi import APIRouter, Query, Response, status
 from fastapi.concurrency import run_in_threadpool
-from fastapi.responses import StreamingResponse
+from fastapi.responses import FileResponse, StreamingResponse
 
 from app.core import Core
 from app.dependencies import CoreDep
-from app.errors import InvalidError, JobFinishedError, JobNotFoundError, JobNotRetryableError, responses
+from app.errors import (
+    InvalidError,
+    JobFinishedError,
+    JobNotFoundError,
+    JobNotRetryableError,
+    JobResultGoneError,
+    responses,
+)
+from app.exports.results import existing_result
 from app.jobs.repository import FINAL, JobRepository, State
 from app.jobs.schemas import JobDetail, JobItemList, JobItemOut, JobLine, JobList, JobOut
 from app.jobs.service import JobService
@@ -71,13 +79,27 @@ def job_events(job_id: str, core: CoreDep) -> StreamingResponse:
     )
 
 
+@router.get(
+    "/{job_id}/result",
+    response_class=FileResponse,
+    responses={200: {"content": {"application/zip": {}}}, **responses(JobNotFoundError, JobResultGoneError)},
+)
+def job_result(job_id: str, core: CoreDep) -> FileResponse:
+    """The file that a job left, whole or by ranges."""
+    with core.database.read() as session:
+        job = JobService(session).find(job_id)
+    path = existing_result(core.settings, job)
+    name = f"descry-{job.created_at:%Y-%m-%d}-{job.id[:8]}.zip"
+    return FileResponse(path, media_type="application/zip", filename=name, headers={"Cache-Control": "no-store"})
+
+
 @router.post(
     "/{job_id}/cancel",
     status_code=status.HTTP_202_ACCEPTED,
     responses=responses(JobNotFoundError, JobFinishedError),
 )
 def cancel_job(job_id: str, core: CoreDep) -> JobDetail:
-    """End a job: at once if it waits, after the present chunk if it runs. What is in the gallery stays there."""
+    """End a job: at once if it waits, at its next safe point if it runs. What it did until then stays."""
     with core.database.write() as session:
         JobService(session).cancel(job_id)
     return _detail(core, job_id)
@@ -88,10 +110,14 @@ def cancel_job(job_id: str, core: CoreDep) -> JobDetail:
     status_code=status.HTTP_202_ACCEPTED,
     responses=responses(JobNotFoundError, JobNotRetryableError),
 )
-def retry_job(job_id: str, core: CoreDep) -> JobDetail:
-    """Queue a new run over the items that did not get into the gallery, and nothing else."""
+def retry_job(job_id: str, core: CoreDep, response: Response) -> JobDetail:
+    """Queue a new run over what the job did not do: items rejected or never reached, or the rest of the work.
+
+    Of a batch: over those that could end otherwise, from the files that were kept for a day.
+    """
     with core.database.write() as session:
         again = JobService(session).retry(job_id).id
+    response.headers["Location"] = f"/v1/jobs/{again}"
     return _detail(core, again)
 
 

@@ -26,6 +26,8 @@ class Work(Protocol):
         """Do the next part, each with its progress in the transaction that makes it true; False when none is left.
 
         Returns early when the job is to be cancelled or the worker is stopping; never after another worker has it.
+        Work whose end is more than its last item (a switch, a file that gets its name) ends its job itself, in the
+        transaction that makes the end true; what it leaves running ends by its counts.
 
         Raises:
             ServiceError: the job cannot go on.
@@ -53,11 +55,17 @@ class Kind:
 
     Attributes:
         resource: what it needs for itself; jobs of one resource run one after the other.
+        unit: what `done` and `total` count.
         start: makes the work of one job.
+        has_result: whether it leaves a file to download.
+        listed: whether it lists items, of which a retry takes over those that are left.
     """
 
     resource: str
+    unit: str
     start: Callable[[Hands], Work]
+    has_result: bool = False
+    listed: bool = False
 
 
 def _ingest(hands: Hands) -> Work:
@@ -66,4 +74,35 @@ def _ingest(hands: Hands) -> Work:
     return IngestJob(hands)
 
 
-KINDS: dict[str, Kind] = {"ingest": Kind("encoder", _ingest)}
+def _indexing(hands: Hands) -> Work:
+    from app.jobs.indexing import indexing_job
+
+    return indexing_job(hands)
+
+
+def _export(hands: Hands) -> Work:
+    from app.jobs.exporting import ExportJob
+
+    return ExportJob(hands)
+
+
+def _retraining(hands: Hands) -> Work:
+    from app.jobs.retraining import RetrainingJob
+
+    return RetrainingJob(hands)
+
+
+def _associate(hands: Hands) -> Work:
+    from app.association.work import AssociationJob
+
+    return AssociationJob(hands)
+
+
+KINDS: dict[str, Kind] = {
+    "ingest": Kind("encoder", "items", _ingest, listed=True),
+    "indexing": Kind("encoder", "images", _indexing),
+    "export": Kind("export", "images", _export, has_result=True),
+    "retraining": Kind("training", "steps", _retraining),
+    # It reads vectors that are there already, so that images may come in meanwhile; but not beside another grouping.
+    "association": Kind("identities", "groups", _associate, listed=True),
+}

@@ -3,18 +3,42 @@
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any, Literal
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Literal
 
-from sqlalchemy import and_, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, and_, func, insert, or_, select, update
 from sqlalchemy.orm import Session
 
 from app.database.tables import Job, JobItem, JobLog, now
-from app.gallery.ingest import Outcome
+from app.errors import (
+    DamagedImageError,
+    EmptyFileError,
+    EntryError,
+    FileMissingError,
+    FormatError,
+    NotAnImageError,
+    PathOutsideError,
+)
 from app.gallery.repository import pieces
+
+if TYPE_CHECKING:
+    from app.gallery.ingest import Outcome  # with PyTorch behind it
 
 State = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 FINAL = frozenset({"succeeded", "failed", "cancelled"})
+LASTING = tuple(
+    error.code
+    for error in (
+        EmptyFileError,
+        NotAnImageError,
+        FormatError,
+        DamagedImageError,
+        FileMissingError,
+        PathOutsideError,
+        EntryError,
+    )
+)
+"""Codes of rejections that the same bytes under the same manifest meet again, whatever the settings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +79,23 @@ class JobRepository:
         return list(self._session.scalars(statement))
 
     def counts(self, job_ids: Iterable[str]) -> dict[str, dict[str, int]]:
-        """Number of items by job and status."""
+        """Number of items by job and status; under `lasting` those rejected for what their bytes are, under `retried`
+        whether there is a retry of the job."""
         found: dict[str, dict[str, int]] = defaultdict(dict)
-        statement = select(JobItem.job_id, JobItem.status, func.count()).group_by(JobItem.job_id, JobItem.status)
+        # Who watches a job asks this several times a second, so it stays within the index on job and status; a rejected
+        # item is the exception.
+        settled = select(JobItem.job_id, JobItem.status, func.count()).group_by(JobItem.job_id, JobItem.status)
+        hopeless = select(JobItem.job_id, func.count()).group_by(JobItem.job_id)
+        hopeless = hopeless.where(JobItem.status == "rejected", JobItem.code.in_(LASTING))
         for part in pieces(job_ids):
-            for job_id, status, count in self._session.execute(statement.where(JobItem.job_id.in_(part))):
+            for job_id, status, count in self._session.execute(settled.where(JobItem.job_id.in_(part))):
                 if status is not None:
                     found[job_id][status] = count
+            for job_id, count in self._session.execute(hopeless.where(JobItem.job_id.in_(part))):
+                found[job_id]["lasting"] = count
+            keys = {f"retry:{job_id}": job_id for job_id in part}
+            for key in self._session.scalars(select(Job.idempotency_key).where(Job.idempotency_key.in_(keys))):
+                found[keys[key or ""]]["retried"] = 1
         return found
 
     def items(self, job_id: str, *, after: int, limit: int, status: str | None = None) -> list[JobItem]:
@@ -71,10 +105,15 @@ class JobRepository:
             statement = statement.where(JobItem.status == status)
         return list(self._session.scalars(statement.order_by(JobItem.position).limit(limit)))
 
-    def unsettled(self, job_id: str, *, with_rejected: bool = False, limit: int | None = None) -> list[NewItem]:
-        """Items without an outcome; on request also the rejected ones."""
-        open_ones = JobItem.status.is_(None)
-        wanted = or_(open_ones, JobItem.status == "rejected") if with_rejected else open_ones
+    def unsettled(
+        self, job_id: str, *, with_rejected: bool = False, same_bytes: bool = False, limit: int | None = None
+    ) -> list[NewItem]:
+        """Items without an outcome; on request also the rejected ones, or of these only those that the same bytes could
+        get past another time."""
+        wanted: ColumnElement[bool] = JobItem.status.is_(None)
+        if with_rejected:
+            again = JobItem.status == "rejected"
+            wanted = or_(wanted, and_(again, JobItem.code.not_in(LASTING)) if same_bytes else again)
         statement = select(JobItem.position, JobItem.name).where(JobItem.job_id == job_id, wanted)
         rows = self._session.execute(statement.order_by(JobItem.position).limit(limit))
         return [NewItem(position, name) for position, name in rows]
@@ -85,7 +124,7 @@ class JobRepository:
             rows = [{"job_id": job_id, "position": item.position, "name": item.name} for item in items]
             self._session.execute(insert(JobItem), rows)
 
-    def settle(self, job_id: str, positions: Sequence[int], outcomes: Sequence[Outcome]) -> None:
+    def settle(self, job_id: str, positions: Sequence[int], outcomes: "Sequence[Outcome]") -> None:
         """Write outcomes of items."""
         rows: list[dict[str, Any]] = [
             {
@@ -99,6 +138,12 @@ class JobRepository:
             for position, outcome in zip(positions, outcomes, strict=True)
         ]
         self._session.execute(update(JobItem), rows)
+
+    def mark(self, job_id: str, statuses: dict[int, str]) -> None:
+        """Write the status of items, by position."""
+        if statuses:
+            rows = [{"job_id": job_id, "position": place, "status": status} for place, status in statuses.items()]
+            self._session.execute(update(JobItem), rows)
 
     def log(self, job_id: str, message: str, level: str = "info") -> None:
         """Add a line to a job's log."""
@@ -114,6 +159,12 @@ class JobRepository:
         busy = select(Job.resource).where(Job.state == "running")
         statement = select(Job).where(Job.state == "queued", Job.resource.not_in(busy))
         return self._session.scalars(statement.order_by(Job.created_at, Job.id).limit(1)).one_or_none()
+
+    def staged(self, keep_s: float) -> list[Job]:
+        """Jobs over staged files that wait or run, or ended less than `keep_s` seconds ago."""
+        recent = Job.finished_at > now() - timedelta(seconds=keep_s)
+        rows = self._session.scalars(select(Job).where(or_(Job.state.in_(("queued", "running")), recent)))
+        return [job for job in rows if job.parameters.get("staged")]
 
     def open(self) -> list[Job]:
         """Jobs that wait or run."""

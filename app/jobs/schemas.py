@@ -1,11 +1,13 @@
 """What the API says about jobs."""
 
 from datetime import datetime
+from pathlib import Path
 
 from pydantic import BaseModel
 
 from app.database.tables import Job, JobItem, JobLog
-from app.jobs.repository import State
+from app.jobs.kinds import KINDS
+from app.jobs.repository import FINAL, State
 
 
 class JobError(BaseModel):
@@ -16,7 +18,7 @@ class JobError(BaseModel):
 
 
 class JobCounts(BaseModel):
-    """Items by outcome; `waiting` has none yet."""
+    """Items of an ingest by outcome; `waiting` has none yet."""
 
     ingested: int = 0
     duplicate: int = 0
@@ -25,15 +27,22 @@ class JobCounts(BaseModel):
 
 
 class JobOut(BaseModel):
-    """A job. `total` is null until its items were listed."""
+    """A job. `done` of `total` are what `unit` says; `total` is null until it is known.
+
+    `counts` is null for kinds without items. `result_url`: the file that a job left, until it is removed.
+    """
 
     id: str
     kind: str
     state: State
     done: int
     total: int | None
-    counts: JobCounts
+    unit: str
+    counts: JobCounts | None
+    result_url: str | None
     cancel_requested: bool
+    retryable: bool
+    """Whether a retry would find something to do."""
     retry_of: str | None
     error: JobError | None
     worker: str | None
@@ -45,16 +54,30 @@ class JobOut(BaseModel):
     @classmethod
     def of(cls, row: Job, counts: dict[str, int]) -> "JobOut":
         """Describe a row with the number of its items by status."""
+        kind, counts = KINDS[row.kind], dict(counts)
+        lasting, retried = counts.pop("lasting", 0), counts.pop("retried", 0)
+        waiting = (row.total or 0) - row.done
         plain = ("id", "kind", "done", "total", "cancel_requested", "worker", "heartbeat_at", "created_at")
         error = JobError(code=row.error_code, message=row.error_message or "") if row.error_code else None
         return cls.model_validate(
             {
                 **{name: getattr(row, name) for name in (*plain, "state", "started_at", "finished_at")},
-                "counts": JobCounts(**counts, waiting=(row.total or 0) - row.done),
+                "unit": kind.unit,
+                "counts": JobCounts(**counts, waiting=waiting) if row.kind == "ingest" else None,
+                "result_url": f"/v1/jobs/{row.id}/result" if kind.has_result and row.state == "succeeded" else None,
+                "retryable": not retried and _retryable(row, counts.get("rejected", 0), lasting),
                 "retry_of": row.parameters.get("retry_of"),
                 "error": error,
             }
         )
+
+
+def _retryable(row: Job, rejected: int, lasting: int) -> bool:
+    if not KINDS[row.kind].listed:
+        return row.state in ("failed", "cancelled")
+    again = rejected - lasting if row.parameters.get("staged") else rejected
+    left = row.total is None or row.done < row.total or again > 0
+    return row.state in FINAL and left and ("folder" not in row.parameters or Path(row.parameters["folder"]).exists())
 
 
 class JobLine(BaseModel):

@@ -14,10 +14,10 @@ from app.errors import (
     JobNotFoundError,
     JobNotRetryableError,
     JobTakenError,
-    ServiceError,
 )
 from app.jobs.kinds import KINDS
-from app.jobs.repository import FINAL, JobRepository, State
+from app.jobs.repository import FINAL, JobRepository, NewItem, State
+from models.errors import DescryError
 
 MOST_ATTEMPTS = 5
 
@@ -78,6 +78,11 @@ class JobService:
         self._jobs.log(job.id, "queued")
         return job
 
+    def create_once(self, kind: str, parameters: dict[str, Any]) -> Job:
+        """Queue a job; or return the one with the same parameters that waits or runs, unless it is being cancelled."""
+        same = (job for job in self._jobs.open() if job.kind == kind and job.parameters == parameters)
+        return next((job for job in same if not job.cancel_requested), None) or self.create(kind, parameters)
+
     def cancel(self, job_id: str) -> Job:
         """End a job that waits, or ask the worker of one that runs to end it after the present chunk.
 
@@ -95,30 +100,55 @@ class JobService:
         return job
 
     def retry(self, job_id: str) -> Job:
-        """Queue a new run over what did not get into the gallery: items rejected, and items never reached.
+        """Queue a new run over what is still to do. Asking twice gives the same run.
 
-        Asking twice gives the same run.
+        Of an ingest, that is the items rejected and the items never reached; of a batch, whose files nobody can
+        correct, without those that would be rejected again. Every other kind is run again when it failed or was
+        cancelled: its work finds by itself what is done already. Asking again after that run has ended retries what
+        it left.
 
         Raises:
             JobNotFoundError: there is none.
-            JobNotRetryableError: it has not ended, or nothing failed.
+            JobNotRetryableError: it has not ended, or there is nothing that could end better.
         """
         job = self.find(job_id)
         if job.state not in FINAL:
             raise JobNotRetryableError("the job has not ended; cancel it first")
         key = f"retry:{job_id}"
         if (before := self._jobs.by_key(key)) is not None:
-            return before
-        failed = self._jobs.unsettled(job_id, with_rejected=True)
+            return self.retry(before.id) if before.state in FINAL and self._unfinished(before) else before
+        if not KINDS[job.kind].listed:
+            if job.state == "succeeded":
+                raise JobNotRetryableError("the job did all that it had to do")
+            first = job.parameters.get("first", job_id)
+            return self.create(job.kind, {**job.parameters, "retry_of": job_id, "first": first}, key=key)
+        failed = self._left(job)
         if job.total is not None and not failed:
-            raise JobNotRetryableError("every item of the job is in the gallery")
-        if "folder" in job.parameters and not Path(job.parameters["folder"]).is_dir():
+            raise JobNotRetryableError(
+                "no item of the job could end otherwise: correct the files that were rejected, and send them anew"
+                if self._jobs.counts([job_id])[job_id].get("lasting")
+                else "every item of the job is in the gallery"
+            )
+        if "folder" in job.parameters and not Path(job.parameters["folder"]).exists():
             raise JobNotRetryableError("the files of the job are gone; send those that failed as a new batch")
         again = self.create(job.kind, {**job.parameters, "retry_of": job_id}, key=key)
         if job.total is not None:
             self._jobs.add_items(again.id, failed)
             again.total = len(failed)
         return again
+
+    def needed(self, job: Job) -> list[str] | None:
+        """Names of the staged files that a retry of a job would take again; None if it was not listed: all of them."""
+        return None if job.total is None else [item.name for item in self._left(job)]
+
+    def _unfinished(self, job: Job) -> bool:
+        if not KINDS[job.kind].listed:
+            return job.state != "succeeded"
+        return job.total is None or bool(self._left(job))
+
+    def _left(self, job: Job) -> list[NewItem]:
+        staged = bool(job.parameters.get("staged"))
+        return self._jobs.unsettled(job.id, with_rejected=True, same_bytes=staged)
 
     def claim(self, worker: str) -> Job | None:
         """Take the oldest job that can run now. Two workers at once: the database lets one through."""
@@ -137,10 +167,11 @@ class JobService:
         if job.state != "running":
             return False
         if job.attempts or job.worker != worker:
-            self._jobs.log(job_id, f"goes on with {worker} at item {job.done:,}", "warning")
+            self._jobs.log(job_id, f"goes on with {worker} at {job.done:,} {KINDS[job.kind].unit}", "warning")
         job.worker, job.heartbeat_at, job.attempts = worker, now(), job.attempts + 1
         if job.attempts > MOST_ATTEMPTS:
-            error = JobGivenUpError(f"started {MOST_ATTEMPTS} times without getting on at item {job.done:,}")
+            where = f"{job.done:,} {KINDS[job.kind].unit}"
+            error = JobGivenUpError(f"started {MOST_ATTEMPTS} times without getting on at {where}")
             self.finish(job, "failed", error)
             return False
         return True
@@ -161,7 +192,7 @@ class JobService:
         self._jobs.log(job.id, f"{job.worker} gave no sign of life; {worker} takes over", "warning")
         job.worker, job.heartbeat_at = worker, now()
 
-    def finish(self, job: Job, state: State, error: ServiceError | None = None) -> None:
+    def finish(self, job: Job, state: State, error: DescryError | None = None) -> None:
         """End a job."""
         job.state, job.finished_at = state, now()
         if error is not None:

@@ -9,25 +9,32 @@ import json
 import logging
 import threading
 import time
+from collections.abc import Callable
 from datetime import timedelta
-from typing import Any, NoReturn
+from functools import partial
+from typing import Any, NoReturn, TypeVar
 
 from dbos import DBOS, Serializer, SetWorkflowID
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
-from app.batches.staging import remove_staged, sweep
+from app.batches.staging import reduce_staged, sweep
 from app.core import Core
+from app.database.sessions import write_error
 from app.database.tables import now
-from app.errors import JobGivenUpError, JobTakenError, ServiceError
+from app.errors import JobGivenUpError, JobTakenError, ServiceError, StorageError
+from app.exports.results import sweep_exports
 from app.jobs.kinds import KINDS, Hands
 from app.jobs.repository import JobRepository
 from app.jobs.service import JobService
+from models.errors import DescryError
 
+T = TypeVar("T")
 _log = logging.getLogger(__name__)
 _VERSION = "1"
 """Of the workflow's shape. Fixed, because DBOS resumes only workflows of its own version and would else derive it from
 the source code: any edit would leave running jobs behind."""
-_SWEEP_S = 3600.0
+_SWEEP_S, _AGAIN_S = 30.0, 2.0
+"""Seconds between two looks at what killed processes left, and between two tries to write how a job ended."""
 _ENDED = {"SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED"}
 
 
@@ -72,7 +79,7 @@ class Worker:
                     self._sweep()
                 self._reclaim()
                 self._claim()
-            except (SQLAlchemyError, OSError):
+            except (SQLAlchemyError, ServiceError, OSError):
                 _log.exception("the database or the staging area did not answer; trying again")
         deadline = time.monotonic() + 30
         while self._busy() and time.monotonic() < deadline:
@@ -110,14 +117,12 @@ class Worker:
             self._active.add(job_id)
         try:
             return self._steps(job_id)
-        except JobTakenError as error:
-            _log.warning("job %s: %s", job_id, error.message)
-            self._hold(job_id)  # a result of ours would end the workflow that the other one runs
-        except ServiceError as error:
+        except DescryError as error:
             return self._end(job_id, error)
-        except Exception:  # noqa: BLE001  the job fails, the worker goes on
+        except Exception as error:  # noqa: BLE001  the job fails, the worker goes on
             _log.exception("job %s failed unexpectedly", job_id)
-            return self._end(job_id, ServiceError("an unexpected error; the worker's log has the details"))
+            unknown = ServiceError("an unexpected error; the worker's log has the details")
+            return self._end(job_id, write_error(error) or unknown)
         finally:
             with self._lock:
                 self._active.discard(job_id)
@@ -130,41 +135,52 @@ class Worker:
         with self._core.database.read() as session:
             kind = KINDS[JobService(session).find(job_id).kind]
         work = kind.start(Hands(self._core, job_id, self.name, self._stopping))
-        DBOS.run_step({"name": "prepare"}, work.prepare)
-        while DBOS.run_step({"name": "advance"}, work.advance):
-            self._park(job_id)
-        self._park(job_id)
+        DBOS.run_step({"name": "prepare"}, partial(self._unless_taken, job_id, work.prepare))
+        while DBOS.run_step({"name": "advance"}, partial(self._unless_taken, job_id, work.advance)):
+            if self._stopping.is_set():
+                self._hold(job_id)
         return self._end(job_id, None)
 
-    def _park(self, job_id: str) -> None:
-        """Hold a workflow of a stopping worker for ever: to DBOS that is a killed worker, and it goes on at restart."""
-        if not self._stopping.is_set():
-            return
-        with self._core.database.read() as session:
-            if not JobRepository(session).unsettled(job_id, limit=1):
-                return
-        self._hold(job_id)
+    def _unless_taken(self, job_id: str, step: Callable[[], T]) -> T:
+        """A step's error is written down for whoever runs the workflow; that another worker has it is not one."""
+        try:
+            return step()
+        except JobTakenError as error:
+            _log.warning("job %s: %s", job_id, error.message)
+            self._hold(job_id)
 
     def _hold(self, job_id: str) -> NoReturn:
+        """Hold a workflow for ever: to DBOS that is a killed worker, and it goes on at the restart."""
         with self._lock:
             self._active.discard(job_id)
         while True:
             threading.Event().wait()
 
-    def _end(self, job_id: str, error: ServiceError | None) -> str:
+    def _end(self, job_id: str, error: DescryError | None) -> str:
+        """Write how a job ended, as soon as that can be written."""
+        while True:
+            try:
+                return self._ended(job_id, error)
+            except (SQLAlchemyError, StorageError):
+                _log.exception("the end of job %s could not be written; trying again in %g s", job_id, _AGAIN_S)
+            if self._stopping.wait(_AGAIN_S):
+                self._hold(job_id)  # it is still running in the database, and goes on at the next start
+
+    def _ended(self, job_id: str, error: DescryError | None) -> str:
         with self._core.database.write() as session:
             service = JobService(session)
             job = service.find(job_id)
             if job.worker != self.name or job.state != "running":
-                return "taken"
+                return job.state  # the work has ended it itself, or another worker has it
             complete = job.total is not None and job.done >= job.total
             if error is not None:
                 service.finish(job, "failed", error)
             else:
                 service.finish(job, "succeeded" if complete else "cancelled")
             state, parameters = job.state, job.parameters
-        if state == "succeeded" and parameters.get("staged"):  # or it is kept for a retry, until `sweep`
-            remove_staged(self._settings, parameters["folder"])
+            needed = service.needed(job) if parameters.get("staged") else None
+        if parameters.get("staged"):  # what a retry may need stays until `sweep`
+            reduce_staged(self._settings, parameters["folder"], needed)
         return state
 
     def _claim(self) -> None:
@@ -181,8 +197,13 @@ class Worker:
     def _start(self, job_id: str) -> None:
         with self._lock:
             self._active.add(job_id)  # its heart beats from now on
-        with SetWorkflowID(job_id):
-            DBOS.start_workflow(self._workflow, job_id)
+        try:
+            with SetWorkflowID(job_id):
+                DBOS.start_workflow(self._workflow, job_id)
+        except BaseException:
+            with self._lock:
+                self._active.discard(job_id)  # it has no execution: when its heart has stopped, it is reclaimed
+            raise
 
     def _unstarted(self) -> list[str]:
         """Jobs that this worker claimed before it was killed, so early that DBOS does not know them."""
@@ -211,9 +232,10 @@ class Worker:
                 DBOS.resume_workflow(job.id)
 
     def _sweep(self) -> None:
+        sweep(self._settings, self._core.database)
         with self._core.database.read() as session:
-            needed = [job.parameters["folder"] for job in JobRepository(session).open() if "folder" in job.parameters]
-        sweep(self._settings, needed)
+            sweep_exports(self._settings, {job.id for job in JobRepository(session).open()})
+        self._core.store.recover()  # what a store that was away has left over
 
     def _busy(self) -> set[str]:
         with self._lock:
@@ -225,5 +247,5 @@ class Worker:
                 try:
                     with self._core.database.write() as session:
                         JobRepository(session).beat(sorted(busy), self.name)
-                except SQLAlchemyError:
+                except (SQLAlchemyError, StorageError):
                     _log.exception("a sign of life could not be written")

@@ -1,9 +1,11 @@
 """Activation: encode what the version lacks, side by side with the one that answers; then change one row."""
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
+from sqlalchemy.orm import Session
 from torch import Tensor
 
 from app.database.sessions import Database
@@ -16,7 +18,10 @@ from app.registry.repository import ModelRepository
 from app.settings import Settings
 from app.vectors.repository import LogRepository, NewEmbedding
 
-Progress = Callable[[int], None]
+Record = Callable[[Session, int], bool]
+"""Told the number of images of a chunk, in the transaction of their vectors; False ends the encoding after it."""
+_Row = tuple[int, str]
+_Read = list[tuple[_Row, "Future[Tensor | None]"]]
 
 
 class Activation:
@@ -30,28 +35,31 @@ class Activation:
         with self._database.read() as session:
             return ImageRepository(session).count_lacking(version_id)
 
-    def encode_missing(self, version_id: int, encoder: EncoderService, progress: Progress = lambda count: None) -> None:
+    def encode_missing(
+        self, version_id: int, encoder: EncoderService, record: Record = lambda session, count: True
+    ) -> bool:
         """Encode the stored pictures that a version lacks, in one transaction for each chunk; can be interrupted.
 
-        Args:
-            progress: told the number of images of each finished chunk.
+        While a chunk is encoded the pictures of the next one are read.
+
+        Returns:
+            Whether the end was reached.
 
         Raises:
             StorageError: a stored picture is missing or damaged.
         """
-        after = 0
         with ThreadPoolExecutor() as pool:
-            while True:
-                with self._database.read() as session:
-                    images = ImageRepository(session)
-                    rows = images.lacking(version_id, after=after, limit=self._settings.ingest_chunk)
-                if not rows:
-                    return
-                read = list(pool.map(lambda row: self._pixels(row, encoder), rows))
-                kept = [(row[0], pixels) for row, pixels in zip(rows, read, strict=True) if pixels is not None]
-                self._append(version_id, kept, encoder)
-                after = rows[-1][0]
-                progress(len(rows))
+            chunk = self._read(version_id, 0, encoder, pool)
+            while chunk:
+                following = self._read(version_id, chunk[-1][0][0], encoder, pool)
+                read = [(row[0], pixels.result()) for row, pixels in chunk]
+                kept = [(image_id, pixels) for image_id, pixels in read if pixels is not None]
+                if not self._append(version_id, kept, encoder, partial(_count, record, len(chunk))):
+                    for _, pixels in following:
+                        pixels.cancel()
+                    return False
+                chunk = following
+        return True
 
     def check(self, version_id: int) -> None:
         """Refuse early what `commit` would refuse.
@@ -68,16 +76,32 @@ class Activation:
         Raises:
             ModelIncompleteError: images came meanwhile that it lacks; encode them and try again.
         """
+        self.complete(version_id, activate=True)
+
+    def complete(
+        self, version_id: int, *, activate: bool, record: Callable[[Session], None] = lambda session: None
+    ) -> None:
+        """Make sure that a version lacks nothing, and on request make it the active one; `record` goes with that.
+
+        Raises:
+            ModelIncompleteError: images came meanwhile that it lacks; encode them and try again.
+        """
         with self._database.write() as session:
             log = LogRepository(session)
             log.lock()
-            missing = ImageRepository(session).count_lacking(version_id)
-            if missing:
+            if missing := ImageRepository(session).count_lacking(version_id):
                 raise _incomplete(version_id, missing)
-            log.activate(version_id)
-            ModelRepository(session).mark_activated(version_id)
+            record(session)
+            if activate:
+                log.activate(version_id)
+                ModelRepository(session).mark_activated(version_id)
 
-    def _pixels(self, row: tuple[int, str], encoder: EncoderService) -> Tensor | None:
+    def _read(self, version_id: int, after: int, encoder: EncoderService, pool: ThreadPoolExecutor) -> _Read:
+        with self._database.read() as session:
+            rows = ImageRepository(session).lacking(version_id, after=after, limit=self._settings.ingest_chunk)
+        return [(row, pool.submit(self._pixels, row, encoder)) for row in rows]
+
+    def _pixels(self, row: _Row, encoder: EncoderService) -> Tensor | None:
         image_id, name = row
         limits = self._settings
         try:
@@ -96,7 +120,13 @@ class Activation:
             ) from error
         return encoder.encoder.preprocess(picture.image)
 
-    def _append(self, version_id: int, items: list[tuple[int, Tensor]], encoder: EncoderService) -> None:
+    def _append(
+        self,
+        version_id: int,
+        items: list[tuple[int, Tensor]],
+        encoder: EncoderService,
+        record: Callable[[Session], bool],
+    ) -> bool:
         vectors = {
             space: found.astype(np.float16)
             for space, found in encoder.encode_images([pixels for _, pixels in items]).items()
@@ -113,6 +143,11 @@ class Activation:
                     for space, matrix in vectors.items()
                 ]
             )
+            return record(session)
+
+
+def _count(record: Record, count: int, session: Session) -> bool:
+    return record(session, count)
 
 
 def _incomplete(version_id: int, missing: int) -> ModelIncompleteError:

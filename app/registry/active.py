@@ -12,7 +12,7 @@ from app.settings import Settings
 from app.vectors.repository import LogRepository
 from app.vectors.snapshot import SnapshotKey
 from app.vectors.view import VectorView
-from models.encoder import Space
+from models.encoder import EncoderSpec, Space
 
 _log = logging.getLogger(__name__)
 
@@ -79,15 +79,24 @@ class ActiveModel:
         Raises:
             ModelNotFoundError, CheckpointError: see `load_encoder`.
         """
-        name, fingerprint, encoder = self.load_encoder(version_id)
-        with self._database.read() as session:
-            history = LogRepository(session).head().history
-        views: dict[Space, VectorView] = {}
-        for space in encoder.spec.stored_spaces:
-            key = SnapshotKey(history, fingerprint, space, encoder.spec.spaces[space].dim)
-            views[space] = VectorView(self._database, version_id, key, self._settings.index_dir)
-            views[space].open()
+        name, _, encoder = self.load_encoder(version_id)
+        views = self.views(version_id)
+        for view in views.values():
+            view.open()
         return LoadedModel(version_id, name, encoder, views)
+
+    def views(self, version_id: int) -> dict[Space, VectorView]:
+        """Views of a version, one for each stored space, that hold nothing yet: `open` or `rebuild` them.
+
+        Raises:
+            ModelNotFoundError: there is no such version.
+        """
+        with self._database.read() as session:
+            row = ModelService(session, self._settings.models_dir).find(version_id)
+            history = LogRepository(session).head().history
+        spec = EncoderSpec.from_dict(row.spec)
+        keys = {s: SnapshotKey(history, row.fingerprint, s, spec.spaces[s].dim) for s in spec.stored_spaces}
+        return {s: VectorView(self._database, version_id, key, self._settings.index_dir) for s, key in keys.items()}
 
     def switch(self, loaded: LoadedModel) -> None:
         """Let a loaded version answer from now on. Queries in flight finish on the one before."""
@@ -117,5 +126,5 @@ class ActiveModel:
         if (loaded := self._loaded) is not None:
             for view in loaded.views.values():
                 if save:
-                    view.save()
+                    view.try_save()
             loaded.encoder.close()

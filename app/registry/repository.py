@@ -37,3 +37,12 @@ class ModelRepository:
     def mark_activated(self, version_id: int) -> None:
         """Note when a version became active."""
         self._session.execute(update(ModelVersion).where(ModelVersion.id == version_id).values(activated_at=now()))
+
+    def calibrate(self, version_id: int, calibration: dict[str, Any]) -> None:
+        """Replace what is known of a version's scores."""
+        statement = update(ModelVersion).where(ModelVersion.id == version_id).values(calibration=calibration)
+        self._session.execute(statement)
+
+    def refresh(self, row: ModelVersion) -> None:
+        """Read a row again."""
+        self._session.refresh(row)

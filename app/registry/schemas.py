@@ -11,7 +11,10 @@ Status = Literal["active", "ready", "incomplete"]
 
 
 class ModelOut(BaseModel):
-    """A model version. `incomplete`: `missing` images of the gallery have no vector under it yet."""
+    """A model version. `incomplete`: `missing` images of the gallery have no vector under it yet.
+
+    `calibration`: what was learnt about its scores; without the section `association`, images can only be grouped at a
+    threshold that the request names."""
 
     id: int
     name: str
@@ -21,6 +24,7 @@ class ModelOut(BaseModel):
     backbone: str
     fingerprint: str
     metrics: dict[str, Any]
+    calibration: dict[str, Any]
     created_at: datetime
     activated_at: datetime | None
 
@@ -36,6 +40,7 @@ class ModelOut(BaseModel):
             backbone=str(row.spec.get("backbone")),
             fingerprint=row.fingerprint,
             metrics=row.metrics,
+            calibration=row.calibration or {},
             created_at=row.created_at,
             activated_at=row.activated_at,
         )

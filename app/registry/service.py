@@ -15,6 +15,7 @@ from app.gallery.repository import ImageRepository
 from app.registry.repository import ModelRepository
 from app.registry.schemas import ModelOut
 from app.vectors.repository import LogRepository
+from models.calibration import CALIBRATION
 from models.checkpoint import CARD, SPEC, WEIGHTS, CheckpointInfo, load_checkpoint, read_info
 
 
@@ -49,12 +50,16 @@ class ModelService:
         return [self.describe(row) for row in self._models.all()]
 
     def register(self, info: CheckpointInfo, name: str) -> ModelVersion:
-        """Make a row for a checkpoint that `adopt` copied. The same checkpoint again gives its present row.
+        """Make a row for a checkpoint that `adopt` copied. The same checkpoint again gives its present row, with the
+        calibration that it has now, if it has one.
 
         Raises:
             ModelNameTakenError: another version has the name.
         """
         if present := self._models.by_fingerprint(info.fingerprint):
+            if info.calibration:
+                self._models.calibrate(present.id, info.calibration)
+                self._models.refresh(present)
             return present
         if not name.strip() or len(name) > NAME_CHARS:
             raise InvalidError(f"a model name has 1 to {NAME_CHARS} characters")
@@ -66,6 +71,7 @@ class ModelService:
             spec=info.spec.to_dict(),
             folder=info.path.name,
             metrics={},
+            calibration=info.calibration,
         )
         return self.find(version_id)
 
@@ -94,13 +100,16 @@ def adopt_with(models_dir: Path, write: Callable[[Path], object]) -> CheckpointI
             sync_folder(partial)
             partial.rename(kept)
             sync_folder(models_dir)
+        elif (partial / CALIBRATION).is_file():  # the same vectors, calibrated since
+            (partial / CALIBRATION).replace(kept / CALIBRATION)
+            sync_folder(kept)
         return read_info(kept)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
 
 def _copy(checkpoint: Path, folder: Path) -> None:
-    for name in (WEIGHTS, SPEC, CARD):
+    for name in (WEIGHTS, SPEC, CARD, CALIBRATION):
         if (checkpoint / name).is_file():
             shutil.copyfile(checkpoint / name, folder / name)
             with (folder / name).open("rb") as handle:

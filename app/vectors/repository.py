@@ -96,6 +96,10 @@ class LogRepository:
             [{"sequence": first + offset, "image_id": image_id} for offset, image_id in enumerate(image_ids)],
         )
 
+    def deleted_after(self, sequence: int) -> set[int]:
+        """Images that were deleted after a place in the log."""
+        return set(self._session.scalars(select(Deletion.image_id).where(Deletion.sequence > sequence)))
+
     def count(self, version_id: int, space: str) -> int:
         """Number of vectors that a complete view of the version and space holds."""
         where = (Embedding.model_version_id == version_id, Embedding.space == space)

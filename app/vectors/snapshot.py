@@ -4,11 +4,16 @@ line 1    JSON header: format, history, fingerprint, space, dim, count, sequence
 rest      ids (count int64), then vectors (count x dim float16), little-endian
 """
 
+import fcntl
 import hashlib
 import json
 import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
@@ -18,6 +23,7 @@ from app.vectors.contract import Half, Ids
 
 FORMAT = "descry-index-1"
 _HEADER_LIMIT = 4096
+_PARTIAL = ".partial"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +52,11 @@ class Snapshot:
 
 
 def save_snapshot(path: Path, snapshot: Snapshot) -> None:
-    """Write a snapshot; a reader finds the old file or the new one, never a part."""
+    """Write a snapshot; a reader finds the old file or the new one, never a part.
+
+    Raises:
+        OSError: it cannot be written; nothing of it is left.
+    """
     ids = snapshot.ids.astype("<i8").tobytes()
     vectors = np.ascontiguousarray(snapshot.vectors, "<f2").data.cast("B") if len(snapshot.ids) else b""
     digest = hashlib.sha256(ids)
@@ -59,15 +69,43 @@ def save_snapshot(path: Path, snapshot: Snapshot) -> None:
         "sha256": digest.hexdigest(),
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    with partial.open("wb") as handle:
+    remove_abandoned(path)
+    with _replacement(path) as handle:
         handle.write(json.dumps(header).encode() + b"\n")
         handle.write(ids)
         handle.write(vectors)
-        handle.flush()
-        os.fsync(handle.fileno())
-    partial.replace(path)
     sync_folder(path.parent)
+
+
+def remove_abandoned(path: Path) -> None:
+    """Remove what processes that were killed have left beside a snapshot; what a live one writes stays."""
+    for partial in path.parent.glob(f"{path.name}.*{_PARTIAL}"):
+        try:
+            with partial.open("rb") as handle:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                partial.unlink()
+        except (BlockingIOError, FileNotFoundError):
+            continue
+
+
+@contextmanager
+def _replacement(path: Path) -> Iterator[IO[bytes]]:
+    """A new file that takes the place of `path` when the block ends; locked meanwhile, see `remove_abandoned`."""
+    while True:
+        partial = path.with_name(f"{path.name}.{secrets.token_hex(8)}{_PARTIAL}")
+        try:
+            with partial.open("xb") as handle:
+                fcntl.flock(handle, fcntl.LOCK_EX)
+                if os.fstat(handle.fileno()).st_nlink == 0:
+                    continue  # taken for a dead process's before the lock was held
+                yield handle
+                handle.flush()
+                os.fsync(handle.fileno())
+                partial.replace(path)
+            return
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
 
 
 def load_snapshot(path: Path, key: SnapshotKey, *, at_most: int) -> Snapshot:

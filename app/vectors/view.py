@@ -13,7 +13,7 @@ from app.errors import SnapshotError
 from app.vectors.contract import Hits, Ids, VectorIndex
 from app.vectors.faiss_engine import FaissIndex
 from app.vectors.repository import LogRepository
-from app.vectors.snapshot import Snapshot, SnapshotKey, load_snapshot, save_snapshot
+from app.vectors.snapshot import Snapshot, SnapshotKey, load_snapshot, remove_abandoned, save_snapshot
 
 _log = logging.getLogger(__name__)
 SNAPSHOT_EVERY = 4096
@@ -38,8 +38,8 @@ class VectorView:
         self._index: VectorIndex = FaissIndex(key.dim)
         self._saved = -1
         """Sequence of the last snapshot that was read or written."""
-        self._erased = 0
-        """Deletions that were applied since then."""
+        self._erased = -1
+        """Sequence at which the last deletion had been applied."""
 
     @property
     def sequence(self) -> int:
@@ -51,27 +51,40 @@ class VectorView:
         """Number of vectors that searches see."""
         return self._index.count
 
+    def stored(self) -> int:
+        """Number of vectors that the database holds for the view."""
+        with self._database.read() as session:
+            return LogRepository(session).count(self.version_id, self.key.space)
+
     def open(self) -> None:
         """Start from the snapshot if it fits, else from the database; then follow the log to its head."""
+        remove_abandoned(self.path)
         try:
             self._start_from_snapshot()
         except SnapshotError as error:
             if self.path.exists():
                 _log.warning("index snapshot not used, rebuilding from the database: %s", error.message)
-            self.rebuild()
+            self._build(lambda count: None)
+            self.try_save()
 
     def rebuild(self, progress: Callable[[int], None] = lambda count: None) -> None:
         """Build the index anew from the database and write its snapshot.
 
         Args:
             progress: told the number of vectors read so far.
+
+        Raises:
+            OSError: the snapshot cannot be written; the index is in use all the same.
         """
+        self._build(progress)
+        self.save()
+
+    def _build(self, progress: Callable[[int], None]) -> None:
         with self._following:
             fresh = FaissIndex(self.key.dim)
             self._replay(fresh, progress)
             fresh.compact()
             self._index = fresh
-        self.save()
 
     def catch_up(self, sequence: int | None = None) -> None:
         """Apply what the log has gained. Free when `sequence` (the head, as the caller read it) is applied already."""
@@ -95,24 +108,35 @@ class VectorView:
             self.catch_up()
             if self._index.wants_compaction:
                 self._index.compact()
-            if self._erased or self._index.sequence - self._saved >= SNAPSHOT_EVERY:
+            if self._erased > self._saved or self._index.sequence - self._saved >= SNAPSHOT_EVERY:
                 self.save()
 
     def save(self) -> None:
-        """Write a snapshot of the present state, unless the last one is of it."""
+        """Write a snapshot of the present state, unless the last one is of it.
+
+        Raises:
+            OSError: it cannot be written; the one before is still there.
+        """
         if self._saved == self._index.sequence and self.path.exists():
             return
-        self._erased = 0
         sequence, ids, vectors = self._index.contents()
         save_snapshot(self.path, Snapshot(self.key, sequence, ids, vectors))
         self._saved = sequence
+
+    def try_save(self) -> None:
+        """`save` where searches must go on without: on a full disk the next start replays the log instead."""
+        try:
+            self.save()
+        except OSError:
+            _log.exception("the index snapshot %s could not be written; the next start takes longer", self.path.name)
 
     def _replay(self, index: VectorIndex, progress: Callable[[int], None] = lambda count: None) -> None:
         with self._database.read() as session:
             log = LogRepository(session)
             for changes in log.changes(self.version_id, self.key.space, self.key.dim, after=index.sequence):
                 index.apply(changes)
-                self._erased += len(changes.deleted)
+                if len(changes.deleted):
+                    self._erased = changes.sequence
                 progress(index.count)
 
     def _start_from_snapshot(self) -> None:

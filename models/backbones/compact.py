@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from models.backbones.base import Backbone, Features
+from models.noise import sample_uniform
 from models.tokenizers import PAD, UNKNOWN
 
 
@@ -32,37 +33,49 @@ class _Residual(nn.Module):
         return F.relu(self.body(x) + self.shortcut(x))
 
 
-class CompactImageTower(nn.Module):
-    """(B, 3, H, W) to row tokens (B, `rows`, dim) and their projection (B, dim)."""
+class CompactMaps(nn.Module):
+    """(B, 3, H, W) to maps (B, `channels`, ceil(H / 8), ceil(W / 8))."""
 
-    def __init__(self, *, width: int, rows: int, dim: int) -> None:
+    def __init__(self, *, width: int) -> None:
         super().__init__()
-        channels = (width, 2 * width, 4 * width)
-        self.rows = rows
+        self.channels = 4 * width
         self.stem = nn.Sequential(
             nn.Conv2d(3, width, 5, 2, 2, bias=False), nn.BatchNorm2d(width), nn.ReLU(inplace=True)
         )
         self.stages = nn.Sequential(
-            _Residual(width, channels[0], 1),
-            _Residual(channels[0], channels[1], 2),
-            _Residual(channels[1], channels[1], 1),
-            _Residual(channels[1], channels[2], 2),
-            _Residual(channels[2], channels[2], 1),
+            _Residual(width, width, 1),
+            _Residual(width, 2 * width, 2),
+            _Residual(2 * width, 2 * width, 1),
+            _Residual(2 * width, 4 * width, 2),
+            _Residual(4 * width, 4 * width, 1),
         )
+
+    def maps(self, pixels: Tensor) -> Tensor:
+        """The maps; subclasses have a `forward` of their own."""
+        maps: Tensor = self.stages(self.stem(pixels))
+        return maps
+
+
+class CompactImageTower(CompactMaps):
+    """(B, 3, H, W) to row tokens (B, `rows`, dim) and their projection (B, dim)."""
+
+    def __init__(self, *, width: int, rows: int, dim: int) -> None:
+        super().__init__(width=width)
+        self.rows = rows
         # Mean says "how much of it", maximum says "is it there at all": a bag strap is small, but there.
-        self.row = nn.Linear(2 * channels[2], dim)
+        self.row = nn.Linear(2 * self.channels, dim)
         self.join = nn.Sequential(nn.LayerNorm(rows * dim), nn.Linear(rows * dim, dim))
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        maps = self.stages(self.stem(pixels))
+        maps = self.maps(pixels)
         mean = F.adaptive_avg_pool2d(maps, (self.rows, 1)).squeeze(-1)
         peak = F.adaptive_max_pool2d(maps, (self.rows, 1)).squeeze(-1)
         tokens = self.row(torch.cat([mean, peak], dim=1).transpose(1, 2))
         return self.join(F.relu(tokens).flatten(1)), tokens
 
 
-class CompactTextTower(nn.Module):
-    """Token ids (B, L) to word tokens (B, L, dim) and their maximum (B, dim).
+class CompactWords(nn.Module):
+    """Token ids (B, L) to word tokens (B, L, dim).
 
     One convolution over neighbouring words is enough to bind "red" to "jacket"; a transformer learns the same only
     from far more text.
@@ -77,16 +90,27 @@ class CompactTextTower(nn.Module):
             self.embed.weight[PAD].zero_()
         self.bind = nn.Conv1d(width, 2 * width, kernel, padding=kernel // 2)
         self.word = nn.Linear(2 * width, dim)
-        self.join = nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, dim))
 
-    def forward(self, token_ids: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def words(self, token_ids: Tensor) -> tuple[Tensor, Tensor]:
+        """Tokens, and (B, L) bool: True where there is a word."""
         mask = token_ids != PAD
         if self.training and self.drop_words > 0:
             # Unknown words must mean "nothing", so training shows some.
-            dropped = torch.rand(token_ids.shape, device=token_ids.device) < self.drop_words
+            dropped = sample_uniform(*token_ids.shape, device=token_ids.device) < self.drop_words
             token_ids = torch.where(dropped & mask, UNKNOWN, token_ids)
         bound = F.relu(self.bind(self.embed(token_ids).transpose(1, 2))).transpose(1, 2)
-        tokens = self.word(bound)
+        return self.word(bound), mask
+
+
+class CompactTextTower(CompactWords):
+    """Token ids (B, L) to word tokens (B, L, dim) and their maximum (B, dim)."""
+
+    def __init__(self, *, vocabulary: int, width: int, dim: int, kernel: int, drop_words: float) -> None:
+        super().__init__(vocabulary=vocabulary, width=width, dim=dim, kernel=kernel, drop_words=drop_words)
+        self.join = nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, dim))
+
+    def forward(self, token_ids: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        tokens, mask = self.words(token_ids)
         # A row of nothing but padding keeps its first position, so that the maximum stays finite.
         first = torch.zeros_like(mask)
         first[:, 0] = ~mask.any(dim=1)

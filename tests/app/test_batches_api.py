@@ -1,19 +1,24 @@
 """Batches over HTTP: staged and queued when they are sound, refused with nothing left on disk when they are not."""
 
+import errno
+import fcntl
 import io
-import os
 import stat
 import tarfile
 import zipfile
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
 
-from app.batches.staging import Stage, remove_staged, sweep
+from app.batches.staging import Stage, reduce_staged, sweep
 from app.core import Core
+from app.database.tables import now
+from app.errors import StorageError
+from app.jobs.service import JobService
 from app.main import create_app
 from app.settings import Settings
 from tests.app.test_jobs_api import run
@@ -161,16 +166,66 @@ def test_a_wrong_body_is_refused_and_leaves_nothing(tight: TestClient, core: Cor
     assert list(core.settings.staging_dir.iterdir()) == []
 
 
-def test_what_uploads_left_is_swept_after_a_day_unless_a_job_needs_it(core: Core) -> None:
-    stages = {name: Stage(core.settings, name) for name in ("old", "needed", "new")}
-    for name in ("old", "needed"):
-        os.utime(stages[name].folder, (0, 0))
-    sweep(core.settings, [str(stages["needed"].pictures.resolve())])
-    assert sorted(path.name for path in core.settings.staging_dir.iterdir()) == ["needed", "new"]
-    remove_staged(core.settings, str(core.settings.images_dir))  # no staging folder: left alone
+def test_what_nobody_needs_is_swept(core: Core) -> None:
+    """Left: what arrives just now, what an open job needs, and for a day what an ended one may be retried with."""
+    stages = {name: Stage(core.settings, name) for name in ("arriving", "killed", "open", "ended", "long ended")}
+    for name in ("killed", "open", "ended", "long ended"):
+        stages[name].keep()  # gives the lock back, as the end of the process does
+    with core.database.write() as session:
+        for name in ("open", "ended", "long ended"):
+            folder = str(stages[name].pictures.resolve())
+            job = JobService(session).create("ingest", {"folder": folder, "staged": True}, job_id=name)
+            if name != "open":
+                JobService(session).finish(job, "cancelled")
+                job.finished_at = now() - timedelta(hours=25 if name == "long ended" else 23)
+    assert sweep(core.settings, core.database) == 2
+    assert sorted(path.name for path in core.settings.staging_dir.iterdir()) == ["arriving", "ended", "open"]
+    stages["arriving"].remove()
+
+
+def test_only_staging_folders_are_reduced(core: Core, tmp_path: Path) -> None:
+    reduce_staged(core.settings, str(core.settings.images_dir), [])
     assert core.settings.images_dir.is_dir()
-    remove_staged(core.settings, str(stages["new"].pictures.resolve()))
-    assert not stages["new"].folder.exists()
+    stage = Stage(core.settings, "batch")
+    for name in ("a/1.jpg", "a/2.jpg", "manifest.csv"):
+        stage.create(name).close()
+    stage.keep()
+    folder = str(stage.pictures.resolve())
+    reduce_staged(core.settings, folder, None)
+    assert len(left(core)) == 3
+    reduce_staged(core.settings, folder, ["a/2.jpg"])
+    assert sorted(path.name for path in left(core)) == ["2.jpg", "manifest.csv"]
+    reduce_staged(core.settings, folder, [])
+    assert list(core.settings.staging_dir.iterdir()) == []
+
+
+def test_a_stage_that_is_swept_before_it_is_locked_is_made_again(core: Core, monkeypatch: pytest.MonkeyPatch) -> None:
+    lock = fcntl.flock
+    swept: list[int] = []
+
+    def late(descriptor: int, kind: int) -> None:
+        if not swept:
+            swept.append(descriptor)
+            (core.settings.staging_dir / "batch").rmdir()
+        lock(descriptor, kind)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    stage = Stage(core.settings, "batch")
+    assert swept
+    assert stage.pictures.is_dir()
+    stage.remove()
+
+
+def test_a_full_disk_is_no_fault_of_the_name(core: Core, monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = Stage(core.settings, "batch")
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "open", full)
+    with pytest.raises(StorageError, match="No space"):
+        stage.create("1.jpg")
+    stage.remove()
 
 
 def test_a_batch_goes_into_its_collection(client: TestClient, core: Core, tmp_path: Path) -> None:

@@ -90,6 +90,15 @@ def test_help_is_quick_and_imports_no_torch() -> None:
     assert time.perf_counter() - started < 5  # 0.3 s on an idle machine
 
 
+def test_a_waiting_worker_loads_no_torch(data: Path) -> None:
+    command = (
+        "import sys, pathlib, app.jobs.worker; from app.core import opened; from app.settings import Settings\n"
+        "with opened(Settings(data_dir=pathlib.Path(sys.argv[1]))) as core: core.store.check()\n"
+        "assert not {'torch', 'faiss'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", command, str(data / "data")], check=True)
+
+
 def test_training_verbs_are_passed_on() -> None:
     environment = {**os.environ, "COLUMNS": "120"}
     ran = subprocess.run(

@@ -25,7 +25,7 @@ def check(response: Any, status: int, code: str) -> dict[str, Any]:  # noqa: ANN
     assert response.status_code == status, response.text
     assert response.headers["content-type"] == "application/problem+json"
     problem: dict[str, Any] = response.json()
-    assert set(problem) - {"errors"} == FIELDS
+    assert set(problem) - {"errors", "merged_into"} == FIELDS
     assert (problem["status"], problem["code"]) == (status, code)
     assert problem["type"] == f"urn:descry:problem:{code}"
     assert problem["request_id"] == response.headers["x-request-id"]
@@ -163,7 +163,7 @@ def test_openapi_describes_the_errors_as_they_are(client: TestClient) -> None:
     document = client.get("/openapi.json").json()
     text = str(document)
     assert "HTTPValidationError" not in text
-    assert set(document["components"]["schemas"]["Problem"]["properties"]) == {*FIELDS, "errors"}
+    assert set(document["components"]["schemas"]["Problem"]["properties"]) == {*FIELDS, "errors", "merged_into"}
     search = document["paths"]["/v1/search/text"]["post"]["responses"]
     assert {"200", "422", "429", "503", "500"} <= set(search)
     assert "query_not_understood" in search["422"]["description"]

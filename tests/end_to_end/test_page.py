@@ -17,7 +17,7 @@ import pytest
 import uvicorn
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Route, expect, sync_playwright
 
-from app.commands.gallery import run_ingest
+from app.commands.intake import run_ingest
 from app.commands.models import activate_version, register_checkpoint
 from app.core import opened
 from app.gallery.sources import open_source

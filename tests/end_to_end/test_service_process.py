@@ -1,5 +1,6 @@
 """Real processes that are killed: what was acknowledged is there, nothing twice, the same answers."""
 
+import json
 import os
 import signal
 import socket
@@ -7,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+import zipfile
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -60,6 +62,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def data(tmp_path: Path, checkpoint: Path) -> Path:
+    """A data folder with an active model, in the database that DESCRY_DATABASE_URL names."""
     folder = tmp_path / "data"
     with opened(Settings(data_dir=folder, device="cpu")) as core:
         activate_version(core, register_checkpoint(core, checkpoint, "random").id)
@@ -67,11 +70,11 @@ def data(tmp_path: Path, checkpoint: Path) -> Path:
 
 
 @contextmanager
-def serving(data: Path) -> Iterator[tuple[httpx.Client, "subprocess.Popen[bytes]"]]:
+def serving(data: Path, *words: str) -> Iterator[tuple[httpx.Client, "subprocess.Popen[bytes]"]]:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     with (data.parent / "server.log").open("ab") as log:
-        server = subprocess.Popen([*DESCRY, "serve", "--port", str(port)], env=environment(data), stderr=log)
+        server = subprocess.Popen([*DESCRY, "serve", "--port", str(port), *words], env=environment(data), stderr=log)
     try:
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=20) as client:
             wait_until_ready(client, server)
@@ -169,3 +172,28 @@ def counts(data: Path) -> dict[str, int]:
         return {name: int(connection.execute(query).fetchone()[0]) for name, query in queries.items()}
     finally:
         connection.close()
+
+
+def test_an_archive_whose_ingest_is_killed_is_taken_in_by_running_it_again(data: Path, tmp_path: Path) -> None:
+    archive = tmp_path / "people.zip"
+    with zipfile.ZipFile(archive, "w") as packed:
+        for path in pictures(tmp_path / "p", 600).iterdir():
+            packed.write(path, path.name)
+    command = [*DESCRY, "ingest", str(archive), "--json"]
+    with subprocess.Popen(
+        command, env=environment(data), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as killed:
+        deadline = time.monotonic() + 60
+        while not counts(data)["images"]:
+            assert killed.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+        killed.kill()
+    partial = counts(data)["images"]
+    assert 0 < partial < 600
+    assert len(list((data / "staging").iterdir())) == 1
+    again = subprocess.run(command, env=environment(data), capture_output=True, text=True, check=True)
+    report = json.loads(again.stdout)
+    assert (report["duplicate"], report["ingested"]) == (partial, 600 - partial)
+    assert counts(data) == {"images": 600, "embeddings": 600, "identities": 600, "hashes": 600}
+    assert list((data / "staging").iterdir()) == []

@@ -82,3 +82,12 @@ def test_clip_tokens_agree_with_open_clip() -> None:
 def test_the_mask_token_is_never_typed() -> None:
     tokenizer = ClipTokenizer(TokenizerSpec("clip_bpe", 77))
     assert 49405 not in tokenizer(["jekyll and hyde"]).ids
+
+
+def test_word_pieces_know_which_ids_are_words() -> None:
+    vocabulary = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "red", "coat")
+    pieces = Tokenizer.build(TokenizerSpec("wordpiece", 8, vocabulary))
+    ids = pieces(["red coat", "red"]).ids
+    assert pieces.words(ids).tolist() == [[False, True, True, False], [False, True, False, False]]
+    assert vocabulary[pieces.mask_id] == "[MASK]"
+    assert bool(pieces.words(torch.tensor([pieces.mask_id])))

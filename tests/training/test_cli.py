@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from tests.training.miniature import write_market
 from tests.training.test_engine import recipe
+from training.events import read_events
 from training.recipe import dump_recipe
 
 
@@ -35,6 +37,67 @@ def test_evaluate_measures_a_set_that_the_generator_did_not_make(run: Path, tiny
     assert 0 < result["model"]["R@1"] <= result["model"]["R@5"] <= 100
     table = verb("evaluate", str(run / "best"), "--data", str(tiny_set), "--device", "cpu", cwd=tmp_path)
     assert "mINP" in table.stdout
+    assert result["model"]["protocol"] == "text_to_image"
+    assert result["image_to_image"]["queries"] == 16
+    assert result["notes"] == []
+
+
+def test_evaluate_measures_pictures_alone_and_saves_what_it_found(run: Path, tmp_path: Path) -> None:
+    market = write_market(tmp_path / "market")
+    (market / "bounding_box_train").rename(tmp_path / "elsewhere")
+    words = ("evaluate", str(run / "best"), "--data", str(market), "--format", "market1501", "--device", "cpu")
+    refused = verb(*words, cwd=tmp_path)
+    assert refused.returncode == 1
+    assert "[dataset_invalid]" in refused.stderr
+    assert "the folder bounding_box_train/ is missing" in refused.stderr
+    options = ("--allow-missing", "--out", "found/market.json", "--average-precision", "trapezoid")
+    done = verb(*words, *options, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "incomplete data" in done.stderr
+    assert "by the same camera is removed; mAP by trapezoids" in " ".join(done.stdout.split())
+    saved = json.loads((tmp_path / "found" / "market.json").read_text())
+    assert "model" not in saved
+    assert saved["notes"] == ["incomplete data: the folder bounding_box_train/ is missing"]
+    assert saved["image_to_image"]["queries"] == 3
+    assert saved["image_to_image"]["average_precision"] == "trapezoid"
+
+
+@pytest.fixture
+def incomplete(tiny_set: Path, tmp_path: Path) -> Path:
+    folder = tmp_path / "incomplete"
+    folder.mkdir()
+    (folder / "imgs").symlink_to(tiny_set / "imgs")
+    entries = json.loads((tiny_set / "reid_raw.json").read_text())
+    entries[0]["file_path"] = "made/gone.png"
+    (folder / "reid_raw.json").write_text(json.dumps(entries))
+    return folder
+
+
+def test_an_incomplete_set_is_trained_on_with_a_word_about_it(incomplete: Path, tmp_path: Path) -> None:
+    chosen = recipe(incomplete, schedule={"epochs": 1})
+    (tmp_path / "tiny.yaml").write_text(dump_recipe(chosen))
+    done = verb("train", "tiny.yaml", "--device", "cpu", "--allow-missing", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    note = "incomplete data: 1 of 128 images are missing"
+    assert note in done.stderr
+    run = tmp_path / "runs" / "tiny"
+    assert read_events(run)[0]["notes"] == [note]
+    assert f"* {note}\n" in (run / "best" / "model_card.md").read_text()
+
+
+def test_datasets_check_reports_and_ends_with_a_status(incomplete: Path, tmp_path: Path) -> None:
+    words = ("datasets", "check", "cuhk_pedes", str(incomplete))
+    refused = verb(*words, cwd=tmp_path)
+    assert refused.returncode == 1
+    assert refused.stderr == ""
+    assert "imgs/made/: 1" in refused.stdout
+    told = verb(*words, "--allow-missing", "--json", cwd=tmp_path)
+    assert told.returncode == 0
+    report = json.loads(told.stdout)
+    assert (report["usable"], report["usable_with_allow_missing"]) == (False, True)
+    assert {finding["kind"]: finding["count"] for finding in report["findings"]}["image_missing"] == 1
+    assert [part["missing"] for part in report["parts"]] == [1, 0, 0]
+    assert "msmt17" in verb("datasets", "formats", cwd=tmp_path).stdout
 
 
 def test_report_draws_three_pictures(run: Path, tmp_path: Path) -> None:
@@ -54,6 +117,7 @@ def test_report_draws_three_pictures(run: Path, tmp_path: Path) -> None:
     [
         (("train", "no-such-recipe"), "recipe_invalid"),
         (("train", "compact-synthetic", "--data", "nowhere"), "dataset_invalid"),
+        (("datasets", "check", "floppy", "nowhere"), "dataset_invalid"),
         (("evaluate", "nowhere", "--data", "nowhere"), "checkpoint_invalid"),
     ],
 )

@@ -1,16 +1,11 @@
 """Real training runs on the miniature set, on the CPU."""
 
 import json
-import signal
-import subprocess
-import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from models.checkpoint import load_checkpoint
 from training.datasets import read_dataset
@@ -19,8 +14,8 @@ from training.errors import TrainingError
 from training.evaluation import embed_split
 from training.events import read_events
 from training.images import ImageSource
+from training.pace import Pace
 from training.recipe import Recipe, read_recipe
-from training.state import STATE
 
 
 def recipe(root: Path, **fields: object) -> Recipe:
@@ -76,83 +71,27 @@ def test_events_tell_the_run(finished: Path) -> None:
     epochs = [event for event in events if event["event"] == "epoch"]
     assert [event["epoch"] for event in epochs] == list(range(25))
     assert epochs[-1]["losses"]["infonce"] < epochs[0]["losses"]["infonce"]
+    steps = [event for event in events if event["event"] == "step"]
+    assert all(step["images_per_second"] > 0 and step["peak_memory"] > 1 << 20 for step in steps)
+    assert steps[0]["seconds_left"] > 0
+    assert steps[-1]["step"] == events[0]["steps"]
+    assert sum(group["tensors"] for group in events[0]["groups"]) == 55
+
+
+def test_the_run_ends_after_the_steps_and_evaluations_that_are_left() -> None:
+    pace = Pace(batch=10)
+    assert (pace.images_per_second, pace.seconds_left(5, 1)) == (0, 0)
+    for seconds in [9.0] * 50 + [0.5] * 50:  # the machine got faster; what is long ago counts no more
+        pace.step(seconds)
+    pace.evaluation(3.0)
+    assert pace.images_per_second == pytest.approx(20)
+    assert pace.seconds_left(steps=8, evaluations=2) == pytest.approx(10)
 
 
 def test_a_line_cut_by_a_crash_is_left_out(finished: Path, tmp_path: Path) -> None:
     text = (finished / "events.jsonl").read_text()
     (tmp_path / "events.jsonl").write_text(text + '{"event": "st')
     assert read_events(tmp_path) == read_events(finished)
-
-
-def test_stopping_and_resuming_changes_nothing(tiny_set: Path, tmp_path: Path) -> None:
-    chosen = recipe(tiny_set, save_every=1)
-    whole = train(chosen, tmp_path / "whole")
-    data = read_dataset("cuhk_pedes", tiny_set)
-    interrupted = Trainer(chosen, data, tmp_path / "parts", device="cpu")
-    original, calls = interrupted._save_state, []
-
-    def stop_in_the_second_epoch() -> None:
-        original()
-        calls.append(interrupted.position.step)
-        if interrupted.position.step == interrupted.pairs.steps + 2:
-            raise KeyboardInterrupt
-
-    interrupted._save_state = stop_in_the_second_epoch  # type: ignore[method-assign]
-    with pytest.raises(KeyboardInterrupt):
-        interrupted.run()
-    resumed = Trainer(chosen, data, tmp_path / "parts", device="cpu")
-    assert resumed.position.step == whole.pairs.steps + 2
-    resumed.run()
-    first, second = (load_file(tmp_path / run / STATE) for run in ("whole", "parts"))
-    assert first.keys() == second.keys()
-    for name in first:
-        torch.testing.assert_close(first[name], second[name], rtol=0, atol=1e-6, msg=name)
-
-
-def test_a_killed_process_goes_on_when_the_command_is_repeated(tiny_set: Path, tmp_path: Path) -> None:
-    chosen = recipe(tiny_set, save_every=1, schedule={"epochs": 400, "warmup": 0.5})
-    from training.recipe import dump_recipe
-
-    (tmp_path / "recipe.yaml").write_text(dump_recipe(chosen))
-    out = tmp_path / "run"
-    words = ["train", str(tmp_path / "recipe.yaml"), "--out", str(out), "--device", "cpu"]
-    child = subprocess.Popen(
-        [sys.executable, "-m", "training", *words], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
-    )
-    deadline = time.monotonic() + 60
-    while not (out / BEST / "spec.json").is_file():
-        assert child.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    child.send_signal(signal.SIGKILL)
-    child.wait()
-    resumed = Trainer(chosen, read_dataset("cuhk_pedes", tiny_set), out, device="cpu")
-    assert resumed.position.step >= resumed.pairs.steps - 1
-    assert load_checkpoint(out / BEST).spec.backbone == "compact"
-
-
-def test_another_recipe_is_not_resumed(tiny_set: Path, tmp_path: Path) -> None:
-    train(recipe(tiny_set, schedule={"epochs": 1}), tmp_path)
-    other = recipe(tiny_set, schedule={"epochs": 1}, seed=1)
-    data = read_dataset("cuhk_pedes", tiny_set)
-    with pytest.raises(TrainingError, match="another recipe"):
-        Trainer(other, data, tmp_path, device="cpu")
-    assert Trainer(other, data, tmp_path, device="cpu", restart=True).position.step == 0
-
-
-def test_a_damaged_state_is_told(tiny_set: Path, tmp_path: Path) -> None:
-    (tmp_path / STATE).write_bytes(b"broken")
-    with pytest.raises(TrainingError, match="--restart"):
-        Trainer(recipe(tiny_set), read_dataset("cuhk_pedes", tiny_set), tmp_path, device="cpu")
-
-
-def test_a_loss_that_is_no_number_stops_the_run_and_names_the_batch(tiny_set: Path, tmp_path: Path) -> None:
-    data = read_dataset("cuhk_pedes", tiny_set)
-    trainer = Trainer(recipe(tiny_set), data, tmp_path, device="cpu")
-    with torch.no_grad():
-        next(trainer.method.parameters()).fill_(float("nan"))
-    with pytest.raises(TrainingError, match="epoch 1, batch 1"):
-        trainer.run()
 
 
 def test_too_little_data_is_told(tiny_set: Path, tmp_path: Path) -> None:
@@ -180,14 +119,12 @@ def test_a_set_without_words_to_choose_by_is_told(tiny_set: Path, tmp_path: Path
         Trainer(recipe(tiny_set), replace(data, splits={**data.splits, "val": wordless}), tmp_path, device="cpu")
 
 
-def test_a_run_killed_after_its_last_step_still_evaluates_it(tiny_set: Path, tmp_path: Path) -> None:
-    chosen, data = recipe(tiny_set, save_every=1, schedule={"epochs": 1}), read_dataset("cuhk_pedes", tiny_set)
-    killed = Trainer(chosen, data, tmp_path, device="cpu")
-
-    def stop(epoch: int, log: object) -> None:
-        raise KeyboardInterrupt
-
-    killed._evaluate = stop  # type: ignore[method-assign]
-    with pytest.raises(KeyboardInterrupt):
-        killed.run()
-    assert Trainer(chosen, data, tmp_path, device="cpu").run().path == tmp_path / BEST
+def test_processes_that_were_not_joined_do_not_train_side_by_side(
+    tiny_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Trainer(
+        recipe(tiny_set), read_dataset("cuhk_pedes", tiny_set), tmp_path, device="cpu"
+    )  # Accelerate is set up: alone
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(TrainingError, match="2 processes were started, but Accelerate joined 1"):
+        Trainer(recipe(tiny_set), read_dataset("cuhk_pedes", tiny_set), tmp_path, device="cpu")

@@ -3,8 +3,7 @@ from pathlib import Path
 import pytest
 
 from training.errors import RecipeError
-from training.optimisation import build_optimiser, learning_rate_factor, set_learning_rate
-from training.recipe import RECIPES, OptimiserPart, SchedulePart, dump_recipe, load_recipe
+from training.recipe import RECIPES, dump_recipe, load_recipe
 
 SHIPPED = sorted(path.stem for path in RECIPES.glob("*.yaml"))
 
@@ -36,11 +35,18 @@ def test_fields_can_be_overridden(tmp_path: Path) -> None:
         ("batch.size=3", "not a section"),
         ("augmentation.flip=2", "flip"),
         ("batch=[", "YAML"),
+        ("accumulate=3", "accumulate 3 must cut batch 128 evenly"),
+        ("accumulate=128", "2 pairs at least"),
+        ("sampler.name=identity", "16 identities x 4 pairs are not the batch of 128"),
+        ("sampler={name: identity, identities: 2, pairs: 64}\x00accumulate=4", "would cut an identity"),
+        ("schedule.milestones=[2]", "milestones belong to shape steps"),
+        ("schedule.shape=steps", "milestones belong to shape steps"),
+        ("schedule={shape: steps, milestones: [4, 2]}", "must rise"),
     ],
 )
 def test_what_is_wrong_with_a_recipe_is_named(override: str, words: str) -> None:
     with pytest.raises(RecipeError, match=words):
-        load_recipe("compact-synthetic", [override])
+        load_recipe("compact-synthetic", override.split("\x00"))
 
 
 def test_an_unknown_recipe_lists_the_known_ones(tmp_path: Path) -> None:
@@ -49,25 +55,3 @@ def test_an_unknown_recipe_lists_the_known_ones(tmp_path: Path) -> None:
     (tmp_path / "list.yaml").write_text("- 1\n")
     with pytest.raises(RecipeError, match="mapping"):
         load_recipe(str(tmp_path / "list.yaml"))
-
-
-def test_the_learning_rate_warms_up_and_falls() -> None:
-    part = SchedulePart(epochs=10, warmup=2, warmup_from=0.1, floor=0.01)
-    factors = [learning_rate_factor(step, 100, part) for step in range(1000)]
-    assert factors[0] == pytest.approx(0.1)
-    assert factors[100] == pytest.approx(0.55)
-    assert factors[200] == pytest.approx(1.0)
-    assert factors[600] == pytest.approx(0.01 + 0.99 * 0.5)
-    assert factors[999] == pytest.approx(0.01, abs=1e-4)
-    assert factors[200:] == sorted(factors[200:], reverse=True)
-
-
-def test_vectors_take_no_weight_decay_and_biases_their_own_rate() -> None:
-    from torch import nn
-
-    network = nn.Sequential(nn.Linear(3, 4), nn.LayerNorm(4))
-    optimiser = build_optimiser(network, OptimiserPart(name="adam", lr=1.0, weight_decay=0.5, bias_lr=2.0))
-    groups = {(group["lr"], group["weight_decay"]): len(group["params"]) for group in optimiser.param_groups}
-    assert groups == {(1.0, 0.5): 1, (2.0, 0.0): 2, (1.0, 0.0): 1}
-    set_learning_rate(optimiser, 0.25)
-    assert sorted(group["lr"] for group in optimiser.param_groups) == [0.25, 0.25, 0.5]

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from training.pairs import seeded
+from training.samplers import seeded
 from training.transforms import Augmentation
 
 MEAN = (0.5, 0.4, 0.3)

@@ -3,9 +3,15 @@
 from models.encoder import PersonEncoder
 from training.methods.base import Method, TrainSize
 from training.methods.clip_baseline import ClipBaselineMethod
+from training.methods.dgcmia import DgcmiaMethod
+from training.methods.lgur import LgurMethod
 from training.recipe import Recipe
 
-METHODS = {"clip_baseline": ClipBaselineMethod}
+METHODS: dict[str, type[ClipBaselineMethod] | type[DgcmiaMethod] | type[LgurMethod]] = {
+    "clip_baseline": ClipBaselineMethod,
+    "dgcmia": DgcmiaMethod,
+    "lgur": LgurMethod,
+}
 """By the name that recipes use."""
 
 

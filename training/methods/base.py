@@ -2,16 +2,21 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from torch import Tensor, nn
 
 from models.encoder import PersonEncoder
 
+if TYPE_CHECKING:
+    from training.recipe import Recipe
+
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """One step's image-text pairs on the training device.
+    """The image-text pairs of one forward pass, on the training device.
+
+    With several processes or micro-batches B is this process's part of the recipe's batch.
 
     Attributes:
         pixels: (B, 3, H, W) float32, augmented and normalised.
@@ -41,10 +46,30 @@ class TrainSize:
     identities: int
 
 
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of an ablation table: a recipe with some fields changed.
+
+    Attributes:
+        name: as the table shall call it; unique within the table.
+        overrides: "section.field=value", as `training.recipe.load_recipe` takes them.
+        equal_budget: whether it processes as many image-text pairs as the first row. Rows that do not are marked.
+    """
+
+    name: str
+    overrides: tuple[str, ...] = ()
+    equal_budget: bool = True
+
+
 class Method(nn.Module, ABC):
     """Owns the encoder and what training alone needs (temperatures, classifiers, memory banks).
 
     What must survive a kill is a parameter or a buffer: the engine saves both, and nothing else of a method.
+
+    Several processes (training/ranks.py): `gather` embeddings, identities and places before a loss that compares
+    samples, and update banks from what was gathered: nothing else keeps buffers equal in all processes. A loss that is
+    a mean over samples needs no gathering. Random numbers that belong to samples come from
+    `models.noise.sample_uniform`; what is drawn after gathering is the same in all processes, which are seeded alike.
     """
 
     needs_plain: ClassVar[bool] = False
@@ -53,6 +78,11 @@ class Method(nn.Module, ABC):
     def __init__(self, encoder: PersonEncoder) -> None:
         super().__init__()
         self.encoder = encoder
+
+    @classmethod
+    def ablation(cls, recipe: "Recipe") -> tuple[Row, ...]:
+        """The rows of the method's ablation table, the one to compare with first; empty if it has none."""
+        return ()
 
     @abstractmethod
     def forward(self, batch: Batch) -> dict[str, Tensor]:
@@ -63,5 +93,5 @@ class Method(nn.Module, ABC):
         return
 
     def measurements(self) -> dict[str, float]:
-        """What the epoch's event shall say beside the losses; called once at the end of an epoch."""
+        """What the epoch's event shall say beside the losses, by the first process; called at the end of an epoch."""
         return {}

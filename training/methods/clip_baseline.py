@@ -9,6 +9,7 @@ from models.encoder import PersonEncoder
 from training.methods.base import Batch, Method, TrainSize
 from training.objectives.infonce import infonce
 from training.objectives.sdm import sdm
+from training.ranks import gather
 from training.recipe import Recipe
 
 _LARGEST_SCALE = 100.0  # CLIP's bound on 1 / tau: above it training becomes unstable
@@ -24,15 +25,16 @@ class ClipBaselineMethod(Method):
         self.log_scale = nn.Parameter(start, requires_grad=recipe.loss.learn_tau)
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        images = self.encoder.encode_image(batch.pixels)[self.encoder.spec.stored("text")]
-        texts = self.encoder.encode_text(batch.token_ids)
+        images = gather(self.encoder.encode_image(batch.pixels)[self.encoder.spec.stored("text")])
+        texts = gather(self.encoder.encode_text(batch.token_ids))
+        identities = gather(batch.identities)
         terms: dict[str, Tensor] = {}
         if self.weights.infonce:
             scale = self.log_scale.exp().clamp(max=_LARGEST_SCALE)
-            shared = batch.identities if self.weights.identity_positives else None
+            shared = identities if self.weights.identity_positives else None
             terms["infonce"] = self.weights.infonce * infonce(images, texts, scale, shared)
         if self.weights.sdm and batch.epoch >= self.weights.sdm_from_epoch:
-            terms["sdm"] = self.weights.sdm * sdm(images, texts, batch.identities, 1 / self.weights.tau)
+            terms["sdm"] = self.weights.sdm * sdm(images, texts, identities, 1 / self.weights.tau)
         if not terms:
             raise ValueError(f"no loss term is active in epoch {batch.epoch}: give infonce or sdm a weight")
         return terms

@@ -21,9 +21,18 @@ def sdm(images: Tensor, texts: Tensor, identities: Tensor, scale: float) -> Tens
     cosine = F.normalize(images, dim=-1) @ F.normalize(texts, dim=-1).T
     same = (identities[:, None] == identities[None, :]).to(cosine.dtype)
     wanted = same / same.sum(dim=1, keepdim=True)
-    return _kl(scale * cosine, wanted) + _kl(scale * cosine.T, wanted)
+    return divergence(scale * cosine, wanted) + divergence(scale * cosine.T, wanted)
 
 
-def _kl(logits: Tensor, wanted: Tensor) -> Tensor:
+def divergence(logits: Tensor, wanted: Tensor, eps: float = EPSILON) -> Tensor:
+    """KL(p || q), p the softmax of each row of `logits`, q the same row of `wanted`, averaged over the rows.
+
+    Args:
+        logits, wanted: (R, C) float; the rows of `wanted` are >= 0 and sum to 1.
+        eps: added to q within the logarithm, > 0. It bounds a row at -log(eps).
+
+    Returns:
+        Scalar, >= -log(1 + eps).
+    """
     log_p = F.log_softmax(logits, dim=1)
-    return (log_p.exp() * (log_p - torch.log(wanted + EPSILON))).sum(dim=1).mean()
+    return (log_p.exp() * (log_p - torch.log(wanted + eps))).sum(dim=1).mean()

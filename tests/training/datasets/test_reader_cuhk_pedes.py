@@ -48,16 +48,19 @@ def first(key: str, value: object) -> Callable[[Entries], object]:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (first("split", "dev"), "entry 0.*split is 'dev'"),
-        (first("id", "7"), "entry 0.*id is '7'"),
-        (first("id", -1), "entry 0.*id is -1"),
+        (first("split", "dev"), "entry 0 has split 'dev'"),
+        (first("id", "7"), "entry 0 has id '7'"),
+        (first("id", -1), "entry 0 has id -1"),
         (first("captions", "one"), "entry 0.*list of strings"),
         (first("file_path", ""), "entry 0.*file_path"),
-        (first("file_path", "made/none.png"), "1 images .* missing, e.g. imgs/made/none.png"),
+        (
+            first("file_path", "made/none.png"),
+            r"(?s)1 of 128 images are missing.*imgs/made/: 1.*e\.g\. imgs/made/none\.png",
+        ),
         (first("id", 4), "ids stand in train and in test, e.g. 4"),
         (lambda entries: [], "non-empty"),
         (lambda entries: {"a": entries}, "list"),
-        (lambda entries: [1], "entry 0 .* not an object"),
+        (lambda entries: [1], "entry 0 is not an object"),
     ],
 )
 def test_what_is_wrong_is_named(

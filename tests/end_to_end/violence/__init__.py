@@ -1,0 +1,1 @@
+"""Real processes, killed and starved; and what must be true of a gallery afterwards."""

@@ -1,0 +1,17 @@
+"""Retrieval quality: embed a split, rank, measure text-to-image and image-to-image (methods.md 3)."""
+
+from training.evaluation.embedded import Embedded, ExactScores, embed_split
+from training.evaluation.metrics import CURVE, AveragePrecision, Integers, Metrics, Protocol, Removal, retrieval_metrics
+
+__all__ = [
+    "CURVE",
+    "AveragePrecision",
+    "Embedded",
+    "ExactScores",
+    "Integers",
+    "Metrics",
+    "Protocol",
+    "Removal",
+    "embed_split",
+    "retrieval_metrics",
+]

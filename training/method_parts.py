@@ -1,0 +1,109 @@
+"""What recipes say to single methods: one typed section for each."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Positive = Annotated[float, Field(gt=0)]
+Share = Annotated[float, Field(gt=0, lt=1)]
+Cosine = Annotated[float, Field(ge=-1, le=1)]
+Epoch = Annotated[int, Field(ge=0)]
+
+DGCMIA_PRESETS: dict[str, dict[str, Any]] = {
+    "paper": {
+        "itc_reduction": "sum",
+        "duplicates": "merge",
+        "global_rows": "paper",
+        "always_mask_first": False,
+        "memory": "fp32",
+    },
+    "released_code": {
+        "itc_reduction": "mean",
+        "duplicates": "keep",
+        "global_rows": "all",
+        "always_mask_first": True,
+        "memory": "fp16",
+    },
+}
+"""Where the paper's text and the authors' code part (methods.md 5). What they share is the fields' defaults."""
+
+
+class MethodPart(BaseModel):
+    """The section of one method."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class LgurPart(MethodPart):
+    """LGUR (methods.md 4). The switches are the rows of the paper's ablation."""
+
+    margin: Annotated[float, Field(gt=0, lt=2)] = 0.3
+    """alpha of the ranking loss."""
+    dictionary: bool = True
+    """Rebuild features from the shared dictionary (DGA)."""
+    foreground: bool = True
+    """DGA: weigh image features by the foreground mask."""
+    guidance: bool = True
+    """DGA: rebuild image features from their own description too, in training."""
+    prototypes: bool = True
+    """Read features by prototypes (PGU); without them their maximum is read."""
+
+
+class DgcmiaPart(MethodPart):
+    """DGCMIA (Zhang, Shang and Li, ACM MM 2025); equation numbers are the paper's, defaults of methods.md 5."""
+
+    preset: Literal["paper", "released_code"] = "paper"
+    """Fills the fields that are not given and on which paper and released code differ: see `DGCMIA_PRESETS`."""
+    lrc: bool = True
+    """Local relationships, eqs 3-10."""
+    gsrc: bool = True
+    """Global relationships through memory banks, eqs 11-18 (GSRC-FR)."""
+    iasc: bool = True
+    """Information-asymmetric pairs, eqs 19-21 (IASC-CL); they cost a second pass of both towers."""
+    lrc_from_epoch: Epoch = 0
+    """First epoch (from 0) in which the local term counts. From scratch there is nothing to mine at first."""
+    gsrc_from_epoch: Annotated[int, Field(ge=1)] = 1
+    """The same for the global term, at least 1: in epoch 0 the banks fill."""
+    iasc_from_epoch: Epoch = 0
+    """The same for the asymmetric term."""
+    base_view: Literal["plain", "augmented"] = "plain"
+    """Images of eqs 1-18. The paper augments those of eq 21 alone; from scratch the base wants augmentation too."""
+    itc_reduction: Literal["sum", "mean"] = "sum"
+    """Both directions of eq 2."""
+    tau: Positive = 0.02
+    """Temperature of every term."""
+    itc_tau: Positive | None = None
+    """Temperature of the contrastive term of eq 1 where it is to differ from `tau`."""
+    learn_itc_tau: bool = False
+    """The contrastive term's temperature is a parameter that starts there (as CLIP's), not a constant."""
+    eps: Positive = 1e-6
+    """Added within the logarithms of eqs 9 and 17."""
+    softening: Share = 0.1
+    """lambda of eq 5."""
+    image_threshold: Cosine = 0.7
+    """Eq 3, images. It fits CLIP's features; other networks spread their cosines differently."""
+    text_threshold: Cosine = 0.7
+    """Eq 3, texts."""
+    memory_threshold: Cosine = 0.7
+    """Eq 12."""
+    top_k: Annotated[int, Field(ge=1)] = 3
+    """Candidates of each anchor, before the threshold (eq 12)."""
+    alpha: Annotated[float, Field(gt=0, le=1)] = 0.9
+    """Share of the new feature in a memory bank (eq 11)."""
+    memory: Literal["fp32", "fp16"] = "fp32"
+    """How the memory banks are stored."""
+    duplicates: Literal["merge", "keep"] = "merge"
+    """Whether an entry that several anchors mined is one column, a positive of each, or several (eq 13)."""
+    global_rows: Literal["paper", "all"] = "paper"
+    """Whether memory entries are anchors too (eq 17)."""
+    mask: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """Probability with which each word of the asymmetric text is hidden (eq 20)."""
+    always_mask_first: bool = False
+    """Hide each text's first word in any case, as the released code does by oversight."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _take_preset(cls, given: Any) -> Any:  # noqa: ANN401  whatever the YAML holds
+        if not isinstance(given, dict):
+            return given
+        return {**DGCMIA_PRESETS.get(str(given.get("preset", "paper")), {}), **given}
