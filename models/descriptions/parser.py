@@ -15,6 +15,8 @@ from models.descriptions.words import Kind, Token, is_known, tokens_of
 _KNOWN_AT_LEAST = 0.34
 """A text of which less is known is not English prose about people; guesses about it would be noise."""
 _SCENE = ("place", "person")
+_MOST_OPEN = 8
+"""Lists within lists within lists: more are nobody's language, and would cost time."""
 
 
 @dataclass(slots=True)
@@ -66,6 +68,8 @@ class _Reader:
     opened: list[_Open] = field(default_factory=list)
     copula: bool = False
     denial: Span | None = None
+    finite: bool = False
+    """Whether the clause has its verb; then a thing with a verb behind it begins another."""
     alternative: bool = False
     """Whether "or" came last: what is denied of one thing is denied of the next."""
 
@@ -96,21 +100,13 @@ class _Reader:
             case Kind.STOP:
                 self._settle()
                 self.opened, self.topic, self.last, self.copula, self.denial = [], None, None, False, None
-                self.alternative = False
-            case Kind.COMMA:
+                self.alternative = self.finite = False
+            case Kind.COMMA | Kind.AND:
                 self._settle()
-                if not _or_ahead(self.tokens, place):
-                    self.opened = [one for one in self.opened if one.negation is None]
-                else:
-                    self.alternative = True
-            case Kind.AND:
-                self._settle()
-                self.alternative = token.word in ("or", "nor")
-                if token.word == "but":
-                    self._affirm()
+                self._link(token, place)
             case Kind.BE:
                 self._settle()
-                self.opened, self.copula = [], True
+                self.opened, self.copula, self.finite = [], True, True
             case Kind.RELATIVE:
                 self._settle()
                 self.topic = self.last
@@ -122,6 +118,18 @@ class _Reader:
                 self.denial = None
             case _:
                 pass
+
+    def _link(self, token: Token, place: int) -> None:
+        """What a comma, "and", "or" and "but" do to what was denied before."""
+        if token.kind is Kind.COMMA:
+            if _or_ahead(self.tokens, place):
+                self.alternative = True
+            else:
+                self.opened = [one for one in self.opened if one.negation is None]
+        else:
+            self.alternative = token.word in ("or", "nor")
+            if token.word == "but":
+                self._affirm()
 
     def _pronoun(self, token: Token) -> None:
         if self.pending is not None:
@@ -146,6 +154,8 @@ class _Reader:
         self.pending = None
 
     def _verb(self, place: int) -> int:
+        if self.denial is None:
+            self.denial = self._denied_before()
         self._settle()
         token = self.tokens[place]
         end = place + _verb_length(self.tokens, place)
@@ -154,8 +164,15 @@ class _Reader:
         if subject is None or subject != self.last or token.sense.lemma not in lexicon.OF_THINGS:
             self.opened = []
         self.pending = _Open(span, subject, verb=True, negation=self.denial)
-        self.denial, self.copula = None, False
+        self.denial, self.copula, self.alternative = None, False, False
+        self.finite = self.finite or token.kind is Kind.HAVE or token.sense.form == "s"
         return end
+
+    def _denied_before(self) -> Span | None:
+        """ "without wearing a hat", "not wearing a hat or carrying a bag"."""
+        if self.pending is not None and not self.pending.verb:
+            return self.pending.negation
+        return self.opened[-1].negation if self.alternative and self.opened else None
 
     def _subject_of(self, verb: Token) -> int | None:
         about_things = verb.sense.lemma in lexicon.OF_THINGS and verb.sense.form in ("ed", "ing")
@@ -230,6 +247,8 @@ class _Reader:
         if relation is not None:
             self.pending = None
             self.opened.append(relation)
+            if len(self.opened) > _MOST_OPEN:
+                del self.opened[1]
         elif not starts:
             relation = self._list_for(thing.kind)
         if relation is None:
@@ -241,7 +260,7 @@ class _Reader:
 
     def _introduce(self, number: int, thing: _Thing, *, starts: bool) -> None:
         if starts:
-            self.opened = []
+            self.opened, self.finite = [], False
         if thing.kind == "person" and (self.person is None or starts):
             self.person = number
         if starts or self.topic is None or thing.kind == "person":
@@ -261,7 +280,7 @@ class _Reader:
 
     def _starts_clause(self, phrase: Phrase) -> bool:
         """Whether the phrase is the subject of what follows: "wearing a coat, his shoes are white"."""
-        if self.pending is not None:
+        if self.pending is not None or (self.topic is not None and not self.finite):
             return False
         place = phrase.end
         while place < len(self.tokens) and self.tokens[place].kind is Kind.ADVERB:
@@ -291,7 +310,10 @@ def parse(text: str) -> SceneGraph:
 def _among(tokens: list[Token], place: int, known: tuple[tuple[str, ...], ...]) -> int:
     """How many words from here are one of the known sequences; 0 if none is."""
     for words in known:
-        if tokens[place].word == words[0] and tuple(token.word for token in tokens[place : place + len(words)]) == words:
+        if (
+            tokens[place].word == words[0]
+            and tuple(token.word for token in tokens[place : place + len(words)]) == words
+        ):
             return len(words)
     return 0
 

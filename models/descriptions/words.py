@@ -1,4 +1,4 @@
-"""A description as tokens, each with what it can be in a phrase; forms and misspellings of known words are recognised."""
+"""A description as tokens, each with what it does in a phrase; forms and misspellings of known words are recognised."""
 
 import re
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ _PIECE = re.compile(r"[^\W_]+(?:[-'’][^\W_]+)*|[.,;:!?()&+/\"\n–—]")  # no
 _STOPS = frozenset('.;:!?()"–—')  # noqa: RUF001
 _CLITICS = ("'s", "'re", "'ve", "'d", "'m", "'ll")
 _LONGEST_KNOWN = 24
-"""Longer words are not looked up as misspellings."""
+"""Longer words are looked up nowhere: texts come from anyone, and what was looked up is remembered."""
 
 
 class Kind(StrEnum):
@@ -78,7 +78,7 @@ def tokens_of(text: str) -> list[Token]:
 
 
 def _split(word: str, start: int, end: int) -> list[tuple[str, Span]]:
-    """"man's" is two words, and so is "isn't"."""
+    """ "man's" is two words, and so is "isn't"."""
     if len(word) != end - start:  # lower case of some letters has another length: places would be wrong
         return [(word, Span(start, end))]
     if word.endswith("n't") and len(word) > 3:
@@ -93,12 +93,18 @@ def _split(word: str, start: int, end: int) -> list[tuple[str, Span]]:
 def _joined(pieces: list[tuple[str, Span]]) -> list[tuple[str, Span]]:
     found: list[tuple[str, Span]] = []
     for word, span in pieces:
-        if found and (found[-1][0], word) in lexicon.JOINED and span.start - found[-1][1].end <= 3:
+        close = bool(found) and span.start - found[-1][1].end <= 3
+        if close and ((found[-1][0], word) in lexicon.JOINED or _age(found[-1][0], word)):
             before, place = found.pop()
             found.append((f"{before}-{word}", Span(place.start, span.end)))
         else:
             found.append((word, span))
     return found
+
+
+def _age(before: str, word: str) -> bool:
+    """ "20 year old", one pair after the other."""
+    return (before.isdigit() and word in ("year", "years")) or (before.endswith(("-year", "-years")) and word == "old")
 
 
 def _marked(pieces: list[tuple[str, Span]]) -> list[Token]:
@@ -129,6 +135,8 @@ def _chosen(token: Token, before: Sense, after: Sense) -> Sense:
         return Sense(Kind.PRONOUN, word)
     if sense.kind is Kind.ARTICLE and word == "that" and not describing:
         return Sense(Kind.RELATIVE, word)
+    if word == "to" and after.kind not in (Kind.VERB, Kind.BE, Kind.HAVE):
+        return Sense(Kind.PREPOSITION, word)
     if sense.kind is Kind.HAVE and after.kind is Kind.BE:
         return Sense(Kind.AUXILIARY, word)
     if word in ("down", "faded") and after.thing == "worn" and before.kind is not Kind.VERB:
@@ -137,7 +145,7 @@ def _chosen(token: Token, before: Sense, after: Sense) -> Sense:
 
 
 def _verb_or_adjective(word: str, sense: Sense, before: Sense, describing: bool) -> Sense:
-    if not describing or sense.form not in ("ing", "ed", ""):
+    if not describing:
         return sense
     led = before.kind in (Kind.ARTICLE, Kind.POSSESSIVE, Kind.ADJECTIVE, Kind.NUMBER)
     listed = word in lexicon.ADJECTIVAL and before.kind not in (Kind.BE, Kind.NOUN, Kind.PRONOUN)
@@ -149,9 +157,13 @@ def _verb_or_adjective(word: str, sense: Sense, before: Sense, describing: bool)
 _NOTHING = Sense(Kind.STOP, "")
 
 
-@lru_cache(maxsize=65536)
 def sense(word: str) -> Sense:
     """What a lower-case word is by itself."""
+    return _sense(word) if len(word) <= _LONGEST_KNOWN else Sense(Kind.UNKNOWN, "")
+
+
+@lru_cache(maxsize=65536)
+def _sense(word: str) -> Sense:
     found = _KNOWN.get(word)
     if found is not None:
         return found
@@ -160,7 +172,8 @@ def sense(word: str) -> Sense:
     if word[0].isdigit():
         return Sense(Kind.NOUN if word.endswith("s") else Kind.NUMBER, word)
     last = word.rpartition("-")[2]
-    if last != word and (found := _KNOWN.get(last)) and found.kind is Kind.NOUN:
+    compound = last != word and not word.endswith(lexicon.ADJECTIVE_ENDINGS)
+    if compound and (found := _KNOWN.get(last)) and found.kind is Kind.NOUN:
         return found
     guess = _KNOWN.get(_respelt(word))
     return guess if guess is not None else _by_ending(word)
@@ -168,7 +181,7 @@ def sense(word: str) -> Sense:
 
 def is_known(token: Token) -> bool:
     """Whether the word, or one that it misspells, is in the lexicon."""
-    return token.word in _KNOWN or _respelt(token.word) in _KNOWN
+    return token.word in _KNOWN or (len(token.word) <= _LONGEST_KNOWN and _respelt(token.word) in _KNOWN)
 
 
 def _by_ending(word: str) -> Sense:
@@ -206,7 +219,7 @@ def _plural(noun: str) -> str:
 
 def _nouns() -> dict[str, Sense]:
     known: dict[str, Sense] = {}
-    for thing, words in (*lexicon.NOUN_SETS.items(), ("", lexicon.OTHER_NOUNS | lexicon.NOUN_NOT_VERB_ENDINGS)):
+    for thing, words in (*lexicon.NOUN_SETS.items(), ("", lexicon.OTHER_NOUNS | lexicon.MEASURES)):
         for word in words:
             for form, suffix in ((_plural(word), "s"), (word, "")):
                 known.setdefault(form, Sense(Kind.NOUN, word, suffix, thing))
@@ -232,7 +245,9 @@ def _lexicon() -> dict[str, Sense]:
     for word in lexicon.ADJECTIVES:
         noun = known.get(word)
         is_noun = noun is not None and noun.kind is Kind.NOUN
-        known[word] = Sense(Kind.ADJECTIVE, word, "", noun.thing if noun and is_noun else "", Kind.NOUN if is_noun else None)
+        known[word] = Sense(
+            Kind.ADJECTIVE, word, "", noun.thing if noun and is_noun else "", Kind.NOUN if is_noun else None
+        )
     plain = (
         (lexicon.ADVERBS, Kind.ADVERB),
         (lexicon.PREPOSITIONS, Kind.PREPOSITION),
@@ -271,7 +286,7 @@ def _index(words: dict[str, Sense]) -> dict[str, list[str]]:
 @lru_cache(maxsize=65536)
 def _respelt(word: str) -> str:
     """The known word of at least five letters that this one is a letter away from; the word itself if there is none."""
-    if word in _KNOWN or not 4 <= len(word) <= _LONGEST_KNOWN:
+    if word in _KNOWN or len(word) < 4:
         return word
     nearby = {near for key in (word, *sorted(_shortened(word))) for near in _NEAR.get(key, ())}
     close = sorted(near for near in nearby if near[0] == word[0] and _one_apart(near, word))
