@@ -55,7 +55,7 @@ OF_THINGS = _words(
 )
 """Verbs that behind a thing are about that thing: "hair tied in", "a blouse tucked into"."""
 ADJECTIVAL = _words(
-    "running sports walking matching shopping hiking jogging training cycling swimming climbing working rolling "
+    "running sport sports walking matching shopping hiking jogging training cycling swimming climbing working rolling "
     "hanging flowing fitting wheeled printed covered tied buttoned zipped folded cut"
 )
 """Forms of verbs that right before a noun describe it: "running shoes"."""

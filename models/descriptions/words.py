@@ -125,6 +125,8 @@ def _chosen(token: Token, before: Sense, after: Sense) -> Sense:
     sense, word = token.sense, token.word
     describing = after.kind in (Kind.NOUN, Kind.ADJECTIVE, Kind.UNKNOWN)
     person = before.kind in (Kind.PRONOUN, Kind.RELATIVE) or before.thing == "person"
+    if word in lexicon.SHADES and after.lemma in lexicon.HUES:
+        return Sense(Kind.ADJECTIVE, word)  # bottle green
     if sense.kind is Kind.ADJECTIVE and sense.also is Kind.NOUN:
         return sense if describing or before.kind is Kind.BE else Sense(Kind.NOUN, sense.lemma, "", sense.thing)
     if sense.kind is Kind.NOUN and sense.also is Kind.VERB and person and not describing:
@@ -169,7 +171,7 @@ def _sense(word: str) -> Sense:
         return found
     if word[0] in _STOPS:
         return Sense(Kind.STOP, word)
-    if word[0].isdigit():
+    if word[0].isdigit() and not word.endswith(lexicon.ADJECTIVE_ENDINGS):
         return Sense(Kind.NOUN if word.endswith("s") else Kind.NUMBER, word)
     last = word.rpartition("-")[2]
     compound = last != word and not word.endswith(lexicon.ADJECTIVE_ENDINGS)
