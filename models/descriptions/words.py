@@ -46,7 +46,7 @@ class Sense:
         lemma: the base form of a verb, the singular of a noun; the word itself otherwise.
         form: of a verb: "" (base), "s", "ing" or "ed".
         thing: of a noun: which of `lexicon.NOUN_SETS` it is in, else "".
-        noun: an adjective that is also a noun, or a noun that is also a verb.
+        also: what an adjective (a noun) or a noun (a verb) is besides.
     """
 
     kind: Kind
@@ -133,6 +133,12 @@ def _chosen(token: Token, before: Sense, after: Sense) -> Sense:
         return Sense(Kind.VERB, sense.lemma, sense.form)
     if sense.kind is Kind.VERB:
         return _verb_or_adjective(word, sense, before, describing)
+    if sense.kind is Kind.UNKNOWN and _acts(word, before, after):
+        return Sense(Kind.VERB, word, "s")
+    return _function_word(word, sense, before, after, describing=describing)
+
+
+def _function_word(word: str, sense: Sense, before: Sense, after: Sense, *, describing: bool) -> Sense:
     if sense.kind is Kind.POSSESSIVE and word == "her" and not (describing or after.kind in (Kind.VERB, Kind.NUMBER)):
         return Sense(Kind.PRONOUN, word)
     if sense.kind is Kind.ARTICLE and word == "that" and not describing:
@@ -141,7 +147,7 @@ def _chosen(token: Token, before: Sense, after: Sense) -> Sense:
         return Sense(Kind.PREPOSITION, word)
     if sense.kind is Kind.HAVE and after.kind is Kind.BE:
         return Sense(Kind.AUXILIARY, word)
-    if word in ("down", "faded") and after.thing == "worn" and before.kind is not Kind.VERB:
+    if word == "down" and after.thing == "worn" and before.kind is not Kind.VERB:
         return Sense(Kind.ADJECTIVE, word)  # a down jacket
     return sense
 
@@ -151,9 +157,17 @@ def _verb_or_adjective(word: str, sense: Sense, before: Sense, describing: bool)
         return sense
     led = before.kind in (Kind.ARTICLE, Kind.POSSESSIVE, Kind.ADJECTIVE, Kind.NUMBER)
     listed = word in lexicon.ADJECTIVAL and before.kind not in (Kind.BE, Kind.NOUN, Kind.PRONOUN)
-    if listed or (led and sense.form == "ed") or (led and sense.form == "ing"):
+    had = before.kind in (Kind.HAVE, Kind.PREPOSITION)
+    if listed or (led and sense.form in ("ing", "ed")) or (had and sense.form == "ed"):
         return Sense(Kind.ADJECTIVE, word)
     return sense
+
+
+def _acts(word: str, before: Sense, after: Sense) -> bool:
+    """ "a man clasps his hands": an unknown word that only a verb can be."""
+    one = before.thing == "person" and before.form == ""
+    follows = (Kind.PREPOSITION, Kind.ADVERB, Kind.ARTICLE, Kind.POSSESSIVE)
+    return one and word.endswith("s") and not word.endswith("ss") and after.kind in follows
 
 
 _NOTHING = Sense(Kind.STOP, "")
