@@ -26,8 +26,8 @@ ADVERBS = _words(
     "sideways together apart away alone maybe perhaps however today now again always often"
 )
 CONJUNCTIONS = _words("and or nor but & plus + / yet")
-NEGATIONS = _words("not never neither cannot")
-ABSENCES = _words("without lacking")
+NEGATIONS = _words("not never neither cannot dont doesnt didnt isnt arent wasnt werent hasnt havent cant wont")
+ABSENCES = _words("without lacking w/o")
 """Prepositions that deny what follows."""
 
 POSTURES = _words(
@@ -60,7 +60,7 @@ ADJECTIVAL = _words(
 )
 """Forms of verbs that right before a noun describe it: "running shoes"."""
 PREPOSITIONS = ABSENCES | _words(
-    "in on with over under underneath beneath behind across around at by near from to towards toward through into "
+    "in on with w/ over under underneath beneath behind across around at by near from to towards toward through into "
     "onto of for along above below between beside besides against inside outside up down off after before past "
     "upon within like about amongst among throughout alongside beyond atop via"
 )

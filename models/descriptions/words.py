@@ -8,7 +8,7 @@ from functools import lru_cache
 from models.descriptions import lexicon
 from models.descriptions.graph import Span
 
-_PIECE = re.compile(r"[^\W_]+(?:[-'’][^\W_]+)*|[.,;:!?()&+/\"\n–—]")  # noqa: RUF001  people type these quotes and dashes
+_PIECE = re.compile(r"\bw/(?:o\b)?|(?<=\s)-(?=\s)|[^\W_]+(?:[-'’][^\W_]+)*|[.,;:!?()&+/\"\n–—]")  # noqa: RUF001  people type these quotes and dashes
 _STOPS = frozenset('.;:!?()"–—')  # noqa: RUF001
 _CLITICS = ("'s", "'re", "'ve", "'d", "'m", "'ll")
 _LONGEST_KNOWN = 24
@@ -93,9 +93,10 @@ def _split(word: str, start: int, end: int) -> list[tuple[str, Span]]:
 def _joined(pieces: list[tuple[str, Span]]) -> list[tuple[str, Span]]:
     found: list[tuple[str, Span]] = []
     for word, span in pieces:
-        close = bool(found) and span.start - found[-1][1].end <= 3
-        if close and ((found[-1][0], word) in lexicon.JOINED or _age(found[-1][0], word)):
-            before, place = found.pop()
+        dashed = len(found) > 1 and found[-1][0] == "-"  # "t - shirt"
+        before, place = found[-2 if dashed else -1] if found else ("", span)
+        if span.start - place.end <= 3 and ((before, word) in lexicon.JOINED or _age(before, word)):
+            del found[-2 if dashed else -1 :]
             found.append((f"{before}-{word}", Span(place.start, span.end)))
         else:
             found.append((word, span))
@@ -279,7 +280,12 @@ def _lexicon() -> dict[str, Sense]:
     )
     for words, kind in plain:
         known |= {word: Sense(kind, word) for word in words}
-    known |= {"'ve": Sense(Kind.HAVE, "have"), "'m": Sense(Kind.BE, "be"), ",": Sense(Kind.COMMA, ",")}
+    known |= {
+        "'ve": Sense(Kind.HAVE, "have"),
+        "'m": Sense(Kind.BE, "be"),
+        ",": Sense(Kind.COMMA, ","),
+        "-": Sense(Kind.COMMA, "-"),
+    }
     known |= {word: Sense(Kind.AUXILIARY, word) for word in ("'d", "'ll")}
     return known
 
