@@ -1,7 +1,10 @@
 """A dependency parse as a scene graph. The same tables as `spacy.tokens.Doc` give the same graphs; the tests need no
 spaCy, because the mapping reads six fields of a token and nothing else."""
 
-from models.descriptions import SceneGraph
+from hypothesis import given
+from hypothesis import strategies as st
+
+from models.descriptions import LEVELS, SceneGraph
 from tests.models.descriptions.parsed import HAIR, RED_AND_WHITE, RELATIVE, STANDING, graph
 
 
@@ -65,3 +68,31 @@ def test_relative_clauses_are_about_their_noun() -> None:
 
 def test_nothing_gives_nothing() -> None:
     assert graph("") == SceneGraph("")
+
+
+LABELS = "ROOT nsubj nsubjpass dobj pobj prep agent det nummod poss amod compound conj cc neg prt acomp relcl acl aux"
+PARTS = ["NOUN", "VERB", "ADJ", "ADP", "DET", "AUX", "PRON", "PROPN", "CCONJ", "NUM"]
+VOCABULARY = "man hat red light blue no without in front of pair wearing standing who and or but is has n't next to"
+
+
+@st.composite
+def trees(draw: st.DrawFn) -> str:
+    """Any tree, grammatical or not: every word hangs on the first or on one before it."""
+    lines = []
+    for place in range(draw(st.integers(0, 25))):
+        word, label = draw(st.sampled_from(VOCABULARY.split())), draw(st.sampled_from(LABELS.split()))
+        head = draw(st.integers(0, max(place - 1, 0)))
+        lines.append(f"{word} {label} {head} {draw(st.sampled_from(PARTS))}")
+    return "\n".join(lines)
+
+
+@given(trees())
+def test_any_tree_gives_a_sound_graph(table: str) -> None:
+    found = graph(table)
+    for level in LEVELS:
+        spans = found.spans(level, determiners=True)
+        assert list(spans) == sorted(set(spans))
+        assert all(0 <= span.start < span.end <= len(found.text) for span in spans)
+    for relation in found.relations:
+        assert relation.subject is None or 0 <= relation.subject < len(found.entities)
+        assert relation.object is None or 0 <= relation.object < len(found.entities)
