@@ -128,7 +128,7 @@ class Describer:
         self._prices, self._local, self._rng, self._progress = prices, local, rng, progress
         self._not_before = self._next_slot = 0.0
         self._under_way = self._unreached = self._refused = 0
-        self._broken, self._halt = "", asyncio.Event()
+        self._broken, self._halt, self._settled = "", asyncio.Event(), asyncio.Event()
         self.stopped = ""
 
     async def run(self, tasks: Sequence[Task]) -> None:
@@ -194,7 +194,7 @@ class Describer:
                 self._ledger.answered(number, task.key, reply.usage, cost, texts=texts)
                 return
             finally:
-                self._under_way -= 1
+                self._settle()
         raise _GaveUpError("rejected", f"{self._limits.reasks + 1} answers were rejected, the last because {reason}")
 
     async def _ask(self, client: Client, key: Key, messages: list[dict[str, Any]]) -> tuple[int, Reply]:
@@ -207,13 +207,13 @@ class Describer:
             try:
                 reply = await client.ask(messages)
             except (BusyError, LostError, RefusedError, ClosedError) as error:
-                self._under_way -= 1
+                self._settle()
                 billed = isinstance(error, LostError) and error.may_be_billed
                 reason = str(error)
                 self._ledger.errored(number, key, reason, may_be_billed=billed)
                 await self._after(error, repeat)
             except BaseException:
-                self._under_way -= 1
+                self._settle()
                 raise
             else:
                 self._unreached = self._refused = 0
@@ -251,15 +251,25 @@ class Describer:
 
     async def _turn(self) -> None:
         """Wait until a request may leave; raises when none may any more."""
-        while (wait := max(self._not_before, self._next_slot) - time.monotonic()) > 0 and not self._halt.is_set():
-            await self._pause(wait)
+        while not self._halt.is_set():
+            if (wait := max(self._not_before, self._next_slot) - time.monotonic()) > 0:
+                await self._pause(wait)
+            elif self._limits.budget is None or self._expected() <= self._limits.budget:
+                break
+            elif self._under_way:  # their true cost may leave room
+                self._settled.clear()
+                await self._settled.wait()
+            else:
+                self._stop("the budget does not allow another request")
         if self._halt.is_set():
             raise _StoppedError
         if self._limits.per_minute:
-            self._next_slot = max(self._next_slot, time.monotonic()) + 60.0 / self._limits.per_minute
-        if self._limits.budget is not None and self._expected() > self._limits.budget:
-            self._stop("the budget does not allow another request")
-            raise _StoppedError
+            self._next_slot = time.monotonic() + 60.0 / self._limits.per_minute
+
+    def _settle(self) -> None:
+        """A request is no longer under way, and its cost is in the file."""
+        self._under_way -= 1
+        self._settled.set()
 
     def _expected(self) -> float:
         """Money spent when everything under way, one more, and what was lost but may be billed, cost as much as the

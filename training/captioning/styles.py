@@ -9,16 +9,18 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.descriptions import parse
-from models.encoder import PersonEncoder
 from training.captioning import lexicon
 from training.captioning.prompts import Style, styled
 from training.errors import DescriptionsError
+
+if TYPE_CHECKING:
+    from models.encoder import PersonEncoder
 
 Floats = NDArray[np.float32]
 Embed = Callable[[Sequence[str]], Floats]
@@ -57,7 +59,7 @@ class Clusters:
         return [int(size) for size in np.bincount(self.labels)]
 
 
-def text_embedder(encoder: PersonEncoder, *, batch: int = 256) -> Embed:
+def text_embedder(encoder: "PersonEncoder", *, batch: int = 256) -> Embed:
     """The text tower of any Descry checkpoint."""
     import torch
 
