@@ -274,7 +274,8 @@ class Ledger:
                 end = start + newline + 1
                 break
             end = start
-        os.ftruncate(self._descriptor, end)
+        if end < size:
+            os.ftruncate(self._descriptor, end)
         return end < size
 
 

@@ -44,13 +44,14 @@ class Endpoint:
     url: str = ""
     seen: list[Asked] = field(default_factory=list)
     answered: list[Asked] = field(default_factory=list)
+    times: Counter[str] = field(default_factory=Counter)
     lock: threading.Lock = field(default_factory=threading.Lock)
     over: threading.Event = field(default_factory=threading.Event)
 
     def counts(self) -> Counter[str]:
         """How often each picture was asked about."""
         with self.lock:
-            return Counter(asked.picture for asked in self.seen)
+            return Counter(self.times)
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -65,7 +66,8 @@ class Handler(BaseHTTPRequestHandler):
         data = body["messages"][1]["content"][1]["image_url"]["url"]
         picture = hashlib.sha256(data.encode()).hexdigest()
         with endpoint.lock:
-            before = sum(asked.picture == picture for asked in endpoint.seen)
+            before = endpoint.times[picture]
+            endpoint.times[picture] += 1
             self.asked = Asked(
                 before,
                 picture,
