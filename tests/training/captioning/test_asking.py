@@ -277,6 +277,14 @@ def test_a_limit_of_images_ends_a_run_in_good_order(tmp_path: Path) -> None:
     assert (totals.finished, totals.requests, stopped) == (6, 6, "")
 
 
+def test_requests_keep_to_the_rate(tmp_path: Path) -> None:
+    started = time.monotonic()
+    with serving(lambda handler, asked: handler.say(GOOD)) as endpoint:
+        totals, _ = describe(tmp_path, endpoint.url, count=4, per_minute=600.0, concurrency=4)
+    assert totals.finished == 4
+    assert time.monotonic() - started >= 0.3  # three gaps of a tenth
+
+
 def test_pictures_leave_small_upright_and_without_metadata(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112], exif[0x010E] = 6, "taken at home"
