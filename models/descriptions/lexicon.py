@@ -22,12 +22,12 @@ HAVE = _words("has have had having")
 AUXILIARIES = _words("do does did can could may might will would must should to")
 ADVERBS = _words(
     "very slightly also quite really rather fairly so too just still currently apparently probably possibly "
-    "completely mostly almost somewhat only even then while when as if than well forward forwards "
-    "ahead backwards sideways together apart away alone maybe perhaps however today now again always often"
+    "completely mostly almost somewhat only even then while when as if than well forward forwards ahead backwards "
+    "sideways together apart away alone maybe perhaps however today now again always often"
 )
 CONJUNCTIONS = _words("and or nor but & plus + / yet")
-NEGATIONS = _words("not never neither cannot")
-ABSENCES = _words("without lacking")
+NEGATIONS = _words("not never neither cannot dont doesnt didnt isnt arent wasnt werent hasnt havent cant wont")
+ABSENCES = _words("without lacking w/o")
 """Prepositions that deny what follows."""
 
 POSTURES = _words(
@@ -55,12 +55,12 @@ OF_THINGS = _words(
 )
 """Verbs that behind a thing are about that thing: "hair tied in", "a blouse tucked into"."""
 ADJECTIVAL = _words(
-    "running sport sports walking matching shopping hiking jogging training cycling swimming climbing working rolling "
-    "hanging flowing fitting wheeled printed covered tied buttoned zipped folded cut"
+    "running sport sports walking matching shopping hiking jogging training cycling swimming climbing working "
+    "rolling hanging flowing fitting wheeled printed covered tied buttoned zipped folded cut"
 )
 """Forms of verbs that right before a noun describe it: "running shoes"."""
 PREPOSITIONS = ABSENCES | _words(
-    "in on with over under underneath beneath behind across around at by near from to towards toward through into "
+    "in on with w/ over under underneath beneath behind across around at by near from to towards toward through into "
     "onto of for along above below between beside besides against inside outside up down off after before past "
     "upon within like about amongst among throughout alongside beyond atop via"
 )
@@ -102,7 +102,7 @@ JOINED = frozenset(
         ("high", "heeled"), ("knee", "length"), ("shoulder", "length"), ("ankle", "length"), ("zip", "up"),
         ("button", "up"), ("button", "down"), ("v", "neck"), ("half", "sleeved"), ("half", "sleeve"), ("lace", "up"),
         ("slip", "on"), ("high", "top"), ("long", "haired"), ("short", "haired"), ("light", "colored"),
-        ("light", "coloured"), ("dark", "colored"), ("dark", "coloured"), ("t", "-shirt"), ("off", "white"),
+        ("light", "coloured"), ("dark", "colored"), ("dark", "coloured"), ("off", "white"),
     }
 )  # fmt: skip
 """Pairs that are one word to people."""
@@ -112,7 +112,7 @@ HUES = _words(
     "yellow mustard golden gold green emerald olive purple violet plum lavender lilac brown chocolate chestnut "
     "tan beige cream khaki sand ivory silver blonde blond brunette ginger auburn reddish teal turquoise cyan aqua "
     "magenta fuchsia indigo peach coral charcoal bronze copper off-white bluish greenish brownish yellowish "
-    "whitish blackish pinkish purplish camel mint lime amber rust taupe salmon azure denim-blue"
+    "whitish blackish pinkish purplish camel mint lime amber rust taupe salmon azure"
 )
 SHADES = _words(
     "light dark bright pale deep dull neon pastel jet pitch baby royal sky powder forest bottle grass navy medium "
@@ -142,11 +142,11 @@ QUALITIES = _words(
     "left right upper lower front rear bare balding busy empty nice beautiful pretty cute fair grown broad "
     "visible clear soft round square oval rectangular pleated flared oversized pointy pointed loose-fitting "
     "tight-fitting muscular fit average full half whole single double modern fashionable stylish professional "
-    "simple sheer transparent see-through reflective fluffy fuzzy woven ankle-high knee-high thigh-high "
-    "unbuttoned untucked unzipped wrinkled matching bright-colored elegant loosely-fitted strappy frilly ruffled "
-    "floppy chunky flat long-haired short-haired male female dark-skinned light-skinned tanned wooden electric "
-    "mobile similar various assorted main sling crossbody cross-body duffel duffle vertical horizontal diagonal "
-    "first second third backward asymmetrical"
+    "simple sheer transparent see-through reflective fluffy fuzzy woven ankle-high knee-high thigh-high polo tank "
+    "tunic turtleneck unbuttoned untucked unzipped wrinkled matching bright-colored elegant loosely-fitted "
+    "strappy frilly ruffled floppy chunky flat long-haired short-haired male female dark-skinned light-skinned "
+    "tanned wooden electric mobile similar various assorted main sling crossbody cross-body duffel duffle "
+    "vertical horizontal diagonal first second third backward asymmetrical"
 )
 ADJECTIVES = HUES | MATERIALS | PATTERNS | QUALITIES
 ADJECTIVE_ENDINGS = (
@@ -188,10 +188,10 @@ BODY = _words(
     "figure lap mouth lip"
 )
 PARTS = _words(
-    "hood collar lapel sleeve cuff hem zipper zip button buckle pocket strap logo print design pattern stripe "
-    "check dot square spot lace laces sole trim lining edge emblem letter lettering writing word number text "
-    "graphics bow ruffle brim visor drawstring waistband neckline v-neck seam patch color colour side middle part "
-    "accent detail decoration toe tip line stitching embroidery knot front"
+    "slit hood collar lapel sleeve cuff hem zipper zip button buckle pocket strap logo print design pattern "
+    "stripe check dot square spot lace laces sole trim lining edge emblem letter lettering writing word number "
+    "text graphics bow ruffle brim visor drawstring waistband neckline v-neck seam patch color colour side middle "
+    "part accent detail decoration toe tip line stitching embroidery knot front"
 )
 PLACES = _words(
     "street road sidewalk pavement fence wall stair stairs step steps escalator elevator bike bicycle scooter "

@@ -70,6 +70,8 @@ class _Reader:
     denial: Span | None = None
     finite: bool = False
     """Whether the clause has its verb; then a thing with a verb behind it begins another."""
+    linked: bool = False
+    """Whether a comma, "and" or "or" came last."""
     alternative: bool = False
     """Whether "or" came last: what is denied of one thing is denied of the next."""
 
@@ -121,6 +123,7 @@ class _Reader:
 
     def _link(self, token: Token, place: int) -> None:
         """What a comma, "and", "or" and "but" do to what was denied before."""
+        self.linked = True
         if token.kind is Kind.COMMA:
             if _or_ahead(self.tokens, place):
                 self.alternative = True
@@ -161,7 +164,7 @@ class _Reader:
         end = place + _verb_length(self.tokens, place)
         span = Span(token.span.start, self.tokens[end - 1].span.end)
         subject = self._subject_of(token)
-        if subject is None or subject != self.last or token.sense.lemma not in lexicon.OF_THINGS:
+        if subject is None or subject != self.last or not _may_be_of_things(token):
             self.opened = []
         self.pending = _Open(span, subject, verb=True, negation=self.denial)
         self.denial, self.copula, self.alternative = None, False, False
@@ -175,7 +178,7 @@ class _Reader:
         return self.opened[-1].negation if self.alternative and self.opened else None
 
     def _subject_of(self, verb: Token) -> int | None:
-        about_things = verb.sense.lemma in lexicon.OF_THINGS and verb.sense.form in ("ed", "ing")
+        about_things = verb.sense.form in ("ed", "ing") and _may_be_of_things(verb)
         if about_things and self.last is not None and not self.copula and self.things[self.last].kind != "person":
             return self.last
         return self.topic if self.topic is not None else self.person
@@ -207,7 +210,7 @@ class _Reader:
                 self.person = number
             return phrase.end
         self._tie(number, thing, starts=self._starts_clause(phrase))
-        self.last, self.copula, self.denial, self.alternative = number, False, None, False
+        self.last, self.copula, self.denial, self.alternative, self.linked = number, False, None, False, False
         return phrase.end
 
     def _add(self, phrase: Phrase, head: Token) -> int:
@@ -250,7 +253,7 @@ class _Reader:
             if len(self.opened) > _MOST_OPEN:
                 del self.opened[1]
         elif not starts:
-            relation = self._list_for(thing.kind)
+            relation = self._list_for(thing.kind) if self.linked else self._run_on(thing.kind)
         if relation is None:
             self._introduce(number, thing, starts=starts)
             return
@@ -277,6 +280,13 @@ class _Reader:
         if chosen is not None:
             del self.opened[self.opened.index(chosen) + 1 :]
         return chosen
+
+    def _run_on(self, kind: str) -> _Open | None:
+        """A list without commas: "wears a jacket over a shirt blue jeans brown shoes"."""
+        if kind not in ("worn", "carried") or not self.opened or not self.opened[0].verb:
+            return self._list_for(kind)
+        del self.opened[1:]
+        return self.opened[0]
 
     def _starts_clause(self, phrase: Phrase) -> bool:
         """Whether the phrase is the subject of what follows: "wearing a coat, his shoes are white"."""
@@ -316,6 +326,11 @@ def _among(tokens: list[Token], place: int, known: tuple[tuple[str, ...], ...]) 
         ):
             return len(words)
     return 0
+
+
+def _may_be_of_things(verb: Token) -> bool:
+    """ "hair tied in", "a skirt ending above": verbs that are about the thing before them, and verbs unknown here."""
+    return verb.sense.lemma in lexicon.OF_THINGS or verb.sense.lemma not in lexicon.VERBS
 
 
 def _is_preposition(tokens: list[Token], place: int) -> bool:

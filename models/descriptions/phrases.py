@@ -128,14 +128,20 @@ def _describes(tokens: list[Token], place: int, leads: list[bool]) -> bool:
 
 
 def _shaded(words: list[Token]) -> tuple[Span, ...]:
-    """Their spans; a shade and the hue behind it are one: "light blue"."""
+    """Their spans; a shade and the hue behind it are one: "light blue", "peach colored"."""
     spans: list[Span] = []
-    shade: Token | None = None  # the last word, if it may belong to the next
+    before: Token | None = None
     for token in words:
-        close = shade is not None and token.span.start - shade.span.end == 1
-        if close and (token.word in lexicon.HUES or token.word in lexicon.SHADES):
+        near = before is not None and token.span.start - before.span.end == 1
+        if near and before is not None and _is_one_colour(before.word, token.word):
             spans[-1] = Span(spans[-1].start, token.span.end)
         else:
             spans.append(token.span)
-        shade = token if token.word in lexicon.SHADES else None
+        before = token
     return tuple(spans)
+
+
+def _is_one_colour(before: str, word: str) -> bool:
+    if word in ("colored", "coloured"):
+        return before in lexicon.HUES or before in lexicon.SHADES
+    return before in lexicon.SHADES and (word in lexicon.HUES or word in lexicon.SHADES)

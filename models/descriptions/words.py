@@ -8,7 +8,7 @@ from functools import lru_cache
 from models.descriptions import lexicon
 from models.descriptions.graph import Span
 
-_PIECE = re.compile(r"[^\W_]+(?:[-'’][^\W_]+)*|[.,;:!?()&+/\"\n–—]")  # noqa: RUF001  people type these quotes and dashes
+_PIECE = re.compile(r"\bw/(?:o\b)?|(?<=\s)-(?=\s)|[^\W_]+(?:[-'’][^\W_]+)*|[.,;:!?()&+/\"\n–—]")  # noqa: RUF001  people type these quotes and dashes
 _STOPS = frozenset('.;:!?()"–—')  # noqa: RUF001
 _CLITICS = ("'s", "'re", "'ve", "'d", "'m", "'ll")
 _LONGEST_KNOWN = 24
@@ -46,7 +46,7 @@ class Sense:
         lemma: the base form of a verb, the singular of a noun; the word itself otherwise.
         form: of a verb: "" (base), "s", "ing" or "ed".
         thing: of a noun: which of `lexicon.NOUN_SETS` it is in, else "".
-        noun: an adjective that is also a noun, or a noun that is also a verb.
+        also: what an adjective (a noun) or a noun (a verb) is besides.
     """
 
     kind: Kind
@@ -93,9 +93,10 @@ def _split(word: str, start: int, end: int) -> list[tuple[str, Span]]:
 def _joined(pieces: list[tuple[str, Span]]) -> list[tuple[str, Span]]:
     found: list[tuple[str, Span]] = []
     for word, span in pieces:
-        close = bool(found) and span.start - found[-1][1].end <= 3
-        if close and ((found[-1][0], word) in lexicon.JOINED or _age(found[-1][0], word)):
-            before, place = found.pop()
+        dashed = len(found) > 1 and found[-1][0] == "-"  # "t - shirt"
+        before, place = found[-2 if dashed else -1] if found else ("", span)
+        if span.start - place.end <= 3 and ((before, word) in lexicon.JOINED or _age(before, word)):
+            del found[-2 if dashed else -1 :]
             found.append((f"{before}-{word}", Span(place.start, span.end)))
         else:
             found.append((word, span))
@@ -133,6 +134,12 @@ def _chosen(token: Token, before: Sense, after: Sense) -> Sense:
         return Sense(Kind.VERB, sense.lemma, sense.form)
     if sense.kind is Kind.VERB:
         return _verb_or_adjective(word, sense, before, describing)
+    if sense.kind is Kind.UNKNOWN and _acts(word, before, after):
+        return Sense(Kind.VERB, word, "s")
+    return _function_word(word, sense, before, after, describing=describing)
+
+
+def _function_word(word: str, sense: Sense, before: Sense, after: Sense, *, describing: bool) -> Sense:
     if sense.kind is Kind.POSSESSIVE and word == "her" and not (describing or after.kind in (Kind.VERB, Kind.NUMBER)):
         return Sense(Kind.PRONOUN, word)
     if sense.kind is Kind.ARTICLE and word == "that" and not describing:
@@ -141,7 +148,7 @@ def _chosen(token: Token, before: Sense, after: Sense) -> Sense:
         return Sense(Kind.PREPOSITION, word)
     if sense.kind is Kind.HAVE and after.kind is Kind.BE:
         return Sense(Kind.AUXILIARY, word)
-    if word in ("down", "faded") and after.thing == "worn" and before.kind is not Kind.VERB:
+    if word == "down" and after.thing == "worn" and before.kind is not Kind.VERB:
         return Sense(Kind.ADJECTIVE, word)  # a down jacket
     return sense
 
@@ -151,9 +158,17 @@ def _verb_or_adjective(word: str, sense: Sense, before: Sense, describing: bool)
         return sense
     led = before.kind in (Kind.ARTICLE, Kind.POSSESSIVE, Kind.ADJECTIVE, Kind.NUMBER)
     listed = word in lexicon.ADJECTIVAL and before.kind not in (Kind.BE, Kind.NOUN, Kind.PRONOUN)
-    if listed or (led and sense.form == "ed") or (led and sense.form == "ing"):
+    had = before.kind in (Kind.HAVE, Kind.PREPOSITION)
+    if listed or (led and sense.form in ("ing", "ed")) or (had and sense.form == "ed"):
         return Sense(Kind.ADJECTIVE, word)
     return sense
+
+
+def _acts(word: str, before: Sense, after: Sense) -> bool:
+    """ "a man clasps his hands": an unknown word that only a verb can be."""
+    one = before.thing == "person" and before.form == ""
+    follows = (Kind.PREPOSITION, Kind.ADVERB, Kind.ARTICLE, Kind.POSSESSIVE)
+    return one and word.endswith("s") and not word.endswith("ss") and after.kind in follows
 
 
 _NOTHING = Sense(Kind.STOP, "")
@@ -265,7 +280,12 @@ def _lexicon() -> dict[str, Sense]:
     )
     for words, kind in plain:
         known |= {word: Sense(kind, word) for word in words}
-    known |= {"'ve": Sense(Kind.HAVE, "have"), "'m": Sense(Kind.BE, "be"), ",": Sense(Kind.COMMA, ",")}
+    known |= {
+        "'ve": Sense(Kind.HAVE, "have"),
+        "'m": Sense(Kind.BE, "be"),
+        ",": Sense(Kind.COMMA, ","),
+        "-": Sense(Kind.COMMA, "-"),
+    }
     known |= {word: Sense(Kind.AUXILIARY, word) for word in ("'d", "'ll")}
     return known
 
