@@ -5,7 +5,8 @@ of two such vectors is the mean of the two cosines, which is HKGR's score. The s
 to training alone (training/methods/hkgr.py).
 """
 
-from typing import Any, Literal
+import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +21,7 @@ from models.tokenizers import TokenizerSpec
 
 _OWN = ("fine", "fine_dim", "ratio")
 """Options that are HKGR's and not its backbone's."""
+_HALF = math.sqrt(0.5)
 _FRAMED = 2  # CLIP's texts have a start and an end
 
 
@@ -113,39 +115,41 @@ def joined(coarse: Tensor, fine: Tensor | None) -> Tensor:
     unit: Tensor = F.normalize(coarse.float(), dim=-1)
     if fine is None:
         return unit
-    return torch.cat([unit, F.normalize(fine.float(), dim=-1)], dim=-1) * 0.5**0.5
+    return torch.cat([unit, F.normalize(fine.float(), dim=-1)], dim=-1) * _HALF
 
 
 def hkgr_spec(
     backbone: str,
-    tokenizer: TokenizerSpec,
+    tokenizer: TokenizerSpec | None = None,
     *,
     height: int = 384,
     width: int = 128,
     options: dict[str, Any] | None = None,
 ) -> EncoderSpec:
-    """Spec of an HKGR network; `options` are read in `Hkgr` and `models.backbones.attentive`.
+    """Spec of an HKGR network.
+
+    Args:
+        tokenizer: `compact` needs one; None for an open_clip model, which has its own.
+        options: read in `Hkgr` and `models.backbones.attentive`.
 
     Raises:
-        BackboneError: open_clip has no such model, or it is not of the standard CLIP shape.
+        BackboneError: open_clip has no such model.
+        ValueError: `compact` without a tokenizer.
     """
     chosen = dict(options or {})
     if backbone == COMPACT:
+        if tokenizer is None:
+            raise ValueError("compact has no vocabulary of its own: give a tokenizer")
         dim = int(chosen.get("dim", 256))
         pre = Preprocessing(height, width, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
     else:
-        dim = _clip_dim(backbone)
-        kind: Literal["bilinear"] = "bilinear"
-        pre = Preprocessing(height, width, CLIP_MEAN, CLIP_STD, kind)
+        from models.backbones.clip import config_of  # open_clip takes seconds to import; compact never needs it
+
+        config = config_of(backbone)
+        dim = int(config["embed_dim"])
+        tokenizer = tokenizer or TokenizerSpec("clip_bpe", int(config["text_cfg"]["context_length"]))
+        pre = Preprocessing(height, width, CLIP_MEAN, CLIP_STD)
     if chosen.get("fine", True):
         dim += int(chosen.get("fine_dim", 1024))
     spaces: dict[Space, SpaceSpec] = {"text": SpaceSpec(dim, "text"), "image": SpaceSpec(dim, "text")}
     return EncoderSpec("hkgr", backbone, pre, tokenizer, spaces, chosen)
-
-
-def _clip_dim(backbone: str) -> int:
-    import open_clip  # takes seconds; compact never needs it
-
-    config = open_clip.get_model_config(backbone)
-    # A name that open_clip does not know is refused, with what it knows, where the network is built.
-    return int(config["embed_dim"]) if config else 512

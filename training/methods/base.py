@@ -1,6 +1,7 @@
 """What the engine knows of a training method."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -87,6 +88,13 @@ class Method(nn.Module, ABC):
     @abstractmethod
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """The weighted loss terms by name, each a scalar; the step minimises their sum."""
+
+    def read_descriptions(self, texts: Sequence[str]) -> None:
+        """Called once, before the first step, with the description of every training pair, in the order of the pairs.
+
+        What is learnt of it need not survive a kill: a resumed run calls it again.
+        """
+        return
 
     def begin_epoch(self, epoch: int) -> None:
         """Called before the first step of every epoch, and at a resume within one."""
