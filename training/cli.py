@@ -14,6 +14,7 @@ from rich.table import Table
 
 from models.errors import DescryError
 from training.events import progress_bar
+from training.parse_verb import parse
 
 if TYPE_CHECKING:
     from models.encoder import PersonEncoder
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 cli = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 datasets = typer.Typer(no_args_is_help=True, help="Data sets on disk.")
 cli.add_typer(datasets, name="datasets")
+cli.command("parse")(parse)
 
 Precision = Literal["standard", "trapezoid"]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
