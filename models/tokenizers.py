@@ -111,6 +111,10 @@ class Tokenizer(ABC):
         """
 
     @abstractmethod
+    def spell(self, token: int) -> str:
+        """A token as people read it, with a space behind it where it is known to end a word."""
+
+    @abstractmethod
     def __call__(self, texts: Sequence[str]) -> TokenizedTexts:
         """Tokenise a batch; an empty batch gives ids of shape (0, 1)."""
 
@@ -172,6 +176,9 @@ class WordTokenizer(Tokenizer):
         at = _carried(text, lowered)
         found = [(at[word.start()][0], at[word.end() - 1][1]) for word in _WORD.finditer(lowered)]
         return tuple(found[: self.spec.length])
+
+    def spell(self, token: int) -> str:
+        return f"{self.spec.vocabulary[token - 2] if token > UNKNOWN else ('', '[unknown]')[token]} "
 
     def _find_nearest(self, word: str) -> str | None:
         if len(word) < 4 or word.isdigit():
@@ -243,6 +250,12 @@ class ClipTokenizer(Tokenizer):
                 first = end
         return (_NOWHERE, *found[: self.spec.length - 2], _NOWHERE)
 
+    def spell(self, token: int) -> str:
+        if token == _MASK_ID:
+            return "[mask] "
+        letters = self._bpe.decoder[token].replace("</w>", " ")
+        return bytes(self._bpe.byte_decoder.get(letter, 32) for letter in letters).decode(errors="replace")
+
     def __call__(self, texts: Sequence[str]) -> TokenizedTexts:
         ids = torch.zeros(len(texts), self.spec.length if texts else 1, dtype=torch.int64)
         truncated: list[bool] = []
@@ -304,6 +317,9 @@ class WordPieceTokenizer(Tokenizer):
     def places(self, text: str) -> tuple[Place, ...]:
         found: list[Place] = self._pieces.encode(text, add_special_tokens=False).offsets
         return (_NOWHERE, *found[: self.spec.length - 2], _NOWHERE)
+
+    def spell(self, token: int) -> str:
+        return self.spec.vocabulary[token].removeprefix("##")
 
     def __call__(self, texts: Sequence[str]) -> TokenizedTexts:
         rows: list[list[int]] = []

@@ -176,7 +176,8 @@ def report(
     allow_missing: AllowMissing = False,
     as_json: Json = False,
 ) -> None:
-    """Write a run's loss curve, CMC curve and a sheet of ranked lists; for DGCMIA also what it mined."""
+    """Write a run's loss curve, CMC curve and a sheet of ranked lists; for DGCMIA also what it mined, for
+    HKGR the words it hid and told."""
     from training.engine import BEST
     from training.errors import DatasetError
     from training.recipe import load_recipe
@@ -197,6 +198,10 @@ def report(
     ]
     if relations := plot_relations(run, folder):
         written.append(relations)
+    if recipe.method == "hkgr":
+        from training.masked_sheet import masked_sheet
+
+        written += [sheet for sheet in (masked_sheet(run, people, folder),) if sheet]
     _print({"written": [str(path) for path in written]}, as_json, "\n".join(f"wrote {path}" for path in written))
 
 
