@@ -41,7 +41,7 @@ def mark(described: Sequence[Described], tokenizer: Tokenizer, *, match: Match, 
         determiners: whether articles and numbers are attributes, as in HKGR's figure.
     """
     ids = tokenizer([one.text for one in described]).ids
-    known = tokenizer.words(ids) & (ids != tokenizer.mask_id)
+    known = (tokenizer.words(ids) & (ids != tokenizer.mask_id)).tolist()
     phrases = torch.zeros(len(described), len(LEVELS), ids.shape[1], dtype=torch.int32)
     words = torch.zeros(ids.shape, dtype=torch.int16)
     done: dict[str, int] = {}
@@ -50,16 +50,19 @@ def mark(described: Sequence[Described], tokenizer: Tokenizer, *, match: Match, 
             phrases[row], words[row] = phrases[before], words[before]
             continue
         places = tokenizer.places(one.text)
-        usable = [n for n, (start, end) in enumerate(places) if start < end and bool(known[row, n])]
+        usable = [n for n, (start, end) in enumerate(places) if start < end and known[row][n]]
+        numbers, bits = [0] * ids.shape[1], [[0] * ids.shape[1] for _ in LEVELS]
         for number, found in enumerate(_WORD.finditer(one.text), start=1):
             for n in _inside(places, usable, Span(*found.span())):
-                words[row, n] = number
+                numbers[n] = number
         for level, name in enumerate(LEVELS):
-            owned = (_inside(places, usable, span) for span in one.spans(name, determiners=determiners))
+            owned = [_inside(places, usable, span) for span in one.spans(name, determiners=determiners)]
             if match == "idset":
-                owned = (_alike(ids[row].tolist(), usable, tokens) for tokens in owned)
+                owned = [_alike(ids[row].tolist(), usable, tokens) for tokens in owned]
             for phrase, tokens in enumerate([tokens for tokens in owned if tokens][:MOST]):
-                phrases[row, level, tokens] |= 1 << phrase
+                for n in tokens:
+                    bits[level][n] |= 1 << phrase
+        phrases[row], words[row] = torch.tensor(bits, dtype=torch.int32), torch.tensor(numbers, dtype=torch.int16)
     return Marks(phrases, words)
 
 
