@@ -5,7 +5,8 @@ DescryError (models.errors)
 +-- RecipeError      a recipe has an unknown field or a value out of range
 +-- TrainingError    a run cannot start, go on or be resumed
 +-- EvaluationError  a checkpoint cannot be measured on this data
-    +-- NothingRelevantError   no query has a relevant image
+|   +-- NothingRelevantError   no query has a relevant image
++-- DescriptionsError   a file of descriptions is damaged, or no more of them can be asked for
 """
 
 from typing import ClassVar
@@ -41,3 +42,9 @@ class NothingRelevantError(EvaluationError):
     """No query has a relevant image in the gallery, so that no metric is defined."""
 
     code: ClassVar[str] = "nothing_relevant"
+
+
+class DescriptionsError(DescryError):
+    """A file of descriptions is damaged or in use, or the endpoint that writes them cannot be asked (any further)."""
+
+    code: ClassVar[str] = "descriptions_failed"
