@@ -113,7 +113,9 @@ class Trainer:
 
     def _build(self, encoder: PersonEncoder, share: Share) -> None:
         device = self.accelerator.device
-        method: nn.Module = build_method(self.recipe, encoder, self.pairs.size)
+        fresh = build_method(self.recipe, encoder, self.pairs.size)
+        fresh.prepare(self.data.splits["train"])
+        method: nn.Module = fresh
         if device.type == "cpu":
             method = method.to(memory_format=torch.channels_last)  # oneDNN's convolutions run on this layout
         method = across_ranks(method, device)

@@ -17,7 +17,7 @@ from training.objectives.decoupling import (
     reversed_matching,
 )
 from training.objectives.infonce import infonce
-from training.objectives.triplet import batch_hard_triplet
+from training.objectives.squared_triplet import squared_triplet
 
 
 def unit(values: torch.Tensor) -> np.ndarray:
@@ -151,13 +151,13 @@ def test_the_triplet_loss_takes_the_hardest_of_each_anchor(seed: int) -> None:
             losses.append(max(0.0, max(near) - min(far) + 0.3))
     assert len(losses) == 8
     expected = sum(losses) / len(losses)
-    assert float(batch_hard_triplet(features, torch.tensor(ids), 0.3)) == pytest.approx(expected, rel=1e-4)
+    assert float(squared_triplet(features, torch.tensor(ids), 0.3)) == pytest.approx(expected, rel=1e-4)
 
 
 @pytest.mark.parametrize("ids", [[0, 0, 0], [0, 1, 2], [0]])
 def test_without_positives_or_negatives_a_triplet_costs_nothing(ids: list[int]) -> None:
     features = torch.randn(len(ids), 4, requires_grad=True)
-    loss = batch_hard_triplet(features, torch.tensor(ids), 0.3)
+    loss = squared_triplet(features, torch.tensor(ids), 0.3)
     loss.backward()  # type: ignore[no-untyped-call]
     assert float(loss.detach()) == 0.0
     assert features.grad is not None
@@ -167,7 +167,7 @@ def test_without_positives_or_negatives_a_triplet_costs_nothing(ids: list[int]) 
 def test_equal_features_have_a_finite_gradient() -> None:
     features = torch.ones(4, 3, requires_grad=True)
     ids = torch.tensor([0, 0, 1, 1])
-    loss = batch_hard_triplet(features, ids, 0.3) + hsic(features, features) + adversarial(features, features, 50.0)
+    loss = squared_triplet(features, ids, 0.3) + hsic(features, features) + adversarial(features, features, 50.0)
     loss.backward()  # type: ignore[no-untyped-call]
     assert features.grad is not None
     assert features.grad.isfinite().all()

@@ -5,7 +5,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 
-def batch_hard_triplet(features: Tensor, identities: Tensor, margin: float) -> Tensor:
+def squared_triplet(features: Tensor, identities: Tensor, margin: float) -> Tensor:
     """Mean over anchors of [max_p |f_a - f_p|^2 - min_n |f_a - f_n|^2 + margin]_+ (eq 4).
 
     INFERENCE: the hardest triplet of each anchor, on L2-normalised features, so that squared distances lie in [0, 4].
