@@ -41,12 +41,13 @@ class EncoderPart(_Part):
     """Which network, at which input size."""
 
     backbone: str = "compact"
-    """"compact"; an open_clip model such as ViT-B-16-quickgelu; for LGUR compact, deit-small+bert or resnet50+bert."""
+    """"compact"; an open_clip model such as ViT-B-16-quickgelu; for LGUR compact, deit-small+bert or resnet50+bert; for
+    BDAM compact or vit-base+bert."""
     height: Annotated[int, Field(ge=16)] = 96
     width: Annotated[int, Field(ge=16)] = 48
     pretrained: str | None = None
     """For open_clip: a tag such as "openai" (downloaded), or a local .safetensors file. For DeiT and ResNet: a local
-    .safetensors file. None trains from scratch."""
+    .safetensors file; for BDAM's ViT: a folder as Hugging Face publishes it. None trains from scratch."""
     text_pretrained: Path | None = None
     """For BERT: a folder with model.safetensors and vocab.txt as published. None: random, frozen, with word pieces of
     its own from the train split."""
@@ -57,7 +58,7 @@ class EncoderPart(_Part):
     word_minimum: Annotated[int, Field(ge=1)] = 2
     """Occurrences from which on a word, or a word piece of a BERT without weights, is known."""
     options: dict[str, int | float] = {}
-    """Arguments of `CompactBackbone`, for instance dim; for LGUR those that `models.lgur` names."""
+    """Arguments of `CompactBackbone`, for instance dim; for LGUR and BDAM see `models.lgur`, `models.bdam`."""
 
 
 class LossPart(_Part):

@@ -11,12 +11,14 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from sklearn.manifold import TSNE
+from torch import Tensor
 
 from models.bdam import Bdam
 from training.captioning import split_description
 from training.images import ImageSource
 from training.objectives.decoupling import hsic
 from training.records import Record
+from training.report import save_figure
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt
@@ -50,17 +52,43 @@ class Decoupled:
 
 @torch.inference_mode()
 def decouple_split(encoder: Bdam, records: Sequence[Record], source: ImageSource, *, batch: int = 128) -> Decoupled:
-    """Run the network over `records`, whose pictures `source` holds in order, on the encoder's device."""
+    """Run the network over `records`, whose pictures `source` holds in order, on the encoder's device.
+
+    Images without the module have no clothing features: (N, 0).
+    """
     device = next(chain(encoder.parameters(), encoder.buffers())).device
     encoder.eval()
-    columns: dict[str, list[Floats]] = {name: [] for name in ("gate", "fusion", "entangled", "identity", "clothing")}
+    columns: dict[str, list[Floats]] = {}
     for start in range(0, len(records), batch):
         rows = range(start, min(start + batch, len(records)))
-        found = _read(encoder, encoder.normalise(source.get(rows).to(device)), [records[row] for row in rows])
-        for name, values in found.items():
-            columns[name].append(values.float().cpu().numpy())
+        pixels = encoder.normalise(source.get(rows).to(device))
+        for name, values in _read(encoder, pixels, [records[row] for row in rows]).items():
+            columns.setdefault(name, []).append(values.float().cpu().numpy())
     whole = {name: np.concatenate(blocks) for name, blocks in columns.items()}
     return Decoupled(**whole, identities=np.array([record.identity for record in records], dtype=np.int64))
+
+
+def _read(encoder: Bdam, pixels: Tensor, records: Sequence[Record]) -> dict[str, Tensor]:
+    found = encoder.decouple(pixels)
+    none = pixels.new_zeros(len(pixels), 0)
+    described = [n for n, record in enumerate(records) if record.descriptions]
+    fusion = pixels.new_zeros(0)
+    if described:
+        texts = [_identity_text(records[n].descriptions[0]) for n in described]
+        text = encoder.fusion.text(encoder.backbone.text(encoder.tokenize(texts).ids.to(pixels.device)).pooled)
+        weights = encoder.fusion.weights(encoder.fusion.image(found.identity_gated[described]), text)
+        fusion = fusion if weights is None else weights[:, 0]
+    return {
+        "gate": none if found.gate is None else found.gate,
+        "fusion": fusion,
+        "entangled": encoder.backbone.image(pixels).pooled,
+        "identity": found.identity_gated,
+        "clothing": none if found.clothing_gated is None else found.clothing_gated,
+    }
+
+
+def _identity_text(caption: str) -> str:
+    return split_description(caption).identity or caption
 
 
 def plot_gates(name: str, found: Decoupled, out: Path) -> Path:
@@ -82,7 +110,7 @@ def plot_gates(name: str, found: Decoupled, out: Path) -> Path:
         axes.axvline(0.5, color="0.6", linewidth=0.8, linestyle=":")
         axes.legend(frameon=False)
     figure.suptitle(f"{name}: gates on {len(found.gate):,} images")
-    return _save(figure, out / GATES)
+    return save_figure(figure, out / GATES)
 
 
 def plot_features(name: str, found: Decoupled, out: Path, *, people: int = _PEOPLE, seed: int = 0) -> Path:
@@ -112,7 +140,7 @@ def plot_features(name: str, found: Decoupled, out: Path, *, people: int = _PEOP
     for axes in (left, right):
         axes.set(xticks=[], yticks=[])
     figure.suptitle(f"{name}: t-SNE of {len(chosen)} people, {len(rows)} images; a colour is a person")
-    return _save(figure, out / FEATURES)
+    return save_figure(figure, out / FEATURES)
 
 
 def dependence(found: Decoupled, *, seed: int = 0) -> tuple[float, float]:
@@ -135,4 +163,5 @@ def _embed(features: Floats, seed: int) -> Floats:
 
 
 def _unit(features: Floats) -> Floats:
-    return features / np.linalg.norm(features, axis=1, keepdims=True).clip(1e-12)
+    unit: Floats = features / np.linalg.norm(features, axis=1, keepdims=True).clip(1e-12)
+    return unit

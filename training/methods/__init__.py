@@ -2,15 +2,17 @@
 
 from models.encoder import PersonEncoder
 from training.methods.base import Method, TrainSize
+from training.methods.bdam import BdamMethod
 from training.methods.clip_baseline import ClipBaselineMethod
 from training.methods.dgcmia import DgcmiaMethod
 from training.methods.lgur import LgurMethod
 from training.recipe import Recipe
 
-METHODS: dict[str, type[ClipBaselineMethod] | type[DgcmiaMethod] | type[LgurMethod]] = {
+METHODS: dict[str, type[ClipBaselineMethod] | type[DgcmiaMethod] | type[LgurMethod] | type[BdamMethod]] = {
     "clip_baseline": ClipBaselineMethod,
     "dgcmia": DgcmiaMethod,
     "lgur": LgurMethod,
+    "bdam": BdamMethod,
 }
 """By the name that recipes use."""
 

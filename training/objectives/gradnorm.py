@@ -56,7 +56,8 @@ def gradient_norms(losses: Sequence[Tensor], shared: nn.Parameter) -> Tensor:
         gradient = torch.autograd.grad(loss, shared, retain_graph=True, allow_unused=True)[0]
         found.append(torch.zeros_like(shared) if gradient is None else gradient)
     whole = mean_over_ranks(torch.stack(found)).float()
-    return torch.linalg.vector_norm(whole.flatten(1), dim=1)
+    norms: Tensor = torch.linalg.vector_norm(whole.flatten(1), dim=1)
+    return norms
 
 
 class GradNorm(nn.Module):
