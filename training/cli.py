@@ -174,7 +174,8 @@ def report(
     allow_missing: AllowMissing = False,
     as_json: Json = False,
 ) -> None:
-    """Write a run's loss curve, CMC curve and a sheet of ranked lists; for DGCMIA also what it mined."""
+    """Write a run's loss curve, CMC curve and a sheet of ranked lists; for DGCMIA also what it mined, for BDAM its gates
+    and features."""
     from training.engine import BEST
     from training.errors import DatasetError
     from training.recipe import load_recipe
@@ -182,7 +183,7 @@ def report(
 
     recipe = load_recipe(str(run / "recipe.yaml"), data=data)
     where = (recipe.data.root, recipe.data.format, split, device)
-    _, people, embedded = _embed(run / BEST, *where, allow_missing=allow_missing)
+    encoder, people, embedded = _embed(run / BEST, *where, allow_missing=allow_missing)
     if not embedded.queries:
         raise DatasetError(f"{people.name} has no descriptions in its {split} split; a report is on text to image")
     oracle = {} if people.notes else _oracle(recipe.data.root, split)
@@ -195,6 +196,10 @@ def report(
     ]
     if relations := plot_relations(run, folder):
         written.append(relations)
+    if encoder.spec.method == "bdam":
+        from training.report_bdam import draw_split
+
+        written += draw_split(recipe.name, encoder, embedded.records, folder)
     _print({"written": [str(path) for path in written]}, as_json, "\n".join(f"wrote {path}" for path in written))
 
 

@@ -14,6 +14,7 @@ from sklearn.manifold import TSNE
 from torch import Tensor
 
 from models.bdam import Bdam
+from models.encoder import PersonEncoder
 from training.captioning import split_description
 from training.images import ImageSource
 from training.objectives.decoupling import hsic
@@ -91,25 +92,35 @@ def _identity_text(caption: str) -> str:
     return split_description(caption).identity or caption
 
 
+def draw_split(name: str, encoder: PersonEncoder, records: Sequence[Record], out: Path) -> list[Path]:
+    """The pictures that there is something to draw for: a network without a gate has none of gates.
+
+    Raises:
+        ValueError: the encoder is not BDAM's.
+    """
+    if not isinstance(encoder, Bdam):
+        raise ValueError(f"these are pictures of a BDAM network, not of {type(encoder).__name__}")
+    source = ImageSource([record.path for record in records], encoder.spec.preprocessing)
+    found = decouple_split(encoder, records, source)
+    source.close()
+    written = [plot_gates(name, found, out)] if found.gate.size or found.fusion.size else []
+    return [*written, plot_features(name, found, out)] if found.clothing.size else written
+
+
 def plot_gates(name: str, found: Decoupled, out: Path) -> Path:
     """Histograms of both gates (figure 3): what goes to identity and what to clothing, and image beside text.
 
     Writes `out/gates.png`. A gate that nothing was learnt for stands at 0.5.
     """
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
-    gate = found.gate.ravel()
-    _histogram(left, gate, "g, identity")
-    _histogram(left, 1 - gate, "1 - g, clothing")
-    people = found.gate.mean(axis=1)
-    left.set(title=f"decoupling gate; means of single images spread by {people.std():.3f}")
-    _histogram(right, found.fusion, "image")
-    _histogram(right, 1 - found.fusion, "identity text")
-    right.set(title="fusion gate")
-    for axes in (left, right):
-        axes.set(xlabel="weight", ylabel="density", xlim=(0, 1))
-        axes.axvline(0.5, color="0.6", linewidth=0.8, linestyle=":")
-        axes.legend(frameon=False)
-    figure.suptitle(f"{name}: gates on {len(found.gate):,} images")
+    if found.gate.size:
+        spread = found.gate.mean(axis=1).std()
+        _histogram(left, found.gate.ravel(), ("g, identity", "1 - g, clothing"))
+        left.set(title=f"decoupling gate; means of single images deviate by {spread:.3f}")
+    if found.fusion.size:
+        _histogram(right, found.fusion, ("image", "identity text"))
+        right.set(title="fusion gate")
+    figure.suptitle(f"{name}: gates on {len(found.identities):,} images")
     return save_figure(figure, out / GATES)
 
 
@@ -150,9 +161,14 @@ def dependence(found: Decoupled, *, seed: int = 0) -> tuple[float, float]:
     return float(hsic(identity, clothing)), float(hsic(identity, clothing[dealt]))
 
 
-def _histogram(axes: Any, values: Floats, label: str) -> None:  # noqa: ANN401  matplotlib ships no types
-    words = f"{label}: mean {values.mean():.3f}, deviation {values.std():.3f}"
-    axes.hist(values, bins=np.linspace(0, 1, 81), density=True, alpha=0.55, label=words)
+def _histogram(axes: Any, values: Floats, labels: tuple[str, str]) -> None:  # noqa: ANN401  matplotlib ships no types
+    """Of weights, and of what they leave of 1."""
+    for label, weights in zip(labels, (values, 1 - values), strict=True):
+        words = f"{label}: mean {weights.mean():.3f}, deviation {weights.std():.3f}"
+        axes.hist(weights, bins=np.linspace(0, 1, 81), density=True, alpha=0.55, label=words)
+    axes.set(xlabel="weight", ylabel="density", xlim=(0, 1))
+    axes.axvline(0.5, color="0.6", linewidth=0.8, linestyle=":")
+    axes.legend(frameon=False)
 
 
 def _embed(features: Floats, seed: int) -> Floats:

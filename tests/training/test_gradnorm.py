@@ -96,12 +96,9 @@ def test_weighted_gradients_come_into_balance() -> None:
     """Two tasks that train alike, one of them with gradients nine times as large: 1.8 and 0.2 balance them."""
     balance = GradNorm(("small", "large"), warm=1)
     norms = torch.tensor([1.0, 9.0])
-    before = None
     for _ in range(400):
         balance.update(torch.ones(2), norms)
-        apart = float((balance.weights * norms).diff().abs())
-        before = apart if before is None else before
-    assert apart < 0.1 * before
+    assert float((balance.weights * norms).diff().abs()) < 0.1 * 8
     np.testing.assert_allclose(balance.weights.numpy(), [1.8, 0.2], atol=0.06)
 
 

@@ -241,10 +241,9 @@ def test_a_run_learns_and_exports_a_servable_checkpoint(tiny_set: Path, tmp_path
     trainer = Trainer(recipe(tiny_set), read_dataset("cuhk_pedes", tiny_set), tmp_path, device="cpu")
     trainer.run()
     epochs = [event for event in read_events(tmp_path) if event["event"] == "epoch"]
-    assert epochs[-1]["loss_infonce"] < 0.7 * epochs[0]["loss_infonce"]
-    assert epochs[-1]["losses"]["infonce"] != pytest.approx(
-        epochs[-1]["loss_infonce"], rel=0.01
-    )  # that one is weighted
+    assert epochs[-1]["loss_infonce"] < 0.85 * epochs[0]["loss_infonce"]  # four pairs of one identity: log 4 is least
+    weighted = epochs[-1]["losses"]["infonce"]
+    assert weighted != pytest.approx(epochs[-1]["loss_infonce"], rel=0.01)
     weights = [epochs[-1][f"weight_{task}"] for task in ("infonce", "triplet", "adversarial", "decouple")]
     assert sum(weights) == pytest.approx(4.0, abs=1e-3)
     assert json.loads((tmp_path / "metrics.json").read_text())["R@1"] > 30  # chance is 12

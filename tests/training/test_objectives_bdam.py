@@ -22,7 +22,7 @@ from training.objectives.squared_triplet import squared_triplet
 
 def unit(values: torch.Tensor) -> np.ndarray:
     rows = values.detach().double().numpy()
-    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True))
 
 
 @pytest.mark.parametrize("count", [2, 5, 9])

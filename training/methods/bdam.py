@@ -111,7 +111,7 @@ class BdamMethod(Method):
         return terms
 
     def measurements(self) -> dict[str, float]:
-        """The tasks' weights now; the epoch's means of their unweighted losses, of g and of the image's fusion weight."""
+        """The tasks' weights now; means over the epoch of the losses without them, of g, of the image's share."""
         tasks = self.balance.tasks
         found = {f"weight_{name}": value for name, value in zip(tasks, self._weights(), strict=True)}
         steps, *losses = self.losses.tolist()
