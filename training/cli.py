@@ -174,8 +174,8 @@ def report(
     allow_missing: AllowMissing = False,
     as_json: Json = False,
 ) -> None:
-    """Write a run's loss curve, CMC curve and a sheet of ranked lists; for DGCMIA also what it mined, for BDAM its gates
-    and features."""
+    """Write a run's loss curve, CMC curve and a sheet of ranked lists; for DGCMIA also what it mined, for BDAM its
+    gates and features."""
     from training.engine import BEST
     from training.errors import DatasetError
     from training.recipe import load_recipe

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from tests.training.test_engine import recipe
+from tests.training.test_method_bdam import OPTIONS as BDAM
 from tests.training.test_method_lgur import OPTIONS as LGUR
 from training.datasets import read_dataset
 from training.engine import Trainer
@@ -46,6 +47,10 @@ def chosen(root: Path, name: str) -> Recipe:
     if name == "lgur":  # its negatives are drawn from the whole batch; an epoch, as a cosine at the margin is a jump
         size = {"height": 32, "width": 16, "options": LGUR | {"drop_words": 0.1}}
         fields |= {"method": "lgur", "encoder": size, "schedule": {"epochs": 1}}
+    if name == "bdam":  # its task weights are buffers that all processes must move alike
+        people = {"name": "identity", "identities": 8, "pairs": 4}
+        size = {"height": 32, "width": 16, "options": BDAM | {"dropout": 0.1, "drop_words": 0.1}}
+        fields |= {"method": "bdam", "encoder": size, "sampler": people, "bdam": {"tau": 0.2, "weight_warm": 2}}
     return recipe(root, **fields)
 
 
@@ -105,6 +110,7 @@ if __name__ == "__main__":
     _train(where, into, "micro")
     _train(where, into, "dgcmia")
     _train(where, into, "lgur")
+    _train(where, into, "bdam")
     into = into / "stopped"
     into.mkdir(exist_ok=True)
     _train(where, into, "whole", STOP)

@@ -52,7 +52,7 @@ def together(tiny_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Togeth
 @pytest.fixture(scope="module")
 def alone(tiny_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("one")
-    for name in ("whole", "micro", "dgcmia", "lgur"):
+    for name in ("whole", "micro", "dgcmia", "lgur", "bdam"):
         trainer = Trainer(chosen(tiny_set, name), read_dataset("cuhk_pedes", tiny_set), folder / name, device="cpu")
         (folder / f"{name}.json").write_text(json.dumps(losses_of(trainer)))
     return folder
@@ -74,7 +74,7 @@ def same_weights(ours: Path, theirs: Path) -> None:
         torch.testing.assert_close(one[name], other[name], rtol=1e-4, atol=allowed, msg=name)
 
 
-@pytest.mark.parametrize("name", ["whole", "micro", "dgcmia", "lgur"])
+@pytest.mark.parametrize("name", ["whole", "micro", "dgcmia", "lgur", "bdam"])
 def test_two_processes_with_half_the_batch_are_one_with_all_of_it(together: Together, alone: Path, name: str) -> None:
     expected = json.loads((alone / f"{name}.json").read_text())
     for number in (0, 1):
