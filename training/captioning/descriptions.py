@@ -15,10 +15,12 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from training.errors import DescriptionsError
-from training.records import Record
+
+if TYPE_CHECKING:
+    from training.records import Record
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,7 @@ def load_descriptions(file: Path, root: Path | None = None) -> dict[Path, tuple[
 
 
 def texts_of(
-    records: Sequence[Record], described: Mapping[Path, tuple[PersonTexts, ...]]
+    records: "Sequence[Record]", described: Mapping[Path, tuple[PersonTexts, ...]]
 ) -> list[tuple[PersonTexts, ...]]:
     """One entry a record, in order; an empty one where nothing was written. The caller says how many are empty."""
     return [described.get(record.path, ()) for record in records]
