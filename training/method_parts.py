@@ -153,6 +153,8 @@ class BdamPart(MethodPart):
     """lambda of eq 6."""
     weight_warm: Annotated[int, Field(ge=1)] = 50
     """Iterations whose mean loss is L^0; the weights are 1 until then."""
+    weight_every: Annotated[int, Field(ge=1)] = 1
+    """The weights move in every n-th iteration, which alone counts for them. Each costs a backward pass a task."""
 
     @model_validator(mode="after")
     def _trains_something(self) -> "BdamPart":

@@ -186,6 +186,10 @@ def test_gradnorm_moves_the_weights_and_the_step_takes_them_as_constants(batch: 
     assert 0 < told["gate_mean"] < 1
     assert 0 < told["fusion_image"] < 1
     assert "gate_mean" not in bdam.measurements()
+    seldom = method(tmp_path, weight_every=3).train()
+    for _ in range(7):
+        seldom(batch)
+    assert int(seldom.balance.seen) == 3
     still = method(tmp_path, gradnorm=False).train()
     for _ in range(4):
         still(batch)

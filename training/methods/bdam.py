@@ -36,7 +36,7 @@ class BdamMethod(Method):
     each forward pass in training mode from what all processes have gathered (`objectives.gradnorm`); a micro-batch
     counts as an iteration.
 
-    Buffers beside them: `gates` (4,) and `losses` (1 + K,), sums for the log; `texts` (), the fingerprint of the
+    Buffers beside them: `iterations` (); `gates` (4,) and `losses` (1 + K,), sums for the log; `texts` (), the fingerprint of the
     identity and clothing texts, so that a run does not go on with others. Their token ids are buffers that no state
     holds.
 
@@ -65,12 +65,14 @@ class BdamMethod(Method):
             penalty=part.weight_penalty,
             warm=part.weight_warm,
         )
+        self.iterations: Tensor
         self.gates: Tensor
         self.losses: Tensor
         self.texts: Tensor
         self.identity_ids: Tensor
         self.clothing_ids: Tensor
         self.generated: Tensor
+        self.register_buffer("iterations", torch.zeros((), dtype=torch.int64))
         self.register_buffer("gates", torch.zeros(4, dtype=torch.float64))
         self.register_buffer("losses", torch.zeros(1 + len(tasks), dtype=torch.float64))
         self.register_buffer("texts", torch.zeros((), dtype=torch.int64))
@@ -179,7 +181,9 @@ class BdamMethod(Method):
         return reversed_matching(identity, clothing, text, 1 / self.part.tau, positives)
 
     def _balance(self, losses: dict[str, Tensor]) -> None:
-        if self.part.gradnorm and len(losses) > 1:
+        due = int(self.iterations) % self.part.weight_every == 0
+        self.iterations += 1
+        if self.part.gradnorm and len(losses) > 1 and due:
             values = list(losses.values())
             norms = gradient_norms(values, self.network.backbone.shared_weight)
             self.balance.update(torch.stack([value.detach().float() for value in values]), norms)
