@@ -36,9 +36,9 @@ class BdamMethod(Method):
     each forward pass in training mode from what all processes have gathered (`objectives.gradnorm`); a micro-batch
     counts as an iteration.
 
-    Buffers beside them: `iterations` (); `gates` (4,) and `losses` (1 + K,), sums for the log; `texts` (), the fingerprint of the
-    identity and clothing texts, so that a run does not go on with others. Their token ids are buffers that no state
-    holds.
+    Buffers beside them: `iterations` (); `gates` (4,) and `losses` (1 + K,), sums for the log; `texts` (), the
+    fingerprint of the identity and clothing texts, so that a run does not go on with others. Their token ids are
+    buffers that no state holds.
 
     Raises:
         ValueError: the encoder is not BDAM's, or a loss is wanted whose features the network does not have.
