@@ -300,12 +300,12 @@ class _Same:
 
 def test_the_rows_of_its_ablation_are_the_networks_and_losses_that_they_name(tmp_path: Path) -> None:
     described = Record(tmp_path / "a.jpg", 0, ("a red jacket", "a red jacket"))
-    built = {}
+    built: dict[str, tuple[bool, bool, bool, str]] = {}
     for row in BdamMethod.ablation(load_recipe("bdam-small-synthetic")):
         own = load_recipe("bdam-small-synthetic", row.overrides)
         network = build_encoder(own, (described,))
         if own.method == "clip_baseline":
-            built[row.name] = (False, False, False, own.sampler.name)
+            built[row.name] = (False, False, False, str(own.sampler.name))
             continue
         assert isinstance(network, Bdam)
         trained = BdamMethod(network, own, TrainSize(pairs=2, images=1, identities=1))

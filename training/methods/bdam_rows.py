@@ -71,7 +71,5 @@ def _rivals(recipe: Recipe) -> tuple[Row, ...]:
         f"encoder.options={{{kept}}}",
         f"loss={{tau: {recipe.bdam.tau}, learn_tau: {str(recipe.bdam.learn_tau).lower()}, identity_positives: true}}",
     )
-    return (
-        Row("ITC on compact's rows", itc),
-        Row("ITC on compact's rows, pairs shuffled", (*itc, "sampler.name=shuffle")),
-    )
+    shuffled = (*itc, "sampler.name=shuffle")
+    return (Row("ITC on compact's rows", itc), Row("ITC on compact's rows, pairs shuffled", shuffled))
