@@ -15,6 +15,7 @@ from rich.table import Table
 from models.errors import DescryError
 from training.captioning.cli import describe
 from training.events import progress_bar
+from training.parse_verb import parse
 
 if TYPE_CHECKING:
     from models.encoder import PersonEncoder
@@ -26,6 +27,7 @@ cli = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 datasets = typer.Typer(no_args_is_help=True, help="Data sets on disk.")
 cli.add_typer(datasets, name="datasets")
 cli.add_typer(describe, name="describe")
+cli.command("parse")(parse)
 
 Precision = Literal["standard", "trapezoid"]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]

@@ -1,10 +1,21 @@
 """The scene graph of one description (methods.md 6.1)."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 Level = Literal["object", "attribute", "relation"]
 LEVELS: tuple[Level, ...] = ("object", "attribute", "relation")
+
+
+class Described(Protocol):
+    """A description with the places of its phrases: a graph, or a row of a file (`training.descriptions`)."""
+
+    @property
+    def text(self) -> str:
+        """The description."""
+
+    def spans(self, level: Level, *, determiners: bool = False) -> "tuple[Span, ...]":
+        """The spans of a level, in the order of the text, each once."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -31,11 +42,19 @@ class Entity:
         head: the noun.
         attributes: what it is like, in the order of the text.
         determiner: its article or number, which HKGR's figure counts as an attribute.
+        negation: the word that says that there is none: "no" hat, "without" a bag, is "not" wearing glasses.
     """
 
     head: Span
     attributes: tuple[Span, ...] = ()
     determiner: Span | None = None
+    negation: Span | None = None
+
+    @property
+    def extent(self) -> Span:
+        """From the first to the last character of determiner, attributes and head; the negation stays outside."""
+        parts = [self.head, *self.attributes, *([self.determiner] if self.determiner else [])]
+        return Span(min(part.start for part in parts), max(part.end for part in parts))
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +63,12 @@ class Relation:
 
     Attributes:
         subject: None where the text names none ("wearing a red hat", "she has ...").
+        object: None where the verb has none ("he is standing").
     """
 
     span: Span
     subject: int | None
-    object: int
+    object: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +78,11 @@ class SceneGraph:
     text: str
     entities: tuple[Entity, ...] = ()
     relations: tuple[Relation, ...] = ()
+
+    @property
+    def absent(self) -> tuple[Entity, ...]:
+        """What the text says is not there."""
+        return tuple(entity for entity in self.entities if entity.negation is not None)
 
     def spans(self, level: Level, *, determiners: bool = False) -> tuple[Span, ...]:
         """The spans of a level, in the order of the text, each once.
@@ -82,9 +107,12 @@ class SceneGraph:
         return tuple(span.of(self.text) for span in self.spans(level, determiners=determiners))
 
     def to_row(self, *, determiners: bool = False) -> dict[str, Any]:
-        """A row of the file `<set>_parsed_captions.json`: phrases by level, and their places."""
+        """A row of the file `<set>_parsed_captions.json`: phrases by level, and their places.
+
+        `spans.determiner` has the determiners, whether or not they are counted as attributes.
+        """
         row: dict[str, Any] = {level: list(self.phrases(level, determiners=determiners)) for level in LEVELS}
-        row["spans"] = {
-            level: [[span.start, span.end] for span in self.spans(level, determiners=determiners)] for level in LEVELS
-        }
+        places: dict[str, tuple[Span, ...]] = {level: self.spans(level, determiners=determiners) for level in LEVELS}
+        places["determiner"] = tuple(sorted({entity.determiner for entity in self.entities if entity.determiner}))
+        row["spans"] = {name: [[span.start, span.end] for span in found] for name, found in places.items()}
         return row

@@ -188,7 +188,7 @@ class Describer:
                 texts = read_answer(reply.text, refusal=reply.refusal, cut=reply.cut)
             except RejectedError as rejected:
                 reason = str(rejected)
-                self._ledger.answered(number, task.key, reply.usage, cost, reason=reason)
+                self._ledger.answered(number, task.key, reply.usage, cost, reason=reason, said=reply.text or "")
                 messages = ask_again(messages, reply.text or "", reason)
             else:
                 self._ledger.answered(number, task.key, reply.usage, cost, texts=texts)

@@ -182,7 +182,13 @@ class Client:
             raise LostError(self._clean(f"{type(error).__name__}: {error}"), may_be_billed=True) from error
         if status != httpx.codes.OK:
             raise self._refusal(status, headers, data)
-        return _reply(data)
+        try:
+            return _reply(data)
+        except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError) as error:
+            words = _error_of(data)[1] or type(error).__name__
+            raise LostError(
+                self._clean(f"an answer that is no chat completion: {words}"), may_be_billed=True
+            ) from error
 
     async def _send(self, url: str, body: dict[str, Any]) -> tuple[int, httpx.Headers, bytes]:
         async with self._http.stream("POST", url, json=body) as response:
@@ -213,13 +219,10 @@ class Client:
 
 
 def _reply(data: bytes) -> Reply:
-    try:
-        body = json.loads(data)
-        choice = body["choices"][0]
-        message = choice["message"]
-        content, refusal = message.get("content"), message.get("refusal")
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError) as error:
-        raise LostError(f"an answer that is no chat completion ({type(error).__name__})", may_be_billed=True) from error
+    body = json.loads(data)
+    choice = body["choices"][0]
+    message = choice["message"]
+    content, refusal = message.get("content"), message.get("refusal")
     if isinstance(content, list):
         content = "".join(str(part.get("text", "")) for part in content if isinstance(part, dict))
     return Reply(

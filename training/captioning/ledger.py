@@ -5,7 +5,7 @@ after a resume are those of an uninterrupted run. A kill leaves at most a half l
 power can take the lines of the last second besides. Events, beyond those of `descriptions.py`:
 
     asked   {id, image, prompt, model, style}           before a request leaves
-    answer  {id, ..., accepted, reason, tokens_in, tokens_out, cost, spent}
+    answer  {id, ..., accepted, reason, said, tokens_in, tokens_out, cost, spent}
     error   {id, ..., reason, may_be_billed}            no usable answer came
     failed  {image, prompt, model, style, code, reason, spent}   given up; a later run may ask again
 
@@ -24,6 +24,7 @@ from training.captioning.descriptions import read_lines
 from training.errors import DescriptionsError
 
 _SYNC_SECONDS = 1.0
+_SHOWN = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,15 +214,16 @@ class Ledger:
         *,
         texts: tuple[str, str] | None = None,
         reason: str = "",
+        said: str = "",
     ) -> None:
-        """An answer came: accepted with its (identity, clothing) texts, or rejected for a reason."""
+        """An answer came: accepted with its (identity, clothing) texts, or rejected; its beginning is then kept."""
         before = self.counts.spent.get(key, Spent())
         tokens = (usage.tokens_in, usage.tokens_out) if usage else (0, 0)
         spent = Spent(
             before.requests, before.tokens_in + tokens[0], before.tokens_out + tokens[1], before.cost + (cost or 0.0)
         )
         line: dict[str, Any] = {"event": "answer", "id": number, **asdict(key), "accepted": texts is not None}
-        line |= {"identity": texts[0], "clothing": texts[1]} if texts else {"reason": reason}
+        line |= {"identity": texts[0], "clothing": texts[1]} if texts else {"reason": reason, "said": said[:_SHOWN]}
         line |= {"tokens_in": usage.tokens_in if usage else None, "tokens_out": usage.tokens_out if usage else None}
         self._write({**line, "cost": cost, "spent": asdict(spent)})
 

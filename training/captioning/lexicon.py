@@ -55,10 +55,10 @@ PLACES = words(
     "head neck shoulder shoulders arm arms hand hands wrist wrists leg legs knee knees foot feet waist chest back "
     "front side ear ears hip hips elbow elbows ankle ankles"
 )
-PEOPLE = grammar.PEOPLE - {"figure"}
+PEOPLE = grammar.PEOPLE | words("men women ladies guys boys girls males females adults students pedestrians")
 MEN = words("man men gentleman gentlemen guy guys fellow boy boys male males schoolboy he him his")
 WOMEN = words("woman women lady ladies girl girls female females schoolgirl she her hers")
-COLOURS = grammar.COLOURS
+COLOURS = grammar.HUES | grammar.SHADES
 
 AGE = words(
     "young younger old older elderly senior middle-aged middle adult adults child children kid teenage teenager "

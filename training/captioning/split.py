@@ -15,6 +15,8 @@ SPLIT_VERSION = "split-1"
 RULES = "rules"
 _HOLDING = re.compile(r"^(?:carr|hold|held|pull|drag|push|us|clutch|grip|grasp|bring|tak)")
 _BALD = frozenset({"bald", "balding", "shaved"})
+_AGED = frozenset({"senior", "elder"})
+"""Nouns that before another are said of it."""
 _POSSESSIVE = frozenset({"his", "her", "their", "its", "my", "your", "our"})
 
 
@@ -43,7 +45,8 @@ def _kinds(graph: SceneGraph) -> list[str]:
     return kinds
 
 
-def _kind(word: str) -> str:
+def _kind(head: str) -> str:
+    """By the whole head ("flip flops"), as one word, or by its last word ("tee shirt")."""
     for kind, words in (
         ("person", lexicon.PEOPLE),
         ("feature", lexicon.FEATURES),
@@ -51,9 +54,10 @@ def _kind(word: str) -> str:
         ("carried", lexicon.CARRIED),
         ("detail", lexicon.PLACES | lexicon.GARMENT_PARTS),
     ):
-        if word in words or word.rstrip("s") in words:
-            return kind
-    return "unknown"
+        for word in (head, head.replace(" ", ""), head.split(" ")[-1]):
+            if word in words or word.rstrip("s") in words:
+                return kind
+    return "worn" if head in lexicon.COLOURS else "unknown"
 
 
 def _by_verb(verb: str) -> str:
@@ -76,7 +80,8 @@ def _parents(graph: SceneGraph) -> dict[int, tuple[str, int | None]]:
     """Entity -> (the first relation that leads to it, the entity it comes from)."""
     found: dict[int, tuple[str, int | None]] = {}
     for relation in graph.relations:
-        found.setdefault(relation.object, (_word(graph, relation.span), relation.subject))
+        if relation.object is not None:
+            found.setdefault(relation.object, (_word(graph, relation.span), relation.subject))
     return found
 
 
@@ -104,7 +109,8 @@ def _subject(graph: SceneGraph, people: list[Entity]) -> str:
         for span in entity.attributes
         if (word := _word(graph, span)) not in lexicon.COLOURS and word not in lexicon.GARMENTS | lexicon.DRESSING
     )
-    noun = " ".join((*attributes, head))
+    aged = [word for word in said if word in _AGED and word != head]
+    noun = " ".join((*aged, *attributes, head))
     return f"{'an' if noun[0] in 'aeio' else 'a'} {noun}"
 
 
@@ -125,7 +131,7 @@ def _clothing(graph: SceneGraph, kinds: list[str]) -> str:
         verb, parent = parents.get(number, ("", None))
         if kind in parts:
             words = _phrase(graph, entity)
-            parts[kind].append(f"no {words}" if verb == "without" else words)
+            parts[kind].append(words if entity.negation is None else f"no {words}")
             place[number] = (kind, len(parts[kind]) - 1)
         elif kind == "detail" and parent in place:
             list_name, index = place[number] = place[parent]
@@ -151,8 +157,12 @@ def _colours_after(graph: SceneGraph, person: Entity) -> list[str]:
 
 def _phrase(graph: SceneGraph, entity: Entity) -> str:
     """The thing with its attributes; without "his" and "her", which would tell the sex where clothes are meant."""
-    spans = [*((entity.determiner,) if entity.determiner else ()), *entity.attributes, entity.head]
-    words = [_word(graph, span) for span in spans]
+    plural = re.search(r"[^s]s$", _word(graph, entity.head)) is not None  # the article is of "a pair of"
+    words = [_word(graph, span) for span in (*entity.attributes, entity.head)]
+    if entity.determiner and entity.negation is None:
+        article = _word(graph, entity.determiner)
+        if not (plural and article in {"a", "an"}):
+            words.insert(0, article)
     return " ".join(word for word in words if word not in _POSSESSIVE)
 
 

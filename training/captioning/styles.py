@@ -79,7 +79,7 @@ def neutral(text: str) -> str:
     """The caption with the words of its content replaced: what is left is how it is said."""
     graph, swaps = parse(text), {}
     for entity in graph.entities:
-        word = entity.head.of(text).lower()
+        word = entity.head.of(text).lower().split(" ")[-1]
         swaps[entity.head] = next((plain for words, plain in _NEUTRAL if word in words), _THING)
         swaps.update(dict.fromkeys(entity.attributes, _ATTRIBUTE))
     for span in sorted(swaps, reverse=True):

@@ -95,6 +95,10 @@ class Handler(BaseHTTPRequestHandler):
 
     def send(self, status: int, body: bytes, *, promise: int | None = None, **headers: str) -> None:
         """An answer; `promise` is a content length that is not kept."""
+        if promise is None:  # noted before it leaves: who has the answer may look at once
+            endpoint = cast("Server", self.server).endpoint
+            with endpoint.lock:
+                endpoint.answered.append(self.asked)
         self.send_response(status)
         self.send_header("content-length", str(len(body) if promise is None else promise))
         for name, value in headers.items():
@@ -104,10 +108,6 @@ class Handler(BaseHTTPRequestHandler):
         if promise is not None:
             self.wfile.flush()
             self.close_connection = True
-            return
-        endpoint = cast("Server", self.server).endpoint
-        with endpoint.lock:
-            endpoint.answered.append(self.asked)
 
     def hang(self) -> None:
         """Say nothing until the test is over."""

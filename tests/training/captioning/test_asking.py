@@ -4,6 +4,7 @@ import asyncio
 import base64
 import email.utils
 import io
+import json
 import random
 import socket
 import time
@@ -100,6 +101,7 @@ BROKEN: dict[str, tuple[Callable[[Handler], None], bool]] = {
     "half a body": (lambda h: h.send(200, b'{"choices": [{"mess', promise=4000), True),
     "no JSON": (lambda h: h.send(200, b"<html>gateway</html>"), True),
     "no choices": (lambda h: h.send(200, b'{"choices": []}'), True),
+    "an error under 200": (lambda h: h.send(200, b'{"error": {"message": "upstream"}}'), True),
     "null": (lambda h: h.send(200, b"null"), True),
     "endless": (lambda h: h.send(200, b" " * (2 << 20)), True),
 }
@@ -194,6 +196,22 @@ def test_a_wrong_key_stops_the_run_and_is_never_shown(tmp_path: Path) -> None:
     assert KEY not in raised.value.message + (tmp_path / "out.jsonl").read_text() + repr(Endpoint("u", "m", KEY))
 
 
+def test_what_was_said_instead_of_an_answer_is_kept(tmp_path: Path) -> None:
+    answers = [lambda h: h.send(200, b'{"error": {"message": "upstream is away"}}'), lambda h: h.say("Well, no.")]
+
+    def behave(handler: Handler, asked: Asked) -> None:
+        answers[asked.before](handler) if asked.before < 2 else handler.say(GOOD)
+
+    with serving(behave) as endpoint:
+        totals, _ = describe(tmp_path, endpoint.url)
+    lines = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert [line["reason"] for line in lines if line["event"] == "error"] == [
+        "an answer that is no chat completion: upstream is away"
+    ]
+    assert [line["said"] for line in lines if line.get("accepted") is False] == ["Well, no."]
+    assert (totals.finished, totals.rejected, totals.errors) == (1, 1, 1)
+
+
 def test_a_key_that_an_error_quotes_is_taken_out(tmp_path: Path) -> None:
     with serving(lambda handler, asked: handler.send(400, f"bad request of {KEY}".encode())) as endpoint:
         totals, _ = describe(tmp_path, endpoint.url)
@@ -257,6 +275,14 @@ def test_a_limit_of_images_ends_a_run_in_good_order(tmp_path: Path) -> None:
         assert (totals.finished, stopped) == (2, "4 images beyond the limit are left")
         totals, stopped = describe(tmp_path, endpoint.url, count=6)
     assert (totals.finished, totals.requests, stopped) == (6, 6, "")
+
+
+def test_requests_keep_to_the_rate(tmp_path: Path) -> None:
+    started = time.monotonic()
+    with serving(lambda handler, asked: handler.say(GOOD)) as endpoint:
+        totals, _ = describe(tmp_path, endpoint.url, count=4, per_minute=600.0, concurrency=4)
+    assert totals.finished == 4
+    assert time.monotonic() - started >= 0.3  # three gaps of a tenth
 
 
 def test_pictures_leave_small_upright_and_without_metadata(tmp_path: Path) -> None:

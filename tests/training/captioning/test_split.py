@@ -29,6 +29,10 @@ SPLITS = {
         "A man with a shaved head.",
         "Wearing a dark shirt and jeans.",
     ),
+    "A senior man in a tee shirt and a pair of sweat pants, without a bag. No hat.": (
+        "A senior man.",
+        "Wearing a tee shirt, sweat pants and no hat. Carrying no bag.",
+    ),
     "A man in black.": ("A man.", "Wearing black."),
     "Blue pants with a red top": ("", "Wearing blue pants and a red top."),
     "": ("", ""),

@@ -1,14 +1,17 @@
 """Styles: DBSCAN over embeddings, and what is done about small clusters and noise."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from sklearn.cluster import DBSCAN
+from typer.main import get_command
 from typer.testing import CliRunner
 
+from training.captioning.cli import describe
 from training.captioning.prompts import PLAIN, first_messages
 from training.captioning.styles import cluster, find_styles, k_distance, neutral, read_styles, styles_of, write_styles
 from training.cli import cli
@@ -136,6 +139,16 @@ def test_the_verbs_without_an_endpoint(tiny_set: Path, tmp_path: Path) -> None:
     totals = CliRunner().invoke(cli, ["describe", "totals", out, "--json", "--per-image", str(table)])
     assert json.loads(totals.stdout)["requests"] == 0
     assert table.read_text().startswith("image,prompt,model,style,requests,")
+
+
+def test_the_page_names_options_that_exist() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "captioning.md").read_text()
+    told = set(re.findall(r"--[a-z][a-z-]+", page))
+    verbs = vars(get_command(describe))["commands"].values()
+    known = {name for verb in verbs for option in verb.params for name in (*option.opts, *option.secondary_opts)}
+    assert len(told) > 15
+    assert told - known == set()
+    assert set(re.findall(r"describe ([a-z]+) ", page)) >= {"split", "styles", "ask", "totals"}
 
 
 def test_pictures_stay_without_consent(tiny_set: Path, tmp_path: Path) -> None:
