@@ -180,8 +180,8 @@ def report(
     allow_missing: AllowMissing = False,
     as_json: Json = False,
 ) -> None:
-    """Write a run's loss curve, CMC curve and a sheet of ranked lists; for DGCMIA also what it mined, for
-    HKGR the words it hid and told."""
+    """Write a run's loss curve, CMC curve and a sheet of ranked lists; for DGCMIA also what it mined, for HKGR the
+    words it hid and told, for BDAM its gates and features."""
     from training.engine import BEST
     from training.errors import DatasetError
     from training.recipe import load_recipe
@@ -189,7 +189,7 @@ def report(
 
     recipe = load_recipe(str(run / "recipe.yaml"), data=data)
     where = (recipe.data.root, recipe.data.format, split, device)
-    _, people, embedded = _embed(run / BEST, *where, allow_missing=allow_missing)
+    encoder, people, embedded = _embed(run / BEST, *where, allow_missing=allow_missing)
     if not embedded.queries:
         raise DatasetError(f"{people.name} has no descriptions in its {split} split; a report is on text to image")
     oracle = {} if people.notes else _oracle(recipe.data.root, split)
@@ -206,6 +206,11 @@ def report(
         from training.masked_sheet import masked_sheet
 
         written += [sheet for sheet in (masked_sheet(run, people, folder),) if sheet]
+    if encoder.spec.method == "bdam":
+        from training.report_bdam import draw_split
+
+        written += draw_split(recipe.name, encoder, embedded.records, folder)
+
     show({"written": [str(path) for path in written]}, as_json, "\n".join(f"wrote {path}" for path in written))
 
 

@@ -128,6 +128,7 @@ class Trainer:
     def _build(self, encoder: PersonEncoder, share: Share) -> None:
         device = self.accelerator.device
         made = build_method(self.recipe, encoder, self.pairs.size)
+        made.prepare(self.data.splits["train"])
         made.read_descriptions(self.pairs.texts)
         method: nn.Module = made
         if device.type == "cpu":

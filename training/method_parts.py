@@ -149,3 +149,56 @@ class DgcmiaPart(MethodPart):
         if not isinstance(given, dict):
             return given
         return {**DGCMIA_PRESETS.get(str(given.get("preset", "paper")), {}), **given}
+
+
+class BdamPart(MethodPart):
+    """BDAM with Mamba fusion (seed 002; methods.md 8). Equation numbers are the paper's.
+
+    Most of what the paper needs it does not say: fields without an equation are INFERENCE.
+    """
+
+    descriptions: Path | None = None
+    """File of identity and clothing descriptions (`training.captioning`); None splits each caption by rules."""
+    identity_text: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """Probability with which a model's identity description replaces the caption in InfoNCE. Rules' never do."""
+    infonce: bool = True
+    """Eq 3, on the indexed vectors."""
+    triplet: bool = True
+    """Eq 4; needs several pairs of an identity in a batch (`sampler`)."""
+    adversarial: bool = True
+    """Eq 1, or what `adv` makes of it."""
+    decouple: bool = True
+    """Eq 2, HSIC."""
+    tau: Positive = 0.02
+    """Temperature of InfoNCE and of the adversarial term."""
+    learn_tau: bool = False
+    """InfoNCE's temperature is a parameter that starts there, not a constant."""
+    identity_positives: bool = True
+    """Pairs of one identity in a batch are positives of each other ("same identity", section 3.5)."""
+    margin: Annotated[float, Field(gt=0, lt=4)] = 0.3
+    """m of eq 4, of squared distances between unit vectors."""
+    triplet_on: Literal["fused", "image"] = "fused"
+    """Features of eq 4: image and identity text fused (f_final), or the vector that is indexed."""
+    adv: Literal["literal", "grl"] = "literal"
+    """literal: eq 1. grl: clothing features match their text, identity features unlearn it (section 4.3)."""
+    gate_weight: Annotated[float, Field(ge=0)] = 0.01
+    """Weight of the gate regulariser, which GradNorm leaves alone; 0 leaves it out."""
+    gradnorm: bool = True
+    """Eqs 5 and 6; without it all tasks have weight 1."""
+    alpha: Positive = 1.5
+    alpha_role: Literal["weight", "exponent"] = "weight"
+    """What alpha is: the weight of L_GradNorm (as printed), or the exponent of the loss ratios (Chen et al. 2018)."""
+    weight_lr: Positive = 0.025
+    """Learning rate of the task weights."""
+    weight_penalty: Annotated[float, Field(ge=0)] = 1e-3
+    """lambda of eq 6."""
+    weight_warm: Annotated[int, Field(ge=1)] = 50
+    """Iterations whose mean loss is L^0; the weights are 1 until then."""
+    weight_every: Annotated[int, Field(ge=1)] = 1
+    """The weights move in every n-th iteration, which alone counts for them. Each costs a backward pass a task."""
+
+    @model_validator(mode="after")
+    def _trains_something(self) -> "BdamPart":
+        if not (self.infonce or self.triplet or self.adversarial or self.decouple):
+            raise ValueError("bdam: turn on infonce, triplet, adversarial or decouple")
+        return self

@@ -3,7 +3,9 @@
 import logging
 from pathlib import Path
 
+from models.backbones import patches
 from models.backbones.local import COMPACT, DEIT, RESNET, LocalBackbone
+from models.bdam import Bdam, bdam_spec
 from models.clip_baseline import ClipBaseline, compact_spec, load_pretrained, open_clip_spec
 from models.encoder import PersonEncoder
 from models.hkgr import Hkgr, hkgr_spec
@@ -25,7 +27,7 @@ def build_encoder(recipe: Recipe, train: tuple[Record, ...]) -> PersonEncoder:
         TrainingError: a train split without descriptions, or a backbone that the method does not have.
         BackboneError: an unknown open_clip model, or weights that cannot be had.
     """
-    own = {"lgur": _lgur, "hkgr": _hkgr}
+    own = {"lgur": _lgur, "hkgr": _hkgr, "bdam": _bdam}
     return own[recipe.method](recipe, train) if recipe.method in own else _baseline(recipe.encoder, train)
 
 
@@ -95,6 +97,31 @@ def _load_lgur(backbone: LocalBackbone, part: EncoderPart) -> None:
         text.load_pretrained(part.text_pretrained)
     else:
         _log.warning("BERT is random and stays so, it is frozen: encoder.text_pretrained names no folder")
+
+
+def _bdam(recipe: Recipe, train: tuple[Record, ...]) -> PersonEncoder:
+    part = recipe.encoder
+    if part.backbone not in (patches.COMPACT, patches.VIT):
+        raise TrainingError(f"BDAM has no backbone {part.backbone!r}; it has {patches.COMPACT} and {patches.VIT}")
+    tokenizer = _tokenizer(part, train)
+    options = {**part.options}
+    encoder = build(bdam_spec(part.backbone, tokenizer, height=part.height, width=part.width, options=options))
+    assert isinstance(encoder, Bdam)
+    if part.backbone != patches.COMPACT:
+        _load_bdam(encoder.backbone, part)
+    return encoder
+
+
+def _load_bdam(backbone: patches.PatchBackbone, part: EncoderPart) -> None:
+    assert isinstance(backbone, patches.VitBertBackbone)
+    if part.pretrained:
+        backbone.image_tower.load_pretrained(Path(part.pretrained))
+    else:
+        _log.warning("the image tower starts from random weights: encoder.pretrained names no folder")
+    if part.text_pretrained:
+        backbone.text_tower.load_pretrained(part.text_pretrained)
+    else:
+        _log.warning("BERT starts from random weights: encoder.text_pretrained names no folder")
 
 
 def _tokenizer(part: EncoderPart, train: tuple[Record, ...]) -> TokenizerSpec:

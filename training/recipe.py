@@ -10,7 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from training.errors import RecipeError
-from training.method_parts import DgcmiaPart, HkgrPart, LgurPart
+from training.method_parts import BdamPart, DgcmiaPart, HkgrPart, LgurPart
 from training.transforms import Augmentation
 
 RECIPES = Path(__file__).parent / "recipes"
@@ -68,12 +68,13 @@ class EncoderPart(_Part):
     """Which network, at which input size."""
 
     backbone: str = "compact"
-    """"compact"; an open_clip model such as ViT-B-16-quickgelu; for LGUR compact, deit-small+bert or resnet50+bert."""
+    """"compact"; an open_clip model such as ViT-B-16-quickgelu; for LGUR compact, deit-small+bert or resnet50+bert; for
+    BDAM compact or vit-base+bert."""
     height: Annotated[int, Field(ge=16)] = 96
     width: Annotated[int, Field(ge=16)] = 48
     pretrained: str | None = None
     """For open_clip: a tag such as "openai" (downloaded), or a local .safetensors file. For DeiT and ResNet: a local
-    .safetensors file. None trains from scratch."""
+    .safetensors file; for BDAM's ViT: a folder as Hugging Face publishes it. None trains from scratch."""
     text_pretrained: Path | None = None
     """For BERT: a folder with model.safetensors and vocab.txt as published. None: random, frozen, with word pieces of
     its own from the train split."""
@@ -84,8 +85,8 @@ class EncoderPart(_Part):
     word_minimum: Annotated[int, Field(ge=1)] = 2
     """Occurrences from which on a word, or a word piece of a BERT without weights, is known."""
     options: dict[str, int | float] = {}
-    """Arguments of `CompactBackbone`, for instance dim; for LGUR and HKGR those that `models.lgur` and
-    `models.hkgr` name."""
+    """Arguments of `CompactBackbone`, for instance dim; for LGUR, HKGR and BDAM those that `models.lgur`,
+    `models.hkgr` and `models.bdam` name."""
 
 
 class LossPart(_Part):
@@ -230,7 +231,7 @@ class Recipe(_Part):
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")]
     """Names the run's folder."""
-    method: Literal["clip_baseline", "dgcmia", "hkgr", "lgur"] = "clip_baseline"
+    method: Literal["clip_baseline", "dgcmia", "hkgr", "lgur", "bdam"] = "clip_baseline"
     seed: Annotated[int, Field(ge=0)] = 0
     data: DataPart
     encoder: EncoderPart = EncoderPart()
@@ -238,6 +239,7 @@ class Recipe(_Part):
     dgcmia: DgcmiaPart = DgcmiaPart()
     hkgr: HkgrPart = HkgrPart()
     lgur: LgurPart = LgurPart()
+    bdam: BdamPart = BdamPart()
     augmentation: Augmentation = Augmentation()
     optimiser: OptimiserPart = OptimiserPart()
     schedule: SchedulePart = SchedulePart()

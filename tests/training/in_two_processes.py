@@ -8,6 +8,7 @@ import torch
 
 from tests.training.staged import Staged
 from tests.training.test_engine import recipe
+from tests.training.test_method_bdam import OPTIONS as BDAM
 from tests.training.test_method_hkgr import OPTIONS as HKGR
 from tests.training.test_method_lgur import OPTIONS as LGUR
 from training.engine import Trainer
@@ -58,6 +59,10 @@ def chosen(root: Path, name: str) -> Recipe:
         heads = {"name": "heads", "optimiser": {"lr": 0.001, "eps": 0.001}, "schedule": {"epochs": 1, "warmup": 0.0}}
         fields |= {"data": {"root": str(root), "carve": 0.3, "pictures": beside}, "before": [heads]}
         fields |= {"schedule": {"epochs": 1}}
+    if name == "bdam":  # its task weights are buffers that all processes must move alike
+        people = {"name": "identity", "identities": 8, "pairs": 4}
+        size = {"height": 32, "width": 16, "options": BDAM | {"dropout": 0.1, "drop_words": 0.1}}
+        fields |= {"method": "bdam", "encoder": size, "sampler": people, "bdam": {"tau": 0.2, "weight_warm": 2}}
     return recipe(root, **fields)
 
 
@@ -119,6 +124,7 @@ if __name__ == "__main__":
     _train(where, into, "dgcmia")
     _train(where, into, "hkgr")
     _train(where, into, "lgur")
+    _train(where, into, "bdam")
     plain = METHODS["clip_baseline"]
     METHODS["clip_baseline"] = Staged
     _train(where, into, "joint")

@@ -2,17 +2,22 @@
 
 from models.encoder import PersonEncoder
 from training.methods.base import Method, TrainSize
+from training.methods.bdam import BdamMethod
 from training.methods.clip_baseline import ClipBaselineMethod
 from training.methods.dgcmia import DgcmiaMethod
 from training.methods.hkgr import HkgrMethod
 from training.methods.lgur import LgurMethod
 from training.recipe import Recipe
 
-METHODS: dict[str, type[ClipBaselineMethod] | type[DgcmiaMethod] | type[HkgrMethod] | type[LgurMethod]] = {
+METHODS: dict[
+    str,
+    type[ClipBaselineMethod] | type[DgcmiaMethod] | type[HkgrMethod] | type[LgurMethod] | type[BdamMethod],
+] = {
     "clip_baseline": ClipBaselineMethod,
     "dgcmia": DgcmiaMethod,
     "hkgr": HkgrMethod,
     "lgur": LgurMethod,
+    "bdam": BdamMethod,
 }
 """By the name that recipes use."""
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from models.encoder import PersonEncoder
 from training.recipe import MAIN, Recipe
+from training.records import Record
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +117,10 @@ class Method(nn.Module, ABC):
     def ablation(cls, recipe: Recipe) -> tuple[Row, ...]:
         """The rows of the method's ablation table, the one to compare with first; empty if it has none."""
         return ()
+
+    def prepare(self, records: tuple[Record, ...]) -> None:
+        """Called once, before the first step or a state is read, with the train split that `Batch.pairs` numbers."""
+        return
 
     @abstractmethod
     def forward(self, batch: Batch) -> dict[str, Tensor]:
