@@ -6,6 +6,7 @@ from pathlib import Path
 from models.backbones.local import COMPACT, DEIT, RESNET, LocalBackbone
 from models.clip_baseline import ClipBaseline, compact_spec, load_pretrained, open_clip_spec
 from models.encoder import PersonEncoder
+from models.hpl import Hpl, hpl_clip_spec, hpl_compact_spec
 from models.lgur import Lgur, lgur_spec
 from models.registry import build
 from models.tokenizers import Tokenizer, TokenizerSpec, WordPieceTokenizer, WordTokenizer
@@ -24,6 +25,8 @@ def build_encoder(recipe: Recipe, train: tuple[Record, ...]) -> PersonEncoder:
         TrainingError: a train split without descriptions, or a backbone that the method does not have.
         BackboneError: an unknown open_clip model, or weights that cannot be had.
     """
+    if recipe.method == "hpl":
+        return _hpl(recipe, train)
     return _lgur(recipe, train) if recipe.method == "lgur" else _baseline(recipe.encoder, train)
 
 
@@ -36,6 +39,22 @@ def _baseline(part: EncoderPart, train: tuple[Record, ...]) -> PersonEncoder:
         return encoder
     words = _words(part, train)
     return build(compact_spec(words, height=part.height, width=part.width, length=part.length, **part.options))
+
+
+def _hpl(recipe: Recipe, train: tuple[Record, ...]) -> PersonEncoder:
+    part, size, routed = (
+        recipe.encoder,
+        {"height": recipe.encoder.height, "width": recipe.encoder.width},
+        recipe.hpl.trt,
+    )
+    if part.backbone == COMPACT:
+        words = _words(part, train)
+        return build(hpl_compact_spec(words, **size, length=part.length, routed=routed, options=part.options))
+    encoder = build(hpl_clip_spec(part.backbone, **size, routed=routed))
+    assert isinstance(encoder, Hpl)
+    if part.pretrained:
+        encoder.load_pretrained(part.pretrained)
+    return encoder
 
 
 def _lgur(recipe: Recipe, train: tuple[Record, ...]) -> PersonEncoder:

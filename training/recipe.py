@@ -9,7 +9,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from training.errors import RecipeError
-from training.method_parts import DgcmiaPart, LgurPart
+from training.method_parts import DgcmiaPart, HplPart, LgurPart
 from training.transforms import Augmentation
 
 RECIPES = Path(__file__).parent / "recipes"
@@ -170,12 +170,13 @@ class Recipe(_Part):
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")]
     """Names the run's folder."""
-    method: Literal["clip_baseline", "dgcmia", "lgur"] = "clip_baseline"
+    method: Literal["clip_baseline", "dgcmia", "hpl", "lgur"] = "clip_baseline"
     seed: Annotated[int, Field(ge=0)] = 0
     data: DataPart
     encoder: EncoderPart = EncoderPart()
     loss: LossPart = LossPart()
     dgcmia: DgcmiaPart = DgcmiaPart()
+    hpl: HplPart = HplPart()
     lgur: LgurPart = LgurPart()
     augmentation: Augmentation = Augmentation()
     optimiser: OptimiserPart = OptimiserPart()

@@ -4,12 +4,14 @@ from models.encoder import PersonEncoder
 from training.methods.base import Method, TrainSize
 from training.methods.clip_baseline import ClipBaselineMethod
 from training.methods.dgcmia import DgcmiaMethod
+from training.methods.hpl import HplMethod
 from training.methods.lgur import LgurMethod
 from training.recipe import Recipe
 
-METHODS: dict[str, type[ClipBaselineMethod] | type[DgcmiaMethod] | type[LgurMethod]] = {
+METHODS: dict[str, type[ClipBaselineMethod] | type[DgcmiaMethod] | type[HplMethod] | type[LgurMethod]] = {
     "clip_baseline": ClipBaselineMethod,
     "dgcmia": DgcmiaMethod,
+    "hpl": HplMethod,
     "lgur": LgurMethod,
 }
 """By the name that recipes use."""
