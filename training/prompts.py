@@ -154,10 +154,10 @@ def _tower(backbone: Backbone) -> nn.Module:
 
 
 def _words_of(backbone: Backbone) -> nn.Embedding:
-    if isinstance(backbone, ClipBackbone):
-        return backbone.clip.token_embedding
-    assert isinstance(backbone, CompactBackbone)
-    return backbone.text_tower.embed
+    assert isinstance(backbone, ClipBackbone | CompactBackbone)
+    table = backbone.clip.token_embedding if isinstance(backbone, ClipBackbone) else backbone.text_tower.embed
+    assert isinstance(table, nn.Embedding)
+    return table
 
 
 def _pieces(tokenizer: Tokenizer) -> dict[str, list[int]]:
