@@ -264,18 +264,10 @@ def formats(as_json: Json = False) -> None:
 
 
 def _prepared(recipe: "Recipe", *, allow_missing: bool = False) -> "PersonData":
-    """The recipe's data set, with a val split of its own making where it needs one and has none; its notes are said."""
-    from training.datasets import read_dataset
-    from training.records import carve_validation
+    """The recipe's data; its notes are said."""
+    from training.preparation import prepare_data
 
-    people = read_dataset(
-        recipe.data.format,
-        recipe.data.root,
-        allow_missing=allow_missing,
-        drop_single_image_ids=recipe.data.drop_single_image_ids,
-    )
-    if recipe.data.select_on == "val" and not people.splits["val"]:
-        people = carve_validation(people, share=recipe.data.carve, seed=recipe.seed)
+    people = prepare_data(recipe, allow_missing=allow_missing)
     if os.environ.get("RANK", "0") == "0":
         for note in people.notes:
             _say(note)
@@ -334,12 +326,13 @@ def _print_table(title: str, rows: "dict[str, dict[str, Any]]", average_precisio
 def _measure(embedded: "Embedded", average_precision: "Precision") -> dict[str, dict[str, Any]]:
     """Text to image as "model", image to image under its own name; what the data do not allow is said and left out."""
     from training.errors import NothingRelevantError
+    from training.evaluation import measure_pictures
 
     rows: dict[str, dict[str, Any]] = {}
     if embedded.queries:
         rows["model"] = embedded.measure(average_precision).to_dict()
     try:
-        rows["image_to_image"] = embedded.measure_images(average_precision).to_dict()
+        rows |= {name: found.to_dict() for name, found in measure_pictures(embedded, average_precision).items()}
     except NothingRelevantError as error:
         if not rows:
             raise
