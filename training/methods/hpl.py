@@ -122,9 +122,7 @@ class HplMethod(Method):
         super().begin_stage(stage)
         constructs = stage == CONSTRUCT
         if constructs and not self.part.prompted:
-            raise ValueError(
-                f"the stage {CONSTRUCT} makes prompts, which ilpa, cic and cmpr all being off leaves unused"
-            )
+            raise ValueError(f"the stage {CONSTRUCT} makes prompts, but ilpa, cic and cmpr are all off")
         for module in (self.encoder, self.classifier_t2i, self.classifier_i2i):
             module.requires_grad_(not constructs)
         if not self.part.prompted:
