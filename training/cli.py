@@ -219,6 +219,27 @@ def synthesise(
     _print({"folder": str(folder)}, as_json, f"wrote {folder}")
 
 
+@cli.command("synthesise-pictures")
+def synthesise_pictures(
+    out: Annotated[Path, typer.Argument(help="Folder to write; must not hold anything else.")],
+    train_identities: Annotated[int, typer.Option("--train")] = 2000,
+    test_identities: Annotated[int, typer.Option("--test")] = 500,
+    images: Annotated[int, typer.Option(help="Images of each identity, by different cameras up to 12.")] = 8,
+    seed: Annotated[int, typer.Option(help="That of `synthesise`: other people before the same cameras.")] = 0,
+    workers: Annotated[int | None, typer.Option(help="Processes; default one a core.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Make an image-image data set of synthetic people without descriptions, in Market-1501 format."""
+    from training.synthetic import SyntheticConfig
+    from training.synthetic.pictures import write_pictures
+
+    with _asked_for():
+        config = SyntheticConfig(train_identities, 0, test_identities, images, seed, workers)
+        with progress_bar("synthetic pictures") as advance:
+            folder = write_pictures(config, out, progress=lambda done, total: advance(done, total, ""))
+    _print({"folder": str(folder)}, as_json, f"wrote {folder}")
+
+
 @cli.command("synthesise-gallery")
 def synthesise_gallery(
     out: Annotated[Path, typer.Argument(help="Folder to write; must not hold anything else.")],
@@ -242,16 +263,26 @@ def synthesise_gallery(
 def check(
     format_name: Annotated[str, typer.Argument(metavar="FORMAT", help="Such as cuhk_pedes or market1501.")],
     root: Annotated[Path, typer.Argument(help="Folder of the data set.")],
+    beside: Annotated[
+        tuple[str, Path] | None,
+        typer.Option("--with", metavar="FORMAT ROOT", help="An image-image set that is trained on together with it."),
+    ] = None,
     allow_missing: AllowMissing = False,
     as_json: Json = False,
 ) -> None:
-    """Look through a data set on disk: what is missing, malformed or other than published. Exit status 1 if it is not
-    usable."""
+    """Look through a data set on disk: what is missing, malformed or other than published, and, of two sets, what they
+    share. Exit status 1 if it is not usable."""
     from training.datasets import check_dataset
+    from training.datasets.joint import check_joint
 
-    report = check_dataset(format_name, root)
-    _print(report.to_dict(), as_json, report.text())
-    if not report.usable(allow_missing=allow_missing):
+    if beside:
+        reports = check_joint((format_name, root), beside, allow_missing=allow_missing)
+    else:
+        reports = (check_dataset(format_name, root),)
+    told = [report.to_dict() for report in reports]
+    content: dict[str, object] = {"sets": told} if beside else told[0]
+    _print(content, as_json, "\n\n".join(report.text() for report in reports))
+    if not all(report.usable(allow_missing=allow_missing) for report in reports):
         raise typer.Exit(1)
 
 
@@ -350,8 +381,8 @@ def _oracle(data: Path, split: str) -> "dict[str, dict[str, Any]]":
     """The ceiling on synthetic people: ranking by the true attributes that each description mentions."""
     from training.synthetic.oracle import score_set
 
-    if not (data / "synthetic.json").is_file():
-        return {}
+    if not ((data / "synthetic.json").is_file() and (data / "attributes.json").is_file()):
+        return {}  # also the synthetic pictures, of which nothing is described
     score = score_set(data, split)
     shares = {"R@1": score.rank1, "R@5": score.rank5, "R@10": score.rank10, "mAP": score.mean_ap}
     return {"oracle": {name: 100 * share for name, share in shares.items()} | {"queries": score.queries}}

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from training.datasets.report import Findings
+from training.datasets import read_with_report
+from training.datasets.report import DatasetReport, Findings, Part, Size
 from training.records import PersonData, Record, Split
 
 _HELD_OUT: tuple[Split, Split] = ("val", "test")
@@ -48,6 +49,33 @@ def join(data: PersonData, pictures: PersonData) -> Joined:
     notes = tuple(f"{data.name} with {pictures.name}: {finding.message}" for finding in findings.all())
     notes = (*data.notes, *pictures.notes, *notes)
     return Joined(replace(first, notes=notes, pictures=replace(second, notes=())), findings)
+
+
+def check_joint(
+    first: tuple[str, Path], second: tuple[str, Path], *, allow_missing: bool = False
+) -> tuple[DatasetReport, ...]:
+    """The reports of two sets, (format, folder) each, and a third on what training on both makes of them.
+
+    The third counts no val split of `carve_validation`, which a recipe decides, and is left out where a set cannot be
+    used.
+
+    Raises:
+        DatasetError: unknown format.
+    """
+    readings = [read_with_report(*place) for place in (first, second)]
+    reports = tuple(reading.report for reading in readings)
+    if not all(report.usable(allow_missing=allow_missing) for report in reports):
+        return reports
+    joined = join(readings[0].data, readings[1].data)
+    pictures = joined.data.pictures
+    assert pictures is not None
+    parts = tuple(
+        Part(f"train of {one.name}", Size(len(one.identities("train")), len(one.splits["train"])))
+        for one in (joined.data, pictures)
+    )
+    name = f"{joined.data.name} with {pictures.name}"
+    own = DatasetReport(f"{first[0]}+{second[0]}", name, first[1], parts, joined.findings.all())
+    return (*reports, own)
 
 
 def _without(data: PersonData, held_out: Sequence[Record], other: str, findings: Findings) -> PersonData:
