@@ -36,6 +36,7 @@ FULL_SIZE: dict[str, dict[str, Any]] = {
         # Random weights make all features alike: at the paper's 0.7 everything would be taken for one person.
         "dgcmia": {"image_threshold": 0.999, "text_threshold": 0.999, "memory_threshold": 0.999},
     },
+    "hpl": {"encoder": {"backbone": "ViT-B-16-quickgelu", "height": 384, "width": 128}},
     "lgur": {
         "encoder": {"backbone": "deit-small+bert", "height": 384, "width": 128, "length": 100},
         "optimiser": {"name": "adam", "lr": 1e-4, "groups": [{"match": "classifiers|lstm", "lr": 1e-3}]},

@@ -68,7 +68,7 @@ class RoutedCompact(RoutedBackbone, CompactBackbone):
 
     def __init__(self, vocabulary: int, *, routed: bool, **options: Any) -> None:  # noqa: ANN401  CompactBackbone's
         super().__init__(vocabulary, **options)
-        self.join_i2i = copy.deepcopy(self.image_tower.join) if routed else None
+        self.join_i2i: nn.Sequential | None = copy.deepcopy(self.image_tower.join) if routed else None
 
     def route(self, pixels: Tensor) -> Routed:
         pooled, rows = self.image_tower(pixels)
