@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
@@ -29,6 +30,10 @@ Precision = Literal["standard", "trapezoid"]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Device = Annotated[str, typer.Option(help="auto, or cpu.")]
 SplitName = Annotated[str, typer.Option(help="train, val or test.")]
+Beside = Annotated[
+    tuple[str, Path] | None,
+    typer.Option("--with", metavar="FORMAT ROOT", help="An image-image set that goes with it, for pictures alone."),
+]
 AllowMissing = Annotated[
     bool, typer.Option("--allow-missing", help="Go on with the images that are there, and say so.")
 ]
@@ -78,6 +83,7 @@ def evaluate(
     data: Annotated[Path, typer.Option(help="Folder of the data set.")],
     format_name: Annotated[str, typer.Option("--format", help="On-disk format of the data set.")] = "cuhk_pedes",
     split: SplitName = "test",
+    beside: Beside = None,
     average_precision: Annotated[Precision, typer.Option(help="trapezoid is LGUR's, another number.")] = "standard",
     out: Annotated[Path | None, typer.Option(help="JSON file to write the result to as well.")] = None,
     device: Device = "auto",
@@ -85,9 +91,15 @@ def evaluate(
     as_json: Json = False,
 ) -> None:
     """Measure a checkpoint on a split: R@1, R@5, R@10, mAP, mINP, text to image and image to image, where the data
-    allow; beside the oracle on synthetic people."""
+    allow; beside the oracle on synthetic people. A model with a space for pictures alone is also measured image to
+    image by the vectors that are meant for descriptions. With --with, image to image is measured on the second set."""
     encoder, people, embedded = _embed(checkpoint, data, format_name, split, device, allow_missing=allow_missing)
     rows = _measure(embedded, average_precision)
+    if beside:
+        _, pictures, shown = _embed(checkpoint, beside[1], beside[0], split, device, allow_missing=allow_missing)
+        rows = {name: row for name, row in rows.items() if name == "model"}
+        rows |= {name: row for name, row in _measure(shown, average_precision).items() if name != "model"}
+        people = replace(people, name=f"{people.name} with {pictures.name}", notes=(*people.notes, *pictures.notes))
     if not people.notes:  # the oracle knows all images
         rows |= _oracle(data, split)
     result = {"data": people.name, "split": split, "notes": list(people.notes), **rows}
@@ -263,10 +275,7 @@ def synthesise_gallery(
 def check(
     format_name: Annotated[str, typer.Argument(metavar="FORMAT", help="Such as cuhk_pedes or market1501.")],
     root: Annotated[Path, typer.Argument(help="Folder of the data set.")],
-    beside: Annotated[
-        tuple[str, Path] | None,
-        typer.Option("--with", metavar="FORMAT ROOT", help="An image-image set that is trained on together with it."),
-    ] = None,
+    beside: Beside = None,
     allow_missing: AllowMissing = False,
     as_json: Json = False,
 ) -> None:

@@ -11,7 +11,7 @@ import shutil
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -130,7 +130,7 @@ class Trainer:
         method: nn.Module = build_method(self.recipe, encoder, self.pairs.size)
         if device.type == "cpu":
             method = method.to(memory_format=torch.channels_last)  # oneDNN's convolutions run on this layout
-        self.method = across_ranks(method, device).to(device)
+        self.method: Any = across_ranks(method, device).to(device)  # a Module, or what Accelerate wraps round it
         self.average = _averaged(encoder, self.recipe.average)
         self._shared = share
 
