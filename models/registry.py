@@ -25,6 +25,7 @@ def register(method: str) -> Callable[[type[E]], type[E]]:
 
 def methods() -> tuple[str, ...]:
     """Names of the registered methods, sorted."""
+    import models.bdam
     import models.clip_baseline
     import models.hpl
     import models.lgur  # noqa: F401  they register themselves

@@ -32,9 +32,13 @@ def build_optimiser(module: nn.Module, part: OptimiserPart) -> torch.optim.Optim
 
 
 def settings_of(name: str, parameter: nn.Parameter, part: OptimiserPart) -> tuple[float, float]:
-    """(learning rate, weight decay) of one parameter: the general rules, then `part.groups` in order, later wins."""
+    """(learning rate, weight decay) of one parameter: the general rules, then `part.groups` in order, later wins.
+
+    Parameters that their module marks `_no_weight_decay` (Mamba's A_log and D) take none unless a rule names one.
+    """
     lr = part.lr * (part.bias_lr if name.endswith("bias") else 1.0)
-    decay = part.weight_decay if parameter.ndim > 1 or part.decay_vectors else 0.0
+    decayed = (parameter.ndim > 1 or part.decay_vectors) and not getattr(parameter, "_no_weight_decay", False)
+    decay = part.weight_decay if decayed else 0.0
     for rule in part.groups:
         if re.search(rule.match, name):
             if rule.lr is not None:

@@ -9,12 +9,14 @@ the device. Answers are the same before and after a restart, a compaction or a r
 
 import threading
 from dataclasses import dataclass, replace
+from functools import cache
 from importlib import metadata
 from typing import Any
 
 import faiss
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from app.errors import FaissConflictError
 from app.vectors.contract import Changes, Half, Hits, Ids, Scores, VectorIndex
@@ -40,6 +42,16 @@ def check_installation() -> None:
             f"{' and '.join(builds)} are both installed, and they own the same files; uninstall all of them, then "
             "install exactly one: the extra `cpu` or the extra `gpu`"
         )
+
+
+@cache
+def _keep_blas_to_one_thread() -> None:
+    """The products here are small, and each would wake a thread on every core, which then spins while it waits.
+
+    Beside a busy worker that cost a server 190 ms of processor time for each search instead of 9, and the worker two
+    thirds of its speed. It is meant for the whole process: nothing else in it uses BLAS for long.
+    """
+    threadpool_limits(1, user_api="blas")
 
 
 def _installed(distribution: str) -> bool:
@@ -133,6 +145,7 @@ class FaissIndex(VectorIndex):
     def __init__(self, dim: int, *, sequence: int = 0, ids: Ids | None = None, vectors: Half | None = None) -> None:
         super().__init__(dim)
         check_installation()
+        _keep_blas_to_one_thread()
         empty = np.empty(0, np.int64)
         if ids is None or vectors is None:
             ids, vectors = empty, np.empty((0, dim), np.float16)

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from models.mamba import SelectiveSSM
 from training.errors import RecipeError
 from training.optimisation import build_optimiser, settings_of
 from training.recipe import OptimiserPart, SchedulePart, load_recipe
@@ -55,6 +56,17 @@ def test_vectors_take_no_weight_decay_and_biases_their_own_rate() -> None:
     assert groups == {(1.0, 0.5): 1, (2.0, 0.0): 2, (1.0, 0.0): 1}
     set_learning_rate(optimiser, 0.25)
     assert sorted(group["lr"] for group in optimiser.param_groups) == [0.25, 0.25, 0.5]
+
+
+def test_marked_parameters_take_no_weight_decay_unless_a_rule_names_it() -> None:
+    layer = nn.Sequential(SelectiveSSM(16)).double()
+    plain = OptimiserPart(name="adam", lr=1.0, weight_decay=0.5, decay_vectors=True)
+    kept = {name for name, value in layer.named_parameters() if settings_of(name, value, plain)[1] == 0}
+    assert kept == {"0.A_log", "0.D"}
+    groups = {group["weight_decay"]: len(group["params"]) for group in build_optimiser(layer, plain).param_groups}
+    assert groups == {0.5: 7, 0.0: 2}
+    named = OptimiserPart.model_validate({"weight_decay": 0.5, "groups": [{"match": "A_log", "weight_decay": 0.1}]})
+    assert settings_of("0.A_log", layer.get_parameter("0.A_log"), named)[1] == 0.1
 
 
 def test_a_rule_that_matches_nothing_is_refused() -> None:
