@@ -15,6 +15,7 @@ from models.hpl import Hpl, hpl_clip_spec, hpl_compact_spec
 from models.registry import build
 from training.datasets import read_dataset
 from training.engine import BEST, Trainer
+from training.errors import RecipeError
 from training.events import read_events
 from training.methods.base import Batch, Pictures, TrainSize
 from training.methods.hpl import BASE, CONSTRUCT, HplMethod
@@ -197,10 +198,13 @@ def test_without_pictures_the_described_images_stand_for_them(tmp_path: Path) ->
 
 
 def test_stages_are_refused_where_they_make_no_sense(tmp_path: Path) -> None:
-    made = method(tmp_path, MAIN, ilpa=False, cic=False, cmpr=False)
-    assert not hasattr(made, "prompts")
-    with pytest.raises(ValueError, match="all off"):
-        made.begin_stage(CONSTRUCT)
+    network, size = build(hpl_compact_spec(WORDS, height=32, width=16, options=OPTIONS)), TrainSize(1, 1, 1)
+    none = {"ilpa": False, "cic": False, "cmpr": False}
+    with pytest.raises(RecipeError, match="all off"):
+        HplMethod(network, recipe(tmp_path, hpl=none), size)
+    with pytest.raises(RecipeError, match="there is none"):
+        HplMethod(network, recipe(tmp_path, before=[]), size)
+    assert not hasattr(HplMethod(network, recipe(tmp_path, hpl=none, before=[]), size), "prompts")
     baseline = build(compact_spec(WORDS, height=32, width=16))
     with pytest.raises(ValueError, match="its own network"):
         HplMethod(baseline, recipe(tmp_path), TrainSize(1, 1, 1))

@@ -15,6 +15,7 @@ from models.backbones.base import Features
 from models.backbones.routed import Routed
 from models.encoder import PersonEncoder
 from models.hpl import Hpl
+from training.errors import RecipeError
 from training.methods.base import Batch, Method, Row, TrainSize
 from training.objectives.infonce import infonce
 from training.objectives.prompts import (
@@ -72,6 +73,7 @@ class HplMethod(Method):
 
     Raises:
         ValueError: the encoder is not HPL's.
+        RecipeError: prompts without a stage that makes them, or such a stage without use.
     """
 
     takes_pictures: ClassVar[bool] = True
@@ -83,6 +85,10 @@ class HplMethod(Method):
         if not isinstance(encoder, Hpl):
             raise ValueError(f"HPL trains its own network, not {type(encoder).__name__}")
         self.part = part = recipe.hpl
+        constructs = CONSTRUCT in (stage.name for stage in recipe.stages)
+        if constructs != part.prompted:
+            one, other = ("makes", "ilpa, cic and cmpr are all off") if constructs else ("would make", "there is none")
+            raise RecipeError(f"the stage {CONSTRUCT} {one} the prompts of ilpa, cic and cmpr, but {other}")
         dim = encoder.backbone.dim
         self.classifier_t2i, self.classifier_i2i = _classifier(dim, size.identities), _classifier(dim, size.identities)
         if not part.prompted:
@@ -121,8 +127,6 @@ class HplMethod(Method):
         """Free what the stage trains; take the text encoder into stage I and the prototypes out of it (point 7)."""
         super().begin_stage(stage)
         constructs = stage == CONSTRUCT
-        if constructs and not self.part.prompted:
-            raise ValueError(f"the stage {CONSTRUCT} makes prompts, but ilpa, cic and cmpr are all off")
         for module in (self.encoder, self.classifier_t2i, self.classifier_i2i):
             module.requires_grad_(not constructs)
         if not self.part.prompted:
