@@ -1,5 +1,6 @@
 """HPL's method: its stages' terms and what each trains, and real runs on the miniature set (methods.md 7)."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -40,7 +41,7 @@ SMALL = {"heads": 2, "depth": 1, "pseudo_tokens": 3, "id_tokens": 2}
 PAIRS, PICTURES = [0, 0, 1, 3], [1, 1, 4, 4]
 
 
-def recipe(root: Path, *, hpl: dict[str, object] | None = None, **fields: object) -> Recipe:
+def recipe(root: Path, *, hpl: Mapping[str, object] | None = None, **fields: object) -> Recipe:
     construct = {"name": CONSTRUCT, "optimiser": {"lr": 0.003}, "schedule": {"epochs": 4, "warmup": 0.0}}
     base = {"name": BASE, "optimiser": {"lr": 0.004}, "schedule": {"epochs": 6, "warmup": 0.5}}
     content: dict[str, object] = {
@@ -210,7 +211,9 @@ def test_stages_are_refused_where_they_make_no_sense(tmp_path: Path) -> None:
         HplMethod(baseline, recipe(tmp_path), TrainSize(1, 1, 1))
 
 
+@pytest.fixture(scope="module")
 def clip_network() -> Hpl:
+    """The paper's, at random, for small pictures; tests leave its weights as they are."""
     torch.manual_seed(0)
     network = build(hpl_clip_spec("ViT-B-16-quickgelu", height=64, width=32))
     assert isinstance(network, Hpl)
@@ -219,9 +222,9 @@ def clip_network() -> Hpl:
 
 @pytest.mark.parametrize("kind", ["compact", "clip"])
 @torch.inference_mode()
-def test_the_second_text_encoder_reads_a_sentence_as_the_first_does(kind: str) -> None:
+def test_the_second_text_encoder_reads_a_sentence_as_the_first_does(kind: str, clip_network: Hpl) -> None:
     torch.manual_seed(0)
-    network = clip_network() if kind == "clip" else build(hpl_compact_spec(WORDS, options=OPTIONS))
+    network = clip_network if kind == "clip" else build(hpl_compact_spec(WORDS, options=OPTIONS))
     assert isinstance(network, Hpl)
     network.eval()
     backbone, tokenizer = network.backbone, network.tokenizer
@@ -275,9 +278,8 @@ def test_an_inversion_net_ignores_padding_and_leads_to_the_width_of_words() -> N
     assert isinstance(InversionNet(16, 16, tokens=1, depth=1, heads=2).out, nn.Identity)
 
 
-def test_the_paper_s_network_makes_a_step_of_each_stage(tmp_path: Path) -> None:
-    network = clip_network()
-    chosen = load_recipe("hpl-cuhk-market", ["encoder.pretrained=null"])
+def test_the_paper_s_network_has_gradients_where_each_stage_trains(clip_network: Hpl) -> None:
+    network, chosen = clip_network, load_recipe("hpl-cuhk-market", ["encoder.pretrained=null"])
     made = HplMethod(network, chosen, TrainSize(pairs=4, images=4, identities=5, pictures=4))
     assert made.prompts.width == 512
     assert isinstance(made.invert_image.out, nn.Identity)
@@ -293,6 +295,7 @@ def test_the_paper_s_network_makes_a_step_of_each_stage(tmp_path: Path) -> None:
         nets = {"invert_image", "invert_text"}
         rest = {"id_tokens"} if stage == CONSTRUCT else {"encoder", "classifier_t2i", "classifier_i2i"}
         assert moved(made) == nets | rest
+    network.zero_grad()
 
 
 def test_a_run_learns_in_each_stage_and_leaves_no_prompts_behind(tiny_set: Path, tmp_path: Path) -> None:
@@ -338,11 +341,11 @@ def test_the_rows_of_its_ablation_are_the_methods_that_they_name(tmp_path: Path)
 
 
 @pytest.mark.parametrize("name", ["hpl-cuhk-market", "hpl-icfg-msmt17", "hpl-rstp-duke"])
-def test_the_paper_s_rates_reach_the_parameters_they_are_for(name: str) -> None:
+def test_the_paper_s_rates_reach_the_parameters_they_are_for(name: str, clip_network: Hpl) -> None:
     chosen = load_recipe(name, ["encoder.pretrained=null"])
     construct, main = chosen.stages
     assert (construct.name, construct.schedule.epochs, main.schedule.epochs) == (CONSTRUCT, 10, 60)
-    made = HplMethod(clip_network(), chosen, TrainSize(pairs=2, images=1, identities=3))
+    made = HplMethod(clip_network, chosen, TrainSize(pairs=2, images=1, identities=3))
     made.begin_stage(CONSTRUCT)
     rates = {n: settings_of(n, p, construct.optimiser)[0] for n, p in made.named_parameters() if p.requires_grad}
     assert {n for n, rate in rates.items() if rate == 0.02} == {"id_tokens"}
