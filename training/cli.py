@@ -1,4 +1,4 @@
-"""`python -m training VERB`: train, evaluate, report, synthesise, datasets. `descry` forwards to it."""
+"""`python -m training VERB`: train, evaluate, report, synthesise, datasets, describe. `descry` forwards to it."""
 
 import json
 import os
@@ -14,7 +14,9 @@ from rich.console import Console
 from rich.table import Table
 
 from models.errors import DescryError
+from training.captioning.cli import describe
 from training.events import progress_bar
+from training.parse_verb import parse
 
 if TYPE_CHECKING:
     from models.encoder import PersonEncoder
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 cli = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 datasets = typer.Typer(no_args_is_help=True, help="Data sets on disk.")
 cli.add_typer(datasets, name="datasets")
+cli.add_typer(describe, name="describe")
+cli.command("parse")(parse)
 
 Precision = Literal["standard", "trapezoid"]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
