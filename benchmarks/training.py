@@ -36,6 +36,10 @@ FULL_SIZE: dict[str, dict[str, Any]] = {
         # Random weights make all features alike: at the paper's 0.7 everything would be taken for one person.
         "dgcmia": {"image_threshold": 0.999, "text_threshold": 0.999, "memory_threshold": 0.999},
     },
+    "hkgr": {
+        "encoder": {"backbone": "ViT-B-16-quickgelu", "height": 384, "width": 128},
+        "hkgr": {"text_aug": "none"},
+    },
     "hpl": {
         "encoder": {"backbone": "ViT-B-16-quickgelu", "height": 384, "width": 128},
         "before": [

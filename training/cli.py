@@ -3,11 +3,9 @@
 import json
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
@@ -15,8 +13,10 @@ from rich.table import Table
 
 from models.errors import DescryError
 from training.captioning.cli import describe
+from training.commands.data import datasets, synthesise, synthesise_gallery, synthesise_pictures
+from training.commands.options import AllowMissing, Beside, Device, Json, Precision, SplitName, asked_for, say, show
+from training.commands.parse import parse
 from training.events import progress_bar
-from training.parse_verb import parse
 
 if TYPE_CHECKING:
     from models.encoder import PersonEncoder
@@ -25,22 +25,12 @@ if TYPE_CHECKING:
     from training.records import PersonData, Split
 
 cli = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
-datasets = typer.Typer(no_args_is_help=True, help="Data sets on disk.")
 cli.add_typer(datasets, name="datasets")
 cli.add_typer(describe, name="describe")
-cli.command("parse")(parse)
-
-Precision = Literal["standard", "trapezoid"]
-Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
-Device = Annotated[str, typer.Option(help="auto, or cpu.")]
-SplitName = Annotated[str, typer.Option(help="train, val or test.")]
-Beside = Annotated[
-    tuple[str, Path] | None,
-    typer.Option("--with", metavar="FORMAT ROOT", help="An image-image set that goes with it, for pictures alone."),
-]
-AllowMissing = Annotated[
-    bool, typer.Option("--allow-missing", help="Go on with the images that are there, and say so.")
-]
+cli.command()(parse)
+cli.command()(synthesise)
+cli.command("synthesise-pictures")(synthesise_pictures)
+cli.command("synthesise-gallery")(synthesise_gallery)
 
 
 @cli.command()
@@ -67,7 +57,7 @@ def train(
     folder = out or Path("runs") / chosen.name
     trainer = Trainer(chosen, people, folder, device=device, restart=restart)
     if trainer.position.step and trainer.main:
-        _say(f"resuming {folder} at step {trainer.position.step}")
+        say(f"resuming {folder} at step {trainer.position.step}")
     info = trainer.run()
     trainer.close()
     if not trainer.main:
@@ -78,7 +68,7 @@ def train(
         "best_epoch": trainer.position.best_epoch,
         "seconds": round(trainer.position.seconds, 1),
     }
-    _print(result, as_json, f"Best R@1 {result['best']:.2f} on {chosen.data.select_on}; checkpoint: {info.path}")
+    show(result, as_json, f"Best R@1 {result['best']:.2f} on {chosen.data.select_on}; checkpoint: {info.path}")
 
 
 @cli.command()
@@ -139,7 +129,7 @@ def calibrate(
             progress=lambda done, total: advance(done, total, ""),
         )
     words = f"{rule.linkage} linkage from cosine {rule.threshold:.3f} on; F1 of pairs {rule.f1:.3f} on {split}"
-    _print(rule.to_dict(), as_json, words)
+    show(rule.to_dict(), as_json, words)
 
 
 @cli.command()
@@ -156,7 +146,7 @@ def ablate(
     as_json: Json = False,
 ) -> None:
     """Train the rows of a method's ablation table with several seeds; goes on where it was stopped."""
-    with _asked_for():
+    with asked_for():
         numbers = [int(seed) for seed in seeds.split(",")]
     from training.ablation import DATA, TABLE, first_people
     from training.ablation import ablate as run_rows
@@ -174,10 +164,10 @@ def ablate(
         root=data,
         split=_split(split),
         device=device,
-        say=_say,
+        say=say,
     )
     written = [str(folder / TABLE), str(folder / DATA)]
-    _print({"written": written}, as_json, (folder / TABLE).read_text(encoding="utf-8"))
+    show({"written": written}, as_json, (folder / TABLE).read_text(encoding="utf-8"))
 
 
 @cli.command()
@@ -190,7 +180,8 @@ def report(
     allow_missing: AllowMissing = False,
     as_json: Json = False,
 ) -> None:
-    """Write a run's loss curve, CMC curve and a sheet of ranked lists; for DGCMIA also what it mined."""
+    """Write a run's loss curve, CMC curve and a sheet of ranked lists; for DGCMIA also what it mined, for
+    HKGR the words it hid and told."""
     from training.engine import BEST
     from training.errors import DatasetError
     from training.recipe import load_recipe
@@ -211,100 +202,11 @@ def report(
     ]
     if relations := plot_relations(run, folder):
         written.append(relations)
-    _print({"written": [str(path) for path in written]}, as_json, "\n".join(f"wrote {path}" for path in written))
+    if recipe.method == "hkgr":
+        from training.masked_sheet import masked_sheet
 
-
-@cli.command()
-def synthesise(
-    out: Annotated[Path, typer.Argument(help="Folder to write; must not hold anything else.")],
-    train_identities: Annotated[int, typer.Option("--train")] = 8000,
-    val_identities: Annotated[int, typer.Option("--val")] = 200,
-    test_identities: Annotated[int, typer.Option("--test")] = 1000,
-    images: Annotated[int, typer.Option(help="Images of each identity.")] = 4,
-    seed: int = 0,
-    workers: Annotated[int | None, typer.Option(help="Processes; default one a core.")] = None,
-    as_json: Json = False,
-) -> None:
-    """Make a data set of synthetic people with descriptions, in CUHK-PEDES format."""
-    from training.synthetic import SyntheticConfig, generate
-
-    with _asked_for():
-        config = SyntheticConfig(train_identities, val_identities, test_identities, images, seed, workers)
-    with progress_bar("synthetic people") as advance:
-        folder = generate(config, out, progress=lambda done, total: advance(done, total, ""))
-    _print({"folder": str(folder)}, as_json, f"wrote {folder}")
-
-
-@cli.command("synthesise-pictures")
-def synthesise_pictures(
-    out: Annotated[Path, typer.Argument(help="Folder to write; must not hold anything else.")],
-    train_identities: Annotated[int, typer.Option("--train")] = 2000,
-    test_identities: Annotated[int, typer.Option("--test")] = 500,
-    images: Annotated[int, typer.Option(help="Images of each identity, by different cameras up to 12.")] = 8,
-    seed: Annotated[int, typer.Option(help="That of `synthesise`: other people before the same cameras.")] = 0,
-    workers: Annotated[int | None, typer.Option(help="Processes; default one a core.")] = None,
-    as_json: Json = False,
-) -> None:
-    """Make an image-image data set of synthetic people without descriptions, in Market-1501 format."""
-    from training.synthetic import SyntheticConfig
-    from training.synthetic.pictures import write_pictures
-
-    with _asked_for():
-        config = SyntheticConfig(train_identities, 0, test_identities, images, seed, workers)
-        with progress_bar("synthetic pictures") as advance:
-            folder = write_pictures(config, out, progress=lambda done, total: advance(done, total, ""))
-    _print({"folder": str(folder)}, as_json, f"wrote {folder}")
-
-
-@cli.command("synthesise-gallery")
-def synthesise_gallery(
-    out: Annotated[Path, typer.Argument(help="Folder to write; must not hold anything else.")],
-    identities: int = 600,
-    images: Annotated[int, typer.Option(help="Images of each identity.")] = 4,
-    seed: int = 1,
-    workers: Annotated[int | None, typer.Option(help="Processes; default one a core.")] = None,
-    as_json: Json = False,
-) -> None:
-    """Make a folder of synthetic people with a manifest, as `descry ingest` reads it."""
-    from training.synthetic.gallery import GalleryConfig, write_gallery
-
-    with _asked_for():
-        config = GalleryConfig(identities=identities, images_per_identity=images, seed=seed, workers=workers)
-    with progress_bar("synthetic gallery") as advance:
-        folder = write_gallery(config, out, progress=lambda done, total: advance(done, total, ""))
-    _print({"folder": str(folder)}, as_json, f"wrote {folder}")
-
-
-@datasets.command("check")
-def check(
-    format_name: Annotated[str, typer.Argument(metavar="FORMAT", help="Such as cuhk_pedes or market1501.")],
-    root: Annotated[Path, typer.Argument(help="Folder of the data set.")],
-    beside: Beside = None,
-    allow_missing: AllowMissing = False,
-    as_json: Json = False,
-) -> None:
-    """Look through a data set on disk: what is missing, malformed or other than published, and, of two sets, what they
-    share. Exit status 1 if it is not usable."""
-    from training.datasets import check_dataset
-    from training.datasets.joint import check_joint
-
-    if beside:
-        reports = check_joint((format_name, root), beside, allow_missing=allow_missing)
-    else:
-        reports = (check_dataset(format_name, root),)
-    told = [report.to_dict() for report in reports]
-    content: dict[str, object] = {"sets": told} if beside else told[0]
-    _print(content, as_json, "\n\n".join(report.text() for report in reports))
-    if not all(report.usable(allow_missing=allow_missing) for report in reports):
-        raise typer.Exit(1)
-
-
-@datasets.command("formats")
-def formats(as_json: Json = False) -> None:
-    """List the formats that can be read."""
-    from training.datasets import formats as known
-
-    _print({"formats": list(known())}, as_json, "\n".join(known()))
+        written += [sheet for sheet in (masked_sheet(run, people, folder),) if sheet]
+    show({"written": [str(path) for path in written]}, as_json, "\n".join(f"wrote {path}" for path in written))
 
 
 def _prepared(recipe: "Recipe", *, allow_missing: bool = False) -> "PersonData":
@@ -314,17 +216,8 @@ def _prepared(recipe: "Recipe", *, allow_missing: bool = False) -> "PersonData":
     people = prepare_data(recipe, allow_missing=allow_missing)
     if os.environ.get("RANK", "0") == "0":
         for note in people.notes:
-            _say(note)
+            say(note)
     return people
-
-
-@contextmanager
-def _asked_for() -> Iterator[None]:
-    """Numbers out of range come from the command line: a usage error, not a crash."""
-    try:
-        yield
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from error
 
 
 def _embed(
@@ -339,7 +232,7 @@ def _embed(
     encoder = load_checkpoint(checkpoint, device=_on(device))
     people = read_dataset(format_name, data, allow_missing=allow_missing)
     for note in people.notes:
-        _say(note)
+        say(note)
     records = people.splits[_split(split)]
     if not records:
         raise DatasetError(f"{people.name} has no images in its {split} split")
@@ -380,7 +273,7 @@ def _measure(embedded: "Embedded", average_precision: "Precision") -> dict[str, 
     except NothingRelevantError as error:
         if not rows:
             raise
-        _say(f"image to image is not measured: {error.message}")
+        say(f"image to image is not measured: {error.message}")
     return rows
 
 
@@ -411,24 +304,16 @@ def _split(name: str) -> "Split":
     raise DatasetError(f"no split {name!r}; it is one of {', '.join(SPLITS)}")
 
 
-def _print(result: dict[str, object], as_json: bool, words: str) -> None:
-    typer.echo(json.dumps(result) if as_json else words)
-
-
-def _say(words: str) -> None:
-    typer.echo(words, err=True)
-
-
 def main() -> NoReturn:
     """Run a verb; an error that Descry knows is one line on stderr and exit status 1."""
     try:
         cli(standalone_mode=True)
     except DescryError as error:
         _tell_torchrun(error)
-        _say(f"error: {_process()}{error.message} [{error.code}]")
+        say(f"error: {_process()}{error.message} [{error.code}]")
         sys.exit(1)
     except KeyboardInterrupt:
-        _say("stopped; give the same command again to go on")
+        say("stopped; give the same command again to go on")
         sys.exit(130)
     except Exception as error:
         _tell_torchrun(error)

@@ -127,7 +127,9 @@ class Trainer:
 
     def _build(self, encoder: PersonEncoder, share: Share) -> None:
         device = self.accelerator.device
-        method: nn.Module = build_method(self.recipe, encoder, self.pairs.size)
+        made = build_method(self.recipe, encoder, self.pairs.size)
+        made.read_descriptions(self.pairs.texts)
+        method: nn.Module = made
         if device.type == "cpu":
             method = method.to(memory_format=torch.channels_last)  # oneDNN's convolutions run on this layout
         self.method: Any = across_ranks(method, device).to(device)  # a Module, or what Accelerate wraps round it

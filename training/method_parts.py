@@ -1,5 +1,6 @@
 """What recipes say to single methods: one typed section for each."""
 
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -47,6 +48,47 @@ class LgurPart(MethodPart):
     """DGA: rebuild image features from their own description too, in training."""
     prototypes: bool = True
     """Read features by prototypes (PGU); without them their maximum is read."""
+
+
+class HkgrPart(MethodPart):
+    """HKGR (methods.md 6). The switches are the rows of its ablation."""
+
+    align: Literal["sdm", "infonce"] = "sdm"
+    """Loss of both grains. From scratch SDM keeps whatever wrong match it finds first; InfoNCE with pairs of one
+    identity as positives of each other does not."""
+    tau: Positive = 0.02
+    """Temperature of the alignment, fixed under sdm."""
+    learn_tau: bool = True
+    """infonce: each grain's temperature is a parameter that starts at `tau`."""
+    fine: bool = True
+    """Align, and search by, the embedding of selected tokens beside the global feature (MGA)."""
+    mlm: Annotated[float, Field(ge=0)] = 1.0
+    """Weight of the hidden words; 0 leaves the language head out."""
+    levels: Annotated[tuple[Literal["random", "object", "attribute", "relation"], ...], Field(min_length=1)] = (
+        "object",
+        "attribute",
+        "relation",
+    )
+    """What is hidden. One level: that one. Several: each description draws evenly among random and them."""
+    mask_ratio: Annotated[float, Field(gt=0, le=1)] = 0.3
+    """Share of a level's phrases that is picked, rounded up."""
+    match: Literal["span", "idset"] = "span"
+    """span: a phrase is hidden where it stands. idset: every word of it is, all over the description, as in the
+    released code."""
+    determiners: bool = True
+    """Whether articles and numbers are attributes, as in HKGR's figure."""
+    text_aug: Literal["mask15", "none"] = "mask15"
+    """What the alignment sees: with 15 % of the words masked, as the released code, or the description as it is."""
+    identity: Annotated[float, Field(ge=0)] = 0.0
+    """Weight of the identity classifier, which HKGR has for ICFG-PEDES and RSTPReid."""
+    depth: Annotated[int, Field(ge=0)] = 4
+    """Layers of the cross-modal encoder."""
+    heads: Annotated[int, Field(ge=0)] = 0
+    """Its heads; 0: one for each 64 dimensions."""
+    parsed: Path | None = None
+    """File of parsed captions (`python -m training parse`), a row for each training pair. None: parse by rule."""
+    parsed_subset: bool = False
+    """Whether that file may be of more descriptions than are trained on; rows are then found by caption."""
 
 
 class HplPart(MethodPart):

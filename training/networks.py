@@ -6,6 +6,7 @@ from pathlib import Path
 from models.backbones.local import COMPACT, DEIT, RESNET, LocalBackbone
 from models.clip_baseline import ClipBaseline, compact_spec, load_pretrained, open_clip_spec
 from models.encoder import PersonEncoder
+from models.hkgr import Hkgr, hkgr_spec
 from models.hpl import Hpl, hpl_clip_spec, hpl_compact_spec
 from models.lgur import Lgur, lgur_spec
 from models.registry import build
@@ -25,9 +26,8 @@ def build_encoder(recipe: Recipe, train: tuple[Record, ...]) -> PersonEncoder:
         TrainingError: a train split without descriptions, or a backbone that the method does not have.
         BackboneError: an unknown open_clip model, or weights that cannot be had.
     """
-    if recipe.method == "hpl":
-        return _hpl(recipe, train)
-    return _lgur(recipe, train) if recipe.method == "lgur" else _baseline(recipe.encoder, train)
+    own = {"lgur": _lgur, "hkgr": _hkgr, "hpl": _hpl}
+    return own[recipe.method](recipe, train) if recipe.method in own else _baseline(recipe.encoder, train)
 
 
 def _baseline(part: EncoderPart, train: tuple[Record, ...]) -> PersonEncoder:
@@ -73,6 +73,27 @@ def _lgur(recipe: Recipe, train: tuple[Record, ...]) -> PersonEncoder:
     assert isinstance(encoder, Lgur)
     if part.backbone != COMPACT:
         _load_lgur(encoder.backbone, part)
+    return encoder
+
+
+def _hkgr(recipe: Recipe, train: tuple[Record, ...]) -> PersonEncoder:
+    part = recipe.encoder
+    options: dict[str, int | float | bool] = {**part.options, "fine": recipe.hkgr.fine}
+    tokenizer = TokenizerSpec("words", part.length, _words(part, train)) if part.backbone == COMPACT else None
+    try:
+        encoder = build(hkgr_spec(part.backbone, tokenizer, height=part.height, width=part.width, options=options))
+    except TypeError as error:
+        raise TrainingError(f"encoder.options: {error}") from error
+    assert isinstance(encoder, Hkgr)
+    if part.backbone == COMPACT:
+        return encoder
+    from models.backbones.clip import ClipBackbone
+
+    assert isinstance(encoder.backbone, ClipBackbone)
+    if part.pretrained:
+        encoder.backbone.load_pretrained(part.pretrained)
+    else:
+        _log.warning("the towers start from random weights: encoder.pretrained names neither a tag nor a file")
     return encoder
 
 

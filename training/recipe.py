@@ -10,7 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from training.errors import RecipeError
-from training.method_parts import DgcmiaPart, HplPart, LgurPart
+from training.method_parts import DgcmiaPart, HkgrPart, HplPart, LgurPart
 from training.transforms import Augmentation
 
 RECIPES = Path(__file__).parent / "recipes"
@@ -84,7 +84,8 @@ class EncoderPart(_Part):
     word_minimum: Annotated[int, Field(ge=1)] = 2
     """Occurrences from which on a word, or a word piece of a BERT without weights, is known."""
     options: dict[str, int | float] = {}
-    """Arguments of `CompactBackbone`, for instance dim; for LGUR those that `models.lgur` names."""
+    """Arguments of `CompactBackbone`, for instance dim; for LGUR and HKGR those that `models.lgur` and
+    `models.hkgr` name."""
 
 
 class LossPart(_Part):
@@ -229,12 +230,13 @@ class Recipe(_Part):
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")]
     """Names the run's folder."""
-    method: Literal["clip_baseline", "dgcmia", "hpl", "lgur"] = "clip_baseline"
+    method: Literal["clip_baseline", "dgcmia", "hkgr", "hpl", "lgur"] = "clip_baseline"
     seed: Annotated[int, Field(ge=0)] = 0
     data: DataPart
     encoder: EncoderPart = EncoderPart()
     loss: LossPart = LossPart()
     dgcmia: DgcmiaPart = DgcmiaPart()
+    hkgr: HkgrPart = HkgrPart()
     hpl: HplPart = HplPart()
     lgur: LgurPart = LgurPart()
     augmentation: Augmentation = Augmentation()

@@ -67,7 +67,10 @@ class CompactImageTower(CompactMaps):
         self.join = nn.Sequential(nn.LayerNorm(rows * dim), nn.Linear(rows * dim, dim))
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        maps = self.maps(pixels)
+        return self.pool(self.maps(pixels))
+
+    def pool(self, maps: Tensor) -> tuple[Tensor, Tensor]:
+        """The projection and the row tokens of maps."""
         mean = F.adaptive_avg_pool2d(maps, (self.rows, 1)).squeeze(-1)
         peak = F.adaptive_max_pool2d(maps, (self.rows, 1)).squeeze(-1)
         tokens = self.row(torch.cat([mean, peak], dim=1).transpose(1, 2))

@@ -8,6 +8,7 @@ import torch
 
 from tests.training.staged import Staged
 from tests.training.test_engine import recipe
+from tests.training.test_method_hkgr import OPTIONS as HKGR
 from tests.training.test_method_lgur import OPTIONS as LGUR
 from training.engine import Trainer
 from training.errors import DatasetError
@@ -45,6 +46,10 @@ def chosen(root: Path, name: str) -> Recipe:
         # A third of the others' rate: its loss is ten times theirs, and at theirs rounding shows in it.
         slower = {"lr": 0.00001, "eps": 0.001}
         fields |= {"method": "dgcmia", "dgcmia": mined | {"tau": 0.2}, "optimiser": slower}
+    if name == "hkgr":  # its words are hidden by sample, and told in other numbers by each process
+        size = {"height": 32, "width": 16, "options": HKGR | {"drop_words": 0.1}}
+        part = {"align": "infonce", "tau": 0.2, "depth": 1, "heads": 2, "identity": 1.0}
+        fields |= {"method": "hkgr", "encoder": size, "hkgr": part, "schedule": {"epochs": 1}}
     if name == "lgur":  # its negatives are drawn from the whole batch; an epoch, as a cosine at the margin is a jump
         size = {"height": 32, "width": 16, "options": LGUR | {"drop_words": 0.1}}
         fields |= {"method": "lgur", "encoder": size, "schedule": {"epochs": 1}}
@@ -112,6 +117,7 @@ if __name__ == "__main__":
     _train(where, into, "whole")
     _train(where, into, "micro")
     _train(where, into, "dgcmia")
+    _train(where, into, "hkgr")
     _train(where, into, "lgur")
     plain = METHODS["clip_baseline"]
     METHODS["clip_baseline"] = Staged

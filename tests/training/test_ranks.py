@@ -58,7 +58,7 @@ def together(tiny_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Togeth
 def alone(tiny_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("one")
     write_market(tiny_set.parent / "pictures")
-    for name in ("whole", "micro", "dgcmia", "lgur", "joint"):
+    for name in ("whole", "micro", "dgcmia", "hkgr", "lgur", "joint"):
         with pytest.MonkeyPatch.context() as patch:
             if name == "joint":
                 patch.setitem(METHODS, "clip_baseline", Staged)
@@ -84,7 +84,7 @@ def same_weights(ours: Path, theirs: Path) -> None:
         torch.testing.assert_close(one[name], other[name], rtol=1e-4, atol=allowed, msg=name)
 
 
-@pytest.mark.parametrize("name", ["whole", "micro", "dgcmia", "lgur", "joint"])
+@pytest.mark.parametrize("name", ["whole", "micro", "dgcmia", "hkgr", "lgur", "joint"])
 def test_two_processes_with_half_the_batch_are_one_with_all_of_it(together: Together, alone: Path, name: str) -> None:
     expected = json.loads((alone / f"{name}.json").read_text())
     for number in (0, 1):

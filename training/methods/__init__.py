@@ -4,13 +4,17 @@ from models.encoder import PersonEncoder
 from training.methods.base import Method, TrainSize
 from training.methods.clip_baseline import ClipBaselineMethod
 from training.methods.dgcmia import DgcmiaMethod
+from training.methods.hkgr import HkgrMethod
 from training.methods.hpl import HplMethod
 from training.methods.lgur import LgurMethod
 from training.recipe import Recipe
 
-METHODS: dict[str, type[ClipBaselineMethod] | type[DgcmiaMethod] | type[HplMethod] | type[LgurMethod]] = {
+METHODS: dict[
+    str, type[ClipBaselineMethod] | type[DgcmiaMethod] | type[HkgrMethod] | type[HplMethod] | type[LgurMethod]
+] = {
     "clip_baseline": ClipBaselineMethod,
     "dgcmia": DgcmiaMethod,
+    "hkgr": HkgrMethod,
     "hpl": HplMethod,
     "lgur": LgurMethod,
 }
