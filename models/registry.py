@@ -28,6 +28,7 @@ def methods() -> tuple[str, ...]:
     import models.bdam
     import models.clip_baseline
     import models.hkgr
+    import models.hpl
     import models.lgur  # noqa: F401  they register themselves
 
     return tuple(sorted(_METHODS))

@@ -186,7 +186,7 @@ class Trainer:
             self.load_images()
             self._start(log)
             for epoch in range(self.position.step // self.pairs.steps, self.epochs):
-                self._reach(epoch, log)
+                self.reach(epoch, log)
                 self.train_epoch(epoch, log)
                 if self._evaluates_after(epoch):
                     self._evaluate(epoch, log)
@@ -212,8 +212,8 @@ class Trainer:
                 with progress_bar(f"reading {split} images", silent=not self.main) as advance:
                     source.load(lambda done, total, report=advance: report(done, total, ""))  # type: ignore[misc]
 
-    def _reach(self, epoch: int, log: EventLog) -> None:
-        """See that the stage of an epoch has begun."""
+    def reach(self, epoch: int, log: EventLog) -> None:
+        """See that the stage of an epoch has begun; `run` does before each."""
         index = next(n for n, stage in enumerate(self.recipe.stages) if epoch < stage.end)
         if index != self.position.stage:
             self._enter(index)

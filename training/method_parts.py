@@ -91,6 +91,48 @@ class HkgrPart(MethodPart):
     """Whether that file may be of more descriptions than are trained on; rows are then found by caption."""
 
 
+class HplPart(MethodPart):
+    """HPL (Zhou et al., arXiv 2511.13575); defaults of methods.md 7, whose points are meant."""
+
+    trt: bool = True
+    """A second class token, whose output is the image space's vector (TRT); off, one vector serves both tasks."""
+    ilpa: bool = True
+    """Align features with the prompts of the other modality, eq 10."""
+    cic: bool = True
+    """Tell identities apart by their prototypes, eq 11."""
+    cmpr: bool = True
+    """Draw both modalities' pseudo-words together, eq 12."""
+    tau: Positive = 0.02
+    """Temperature of sim in eqs 8, 9 and 11 (point 3), and of SDM."""
+    base_tau: Positive = 0.05
+    """Temperature of InfoNCE in a stage `base`."""
+    id_tokens: Annotated[int, Field(ge=1)] = 4
+    """Learned words of each identity (point 2)."""
+    pseudo_tokens: Annotated[int, Field(ge=1)] = 4
+    """m: words that an inversion net makes of a picture or description (point 2)."""
+    depth: Annotated[int, Field(ge=1)] = 4
+    """N_I: blocks of an inversion net."""
+    heads: Annotated[int, Field(ge=1)] = 8
+    """Of its attention."""
+    margin: Positive = 0.3
+    """Of the triplet loss."""
+    triplet_on: Literal["raw", "unit"] = "raw"
+    """Whether its distances are between features as they are (Luo 2019), or of unit length."""
+    smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Label smoothing in eq 11 (point 8)."""
+    ilpa_weight: Positive = 0.4
+    """Of eq 10 within eq 14."""
+    cmpr_weight: Positive = 0.06
+    """Of eq 12 within eq 14."""
+    cmpr_reduction: Literal["frobenius", "mean"] = "frobenius"
+    """Eq 12 as printed, or per element (point 5)."""
+
+    @property
+    def prompted(self) -> bool:
+        """Whether anything is learned from prompts."""
+        return self.ilpa or self.cic or self.cmpr
+
+
 class DgcmiaPart(MethodPart):
     """DGCMIA (Zhang, Shang and Li, ACM MM 2025); equation numbers are the paper's, defaults of methods.md 5."""
 

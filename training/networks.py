@@ -9,6 +9,7 @@ from models.bdam import Bdam, bdam_spec
 from models.clip_baseline import ClipBaseline, compact_spec, load_pretrained, open_clip_spec
 from models.encoder import PersonEncoder
 from models.hkgr import Hkgr, hkgr_spec
+from models.hpl import Hpl, hpl_clip_spec, hpl_compact_spec
 from models.lgur import Lgur, lgur_spec
 from models.registry import build
 from models.tokenizers import Tokenizer, TokenizerSpec, WordPieceTokenizer, WordTokenizer
@@ -27,7 +28,7 @@ def build_encoder(recipe: Recipe, train: tuple[Record, ...]) -> PersonEncoder:
         TrainingError: a train split without descriptions, or a backbone that the method does not have.
         BackboneError: an unknown open_clip model, or weights that cannot be had.
     """
-    own = {"lgur": _lgur, "hkgr": _hkgr, "bdam": _bdam}
+    own = {"lgur": _lgur, "hkgr": _hkgr, "hpl": _hpl, "bdam": _bdam}
     return own[recipe.method](recipe, train) if recipe.method in own else _baseline(recipe.encoder, train)
 
 
@@ -40,6 +41,22 @@ def _baseline(part: EncoderPart, train: tuple[Record, ...]) -> PersonEncoder:
         return encoder
     words = _words(part, train)
     return build(compact_spec(words, height=part.height, width=part.width, length=part.length, **part.options))
+
+
+def _hpl(recipe: Recipe, train: tuple[Record, ...]) -> PersonEncoder:
+    part, size, routed = (
+        recipe.encoder,
+        {"height": recipe.encoder.height, "width": recipe.encoder.width},
+        recipe.hpl.trt,
+    )
+    if part.backbone == COMPACT:
+        words = _words(part, train)
+        return build(hpl_compact_spec(words, **size, length=part.length, routed=routed, options=part.options))
+    encoder = build(hpl_clip_spec(part.backbone, **size, routed=routed))
+    assert isinstance(encoder, Hpl)
+    if part.pretrained:
+        encoder.load_pretrained(part.pretrained)
+    return encoder
 
 
 def _lgur(recipe: Recipe, train: tuple[Record, ...]) -> PersonEncoder:

@@ -10,7 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from training.errors import RecipeError
-from training.method_parts import BdamPart, DgcmiaPart, HkgrPart, LgurPart
+from training.method_parts import BdamPart, DgcmiaPart, HkgrPart, HplPart, LgurPart
 from training.transforms import Augmentation
 
 RECIPES = Path(__file__).parent / "recipes"
@@ -231,13 +231,14 @@ class Recipe(_Part):
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")]
     """Names the run's folder."""
-    method: Literal["clip_baseline", "dgcmia", "hkgr", "lgur", "bdam"] = "clip_baseline"
+    method: Literal["clip_baseline", "dgcmia", "hkgr", "hpl", "lgur", "bdam"] = "clip_baseline"
     seed: Annotated[int, Field(ge=0)] = 0
     data: DataPart
     encoder: EncoderPart = EncoderPart()
     loss: LossPart = LossPart()
     dgcmia: DgcmiaPart = DgcmiaPart()
     hkgr: HkgrPart = HkgrPart()
+    hpl: HplPart = HplPart()
     lgur: LgurPart = LgurPart()
     bdam: BdamPart = BdamPart()
     augmentation: Augmentation = Augmentation()
