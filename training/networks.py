@@ -1,24 +1,25 @@
 """The encoder that a recipe starts from."""
 
 import logging
-from dataclasses import replace
 from pathlib import Path
 
+from models.backbones import patches
 from models.backbones.local import COMPACT, DEIT, RESNET, LocalBackbone
-from models.checkpoint import CheckpointInfo, load_checkpoint, read_info
+from models.bdam import Bdam, bdam_spec
 from models.clip_baseline import ClipBaseline, compact_spec, load_pretrained, open_clip_spec
 from models.encoder import PersonEncoder
+from models.hkgr import Hkgr, hkgr_spec
+from models.hpl import Hpl, hpl_clip_spec, hpl_compact_spec
 from models.lgur import Lgur, lgur_spec
 from models.registry import build
 from models.tokenizers import Tokenizer, TokenizerSpec, WordPieceTokenizer, WordTokenizer
 from training.errors import TrainingError
 from training.recipe import EncoderPart, Recipe
 from training.records import Record
+from training.start import started
 
 _log = logging.getLogger(__name__)
 _VOCABULARY = "vocab.txt"
-NETWORKS = {"dgcmia": "clip_baseline"}
-"""The network of a training method, where it is called otherwise."""
 
 
 def build_encoder(recipe: Recipe, train: tuple[Record, ...]) -> PersonEncoder:
@@ -34,49 +35,8 @@ def build_encoder(recipe: Recipe, train: tuple[Record, ...]) -> PersonEncoder:
     """
     if recipe.encoder.start is not None:
         return started(recipe.method, recipe.encoder, train)
-    return _lgur(recipe, train) if recipe.method == "lgur" else _baseline(recipe.encoder, train)
-
-
-def started(method: str, part: EncoderPart, train: tuple[Record, ...]) -> PersonEncoder:
-    """The encoder of the checkpoint `part.start`, to be trained on; see `build_encoder`."""
-    assert part.start is not None
-    check_start(method, read_info(part.start))
-    encoder = load_checkpoint(part.start).train().requires_grad_(True)
-    spec = encoder.spec
-    if spec.backbone != COMPACT or spec.tokenizer.kind != "words":
-        return encoder
-    texts = [text for record in train for text in record.descriptions]
-    found = WordTokenizer.vocabulary_of(texts, minimum=part.word_minimum, limit=part.vocabulary)
-    new = tuple(word for word in found if word not in set(spec.tokenizer.vocabulary))
-    return _with_words(encoder, new) if new else encoder
-
-
-def check_start(method: str, info: CheckpointInfo) -> None:
-    """Refuse a checkpoint that a training method cannot go on from.
-
-    Raises:
-        TrainingError: it holds another network than the method trains.
-    """
-    network = NETWORKS.get(method, method)
-    if info.spec.method != network:
-        raise TrainingError(
-            f"{info.path} is a checkpoint of {info.spec.method!r}, and {method} trains {network!r}: choose a method "
-            "that trains the former, or another checkpoint to start from"
-        )
-
-
-def _with_words(encoder: PersonEncoder, new: tuple[str, ...]) -> PersonEncoder:
-    """The same encoder with further words at the end of its vocabulary, whose rows in the word table are fresh."""
-    spec = encoder.spec
-    tokenizer = replace(spec.tokenizer, vocabulary=(*spec.tokenizer.vocabulary, *new))
-    grown = build(replace(spec, tokenizer=tokenizer))
-    state, fresh = encoder.state_dict(), grown.state_dict()
-    for name, value in state.items():
-        if value.shape != fresh[name].shape:  # the word table
-            fresh[name][: len(value)] = value
-            state[name] = fresh[name]
-    grown.load_state_dict(state)
-    return grown
+    own = {"lgur": _lgur, "hkgr": _hkgr, "hpl": _hpl, "bdam": _bdam}
+    return own[recipe.method](recipe, train) if recipe.method in own else _baseline(recipe.encoder, train)
 
 
 def _baseline(part: EncoderPart, train: tuple[Record, ...]) -> PersonEncoder:
@@ -88,6 +48,22 @@ def _baseline(part: EncoderPart, train: tuple[Record, ...]) -> PersonEncoder:
         return encoder
     words = _words(part, train)
     return build(compact_spec(words, height=part.height, width=part.width, length=part.length, **part.options))
+
+
+def _hpl(recipe: Recipe, train: tuple[Record, ...]) -> PersonEncoder:
+    part, size, routed = (
+        recipe.encoder,
+        {"height": recipe.encoder.height, "width": recipe.encoder.width},
+        recipe.hpl.trt,
+    )
+    if part.backbone == COMPACT:
+        words = _words(part, train)
+        return build(hpl_compact_spec(words, **size, length=part.length, routed=routed, options=part.options))
+    encoder = build(hpl_clip_spec(part.backbone, **size, routed=routed))
+    assert isinstance(encoder, Hpl)
+    if part.pretrained:
+        encoder.load_pretrained(part.pretrained)
+    return encoder
 
 
 def _lgur(recipe: Recipe, train: tuple[Record, ...]) -> PersonEncoder:
@@ -109,6 +85,27 @@ def _lgur(recipe: Recipe, train: tuple[Record, ...]) -> PersonEncoder:
     return encoder
 
 
+def _hkgr(recipe: Recipe, train: tuple[Record, ...]) -> PersonEncoder:
+    part = recipe.encoder
+    options: dict[str, int | float | bool] = {**part.options, "fine": recipe.hkgr.fine}
+    tokenizer = TokenizerSpec("words", part.length, _words(part, train)) if part.backbone == COMPACT else None
+    try:
+        encoder = build(hkgr_spec(part.backbone, tokenizer, height=part.height, width=part.width, options=options))
+    except TypeError as error:
+        raise TrainingError(f"encoder.options: {error}") from error
+    assert isinstance(encoder, Hkgr)
+    if part.backbone == COMPACT:
+        return encoder
+    from models.backbones.clip import ClipBackbone
+
+    assert isinstance(encoder.backbone, ClipBackbone)
+    if part.pretrained:
+        encoder.backbone.load_pretrained(part.pretrained)
+    else:
+        _log.warning("the towers start from random weights: encoder.pretrained names neither a tag nor a file")
+    return encoder
+
+
 def _load_lgur(backbone: LocalBackbone, part: EncoderPart) -> None:
     from models.backbones.bert import BertWords
     from models.backbones.vision import DeitPatches, ResnetPatches
@@ -124,6 +121,31 @@ def _load_lgur(backbone: LocalBackbone, part: EncoderPart) -> None:
         text.load_pretrained(part.text_pretrained)
     else:
         _log.warning("BERT is random and stays so, it is frozen: encoder.text_pretrained names no folder")
+
+
+def _bdam(recipe: Recipe, train: tuple[Record, ...]) -> PersonEncoder:
+    part = recipe.encoder
+    if part.backbone not in (patches.COMPACT, patches.VIT):
+        raise TrainingError(f"BDAM has no backbone {part.backbone!r}; it has {patches.COMPACT} and {patches.VIT}")
+    tokenizer = _tokenizer(part, train)
+    options = {**part.options}
+    encoder = build(bdam_spec(part.backbone, tokenizer, height=part.height, width=part.width, options=options))
+    assert isinstance(encoder, Bdam)
+    if part.backbone != patches.COMPACT:
+        _load_bdam(encoder.backbone, part)
+    return encoder
+
+
+def _load_bdam(backbone: patches.PatchBackbone, part: EncoderPart) -> None:
+    assert isinstance(backbone, patches.VitBertBackbone)
+    if part.pretrained:
+        backbone.image_tower.load_pretrained(Path(part.pretrained))
+    else:
+        _log.warning("the image tower starts from random weights: encoder.pretrained names no folder")
+    if part.text_pretrained:
+        backbone.text_tower.load_pretrained(part.text_pretrained)
+    else:
+        _log.warning("BERT starts from random weights: encoder.text_pretrained names no folder")
 
 
 def _tokenizer(part: EncoderPart, train: tuple[Record, ...]) -> TokenizerSpec:

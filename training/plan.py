@@ -10,12 +10,15 @@ from models.encoder import PersonEncoder
 from training.errors import TrainingError
 from training.methods import METHODS, build_method
 from training.methods.base import Batch, TrainSize
-from training.networks import build_encoder, check_start
+from training.networks import build_encoder
 from training.optimisation import build_optimiser
 from training.ranks import Share
 from training.recipe import Recipe
+from training.start import check_start
 
 _MEASURED, _WORDS = 3, 24
+_PLAIN = ("clip_baseline", "dgcmia", "lgur")
+"""Methods that need no more than pairs: those of one stage, without pictures or parsed descriptions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +27,8 @@ class Plan:
 
     Attributes:
         steps: of the whole run.
-        seconds_per_step: measured on random pictures and words, without their decoding; None if that was not asked for.
+        seconds_per_step: measured on random pictures and words, without their decoding; None if that was not asked for,
+            or cannot be had for the method.
         seconds: of all steps at that speed, without evaluations.
     """
 
@@ -59,13 +63,14 @@ def make_plan(recipe: Recipe, pairs: int, *, device: str = "auto", measure: bool
             f"there are {pairs:,} image-text pairs to train on, fewer than one batch of {recipe.batch}: describe more "
             "images, add a data set, or lower `batch`"
         )
-    steps = pairs // recipe.batch * recipe.schedule.epochs
-    took = _seconds_per_step(recipe, pairs, device) if measure and recipe.encoder.start is not None else None
+    steps = pairs // recipe.batch * recipe.epochs
+    measured = measure and recipe.encoder.start is not None and recipe.method in _PLAIN and not recipe.before
+    took = _seconds_per_step(recipe, pairs, device) if measured else None
     return Plan(
         recipe=recipe.name,
         method=recipe.method,
         batch=recipe.batch,
-        epochs=recipe.schedule.epochs,
+        epochs=recipe.epochs,
         pairs=pairs,
         steps=steps,
         seconds_per_step=took and round(took, 4),
@@ -75,7 +80,7 @@ def make_plan(recipe: Recipe, pairs: int, *, device: str = "auto", measure: bool
 
 def _seconds_per_step(recipe: Recipe, pairs: int, device: str) -> float:
     """Of the fastest of a few real steps, after one that warms up."""
-    from training.engine import accelerate  # seconds, which a check without a measurement does without
+    from training.launch import accelerate  # seconds, which a check without a measurement does without
     from training.steps import Stepper
 
     accelerator = accelerate(recipe, device)

@@ -1,6 +1,6 @@
 """Retrieval quality: embed a split, rank, measure text-to-image and image-to-image (methods.md 3)."""
 
-from training.evaluation.embedded import Embedded, ExactScores, embed_split
+from training.evaluation.embedded import Embedded, ExactScores, embed_split, measure_pictures
 from training.evaluation.metrics import (
     CURVE,
     AveragePrecision,
@@ -24,6 +24,7 @@ __all__ = [
     "Removal",
     "average_precision_of",
     "embed_split",
+    "measure_pictures",
     "relevant_ranks",
     "retrieval_metrics",
 ]

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from training.commands.options import Device, Json
+
 if TYPE_CHECKING:
     from training.records import Split
-
-Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
-Device = Annotated[str, typer.Option(help="auto, or cpu.")]
 
 
 def plan(
