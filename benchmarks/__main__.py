@@ -14,6 +14,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.activation import measure_activation
 from benchmarks.archive import measure_archive
 from benchmarks.evaluation import measure_evaluation
 from benchmarks.figures import Figure
@@ -28,6 +29,7 @@ MEASURES: dict[str, Callable[[Path, Path], list[Figure]]] = {
     "ingest": measure_ingest,
     "query": measure_queries,
     "visibility": measure_visibility,
+    "activation": measure_activation,
 }
 """On a gallery: called with its folder and a data folder."""
 ALONE = ("evaluation", "training", "archive", "fullsize", "retraining")

@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 from app.database.sessions import Database
 from app.embedding.service import EncoderService
 from app.errors import ModelNotFoundError, NoActiveModelError
+from app.registry.repository import ModelRepository
 from app.registry.service import ModelService
 from app.settings import Settings
 from app.vectors.repository import HeadRow, LogRepository
@@ -121,7 +122,7 @@ class ActiveModel:
 
     def _calibration(self, version_id: int) -> dict[str, Any]:
         with self._database.read() as session:
-            return ModelService(session, self._settings.models_dir).find(version_id).calibration or {}
+            return ModelRepository(session).calibration(version_id)
 
     def views(self, version_id: int) -> dict[Space, VectorView]:
         """Views of a version, one for each stored space, that hold nothing yet: `open` or `rebuild` them.
@@ -200,14 +201,13 @@ class ActiveModel:
                     self._beside = found
 
     def _wanted(self, session: Session) -> int | None:
-        models = ModelService(session, self._settings.models_dir)
         active = LogRepository(session).head().active_version_id
         if active is None or self._loaded is None:
             return None
-        if coming := models.encoding(to_activate=True) - {active}:
+        if coming := ModelService(session, self._settings.models_dir).encoding(to_activate=True) - {active}:
             return min(coming)
-        before = models.predecessor() if self._settings.standby else None
-        return None if before is None or before.retired_at is not None else before.id
+        before = ModelRepository(session).before(active) if self._settings.standby else None
+        return None if before is None or before[1] is not None else before[0]
 
     def maintain(self) -> None:
         """Compact and save the views where that is worth it."""

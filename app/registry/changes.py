@@ -2,9 +2,10 @@
 
 from typing import Any
 
+from sqlalchemy.orm import Session
+
 from app.database.sessions import Database
 from app.errors import NoPredecessorError
-from app.gallery.repository import ImageRepository
 from app.jobs.repository import JobRepository
 from app.jobs.schemas import JobOut
 from app.jobs.service import JobService
@@ -46,13 +47,19 @@ def keep_standby(database: Database, settings: Settings) -> str | None:
     """
     if not settings.standby:
         return None
+    with database.read() as session:
+        before = _behind(session, settings)
+    if before is None:
+        return None
     with database.write() as session:
-        models = ModelService(session, settings.models_dir)
-        before = models.predecessor()
-        if before is None or before.retired_at is not None:
-            return None
         if any(job.kind in ("ingest", "indexing") for job in JobRepository(session).open()):
             return None
-        if ImageRepository(session).count_lacking(before) <= remainder(settings):
-            return None
-        return JobService(session).create("indexing", {"version": before.id, "standby": True}).id
+        return JobService(session).create("indexing", {"version": before, "standby": True}).id
+
+
+def _behind(session: Session, settings: Settings) -> int | None:
+    models = ModelService(session, settings.models_dir)
+    before = models.predecessor()
+    if before is None or before.retired_at is not None:
+        return None
+    return before.id if models.missing(before) > remainder(settings) else None

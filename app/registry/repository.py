@@ -1,5 +1,6 @@
 """All SQL about model versions."""
 
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import delete, exists, insert, select, update
@@ -36,6 +37,18 @@ class ModelRepository:
         if active_id is not None:
             statement = statement.where(ModelVersion.id != active_id)
         return list(self._session.scalars(statement.order_by(ModelVersion.activated_at.desc(), ModelVersion.id.desc())))
+
+    def before(self, active_id: int) -> tuple[int, datetime | None] | None:
+        """The id of the first of `former`, and when it was retired. Servers ask every second."""
+        columns = select(ModelVersion.id, ModelVersion.retired_at).where(ModelVersion.activated_at.is_not(None))
+        latest = (ModelVersion.activated_at.desc(), ModelVersion.id.desc())
+        row = self._session.execute(columns.where(ModelVersion.id != active_id).order_by(*latest).limit(1)).first()
+        return None if row is None else (row.id, row.retired_at)
+
+    def calibration(self, version_id: int) -> dict[str, Any]:
+        """What is known of a version's scores, alone."""
+        found = self._session.scalar(select(ModelVersion.calibration).where(ModelVersion.id == version_id))
+        return found or {}
 
     def has_vectors(self, version_id: int) -> bool:
         """Whether any image is encoded for a version."""

@@ -77,9 +77,11 @@ class ModelService:
     def describe(self, row: ModelVersion) -> ModelOut:
         """A version with its present status."""
         active = self._log.head().active_version_id == row.id
-        return ModelOut.of(
-            row, active=active, encoding=row.id in self.encoding(), missing=self._images.count_lacking(row)
-        )
+        return ModelOut.of(row, active=active, encoding=row.id in self.encoding(), missing=self.missing(row))
+
+    def missing(self, row: ModelVersion) -> int:
+        """How many images lack a vector in the space in which most do: counted apart, which a million images allow."""
+        return self._images.count() - min(self._log.count(row.id, space) for space in row.stored_spaces)
 
     def all(self) -> list[ModelOut]:
         """Every version with its present status, oldest first."""
