@@ -12,10 +12,13 @@ import pytest
 import torch
 from sqlalchemy import select
 from starlette.testclient import TestClient
+from typer.testing import CliRunner
 
+from app.cli import app
 from app.commands.models import activate_version, register_checkpoint
 from app.core import Core, open_core
 from app.database.tables import Image, JobLog
+from app.errors import ModelNotFoundError, RecipeRefusedError
 from app.gallery.sources import open_source
 from app.jobs.kinds import KINDS, Hands
 from app.jobs.repository import JobRepository
@@ -97,13 +100,13 @@ def stop_and_go_on(core: Core) -> None:
     job_id, work = taken(core, stopping)
     thread = threading.Thread(target=work.advance)
     thread.start()
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 240
     while not any("starts of" in line.message for line in lines(core, job_id)):
         assert thread.is_alive()
         assert time.monotonic() < deadline
         time.sleep(0.05)
     stopping.set()
-    thread.join(30)
+    thread.join(60)
     with core.database.write() as session:
         assert JobService(session).begin(job_id, "w")
     work = KINDS["retraining"].start(Hands(core, job_id, "w", threading.Event()))
@@ -147,6 +150,15 @@ def test_what_cannot_be_trained_is_refused_before(
     answer = ask(caller, dry_run=True, **fields)
     assert (answer.status_code, answer.json()["code"]) == (status, code), answer.text
     assert caller.get("/v1/jobs").json()["jobs"] == []
+
+
+def test_the_verb_refuses_alike(gallery: Core, settings: Settings) -> None:
+    words = ["retrain", "--data-dir", str(settings.data_dir)]
+    for extra, error in ((["--set", "data.root=/x"], RecipeRefusedError), (["--base", "99"], ModelNotFoundError)):
+        found = CliRunner().invoke(app, [*words, *extra])
+        assert isinstance(found.exception, error)
+    for wrong in (["--with", "nonsense"], ["--policy", "gain"], ["--policy", "draws=1"], ["--device", "tpu"]):
+        assert CliRunner().invoke(app, [*words, *wrong]).exit_code == 2
 
 
 def test_a_gain_is_promoted_and_a_sabotage_is_refused(gallery: Core, settings: Settings, caller: TestClient) -> None:
