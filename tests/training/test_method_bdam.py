@@ -23,7 +23,7 @@ from training.methods.bdam import BdamMethod
 from training.networks import build_encoder
 from training.objectives.decoupling import adversarial, gate_regulariser, hsic, reversed_matching
 from training.objectives.infonce import infonce
-from training.objectives.squared_triplet import squared_triplet
+from training.objectives.triplet import squared_triplet
 from training.recipe import Recipe, load_recipe, read_recipe
 from training.records import Record
 

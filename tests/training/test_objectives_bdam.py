@@ -17,7 +17,7 @@ from training.objectives.decoupling import (
     reversed_matching,
 )
 from training.objectives.infonce import infonce
-from training.objectives.squared_triplet import squared_triplet
+from training.objectives.triplet import squared_triplet
 
 
 def unit(values: torch.Tensor) -> np.ndarray:

@@ -19,7 +19,7 @@ from training.methods.bdam_rows import rows
 from training.objectives.decoupling import adversarial, gate_regulariser, hsic, reversed_matching
 from training.objectives.gradnorm import GradNorm, gradient_norms
 from training.objectives.infonce import infonce
-from training.objectives.squared_triplet import squared_triplet
+from training.objectives.triplet import squared_triplet
 from training.person_texts import read_pair_texts
 from training.ranks import gather
 from training.recipe import Recipe
