@@ -36,6 +36,20 @@ FULL_SIZE: dict[str, dict[str, Any]] = {
         # Random weights make all features alike: at the paper's 0.7 everything would be taken for one person.
         "dgcmia": {"image_threshold": 0.999, "text_threshold": 0.999, "memory_threshold": 0.999},
     },
+    "hkgr": {
+        "encoder": {"backbone": "ViT-B-16-quickgelu", "height": 384, "width": 128},
+        "hkgr": {"text_aug": "none"},
+    },
+    "hpl": {
+        "encoder": {"backbone": "ViT-B-16-quickgelu", "height": 384, "width": 128},
+        "before": [
+            {
+                "name": "construct",
+                "optimiser": {"name": "adam", "lr": 5e-5, "groups": [{"match": "^id_tokens$", "lr": 0.02}]},
+                "schedule": {"epochs": 1, "shape": "constant", "warmup": 0},
+            }
+        ],
+    },
     "lgur": {
         "encoder": {"backbone": "deit-small+bert", "height": 384, "width": 128, "length": 100},
         "optimiser": {"name": "adam", "lr": 1e-4, "groups": [{"match": "classifiers|lstm", "lr": 1e-3}]},
@@ -135,12 +149,13 @@ def measure_full_size(folder: Path, method: str, steps: int, batch: int) -> list
     trainer.load_images()
     log = EventLog(folder / "run")
     seconds = []
-    for epoch in range(steps):  # one batch is the whole epoch
+    for epoch in range(trainer.epochs):  # one batch is the whole epoch
+        trainer.reach(epoch, log)
         began = time.perf_counter()
         trainer.train_epoch(epoch, log)
         seconds.append(time.perf_counter() - began)
     log.close()
-    told = [event for event in read_events(folder / "run") if event["event"] == "step"]
+    told = [event for event in read_events(folder / "run") if event["event"] == "step"][-steps:]  # of the main stage
     losses = [sum(event["losses"][term] for term in FALLS.get(method, event["losses"])) for event in told]
     sys.stderr.write(
         f"{method} {recipe.encoder.backbone} {recipe.encoder.height}x{recipe.encoder.width} batch {batch} "

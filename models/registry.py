@@ -27,6 +27,8 @@ def methods() -> tuple[str, ...]:
     """Names of the registered methods, sorted."""
     import models.bdam
     import models.clip_baseline
+    import models.hkgr
+    import models.hpl
     import models.lgur  # noqa: F401  they register themselves
 
     return tuple(sorted(_METHODS))

@@ -13,8 +13,11 @@ import torch
 from torch import Tensor
 
 TokenizerKind = Literal["words", "clip_bpe", "wordpiece"]
+Place = tuple[int, int]
 PAD, UNKNOWN = 0, 1
+_NOWHERE = (0, 0)
 _WORD = re.compile(r"[a-z0-9]+(?:'[a-z]+)?")
+_NO_SPACE = re.compile(r"\S+")
 _MASK_ID = 49405  # methods.md 1.2: the id that training uses as <|mask|>; user text must never emit it
 
 
@@ -101,6 +104,17 @@ class Tokenizer(ABC):
         """Which of `ids` (any shape, int64) are words of a text, not padding, start or end: bool of the same shape."""
 
     @abstractmethod
+    def places(self, text: str) -> tuple[Place, ...]:
+        """The characters [start, end) of `text` that each of its tokens comes from, as `__call__` orders and cuts them.
+
+        (0, 0) where a token comes from no characters: start and end.
+        """
+
+    @abstractmethod
+    def spell(self, token: int) -> str:
+        """A token as people read it, with a space behind it where it is known to end a word."""
+
+    @abstractmethod
     def __call__(self, texts: Sequence[str]) -> TokenizedTexts:
         """Tokenise a batch; an empty batch gives ids of shape (0, 1)."""
 
@@ -108,6 +122,26 @@ class Tokenizer(ABC):
 def words_of(text: str) -> list[str]:
     """Lower-cased words of a text; hyphens and punctuation separate ("t-shirt" -> "t", "shirt")."""
     return _WORD.findall(text.lower())
+
+
+def _carried(text: str, changed: str) -> list[Place]:
+    """For each character of `changed`, which is `text` lower-cased and perhaps cleaned, its source in `text`."""
+    letters = [(letter, place) for place, upper in enumerate(text) for letter in upper.lower()]
+    lowered = "".join(letter for letter, _ in letters)
+    at = [(place, place + 1) for _, place in letters]
+    if changed == lowered:
+        return at
+    words = list(_NO_SPACE.finditer(lowered))
+    if changed == " ".join(word.group() for word in words):
+        gaps = [at[word.end() : word.end() + 1] for word in words[:-1]] + [[]]
+        return [
+            place for word, gap in zip(words, gaps, strict=True) for place in (*at[word.start() : word.end()], *gap)
+        ]
+    found: list[Place] = []
+    ends = [*at, (len(text), len(text))]
+    for kind, a, b, c, d in difflib.SequenceMatcher(None, lowered, changed, autojunk=False).get_opcodes():
+        found += at[a:b] if kind == "equal" else [(ends[a][0], at[b - 1][1] if b > a else ends[a][0])] * (d - c)
+    return found
 
 
 class WordTokenizer(Tokenizer):
@@ -136,6 +170,15 @@ class WordTokenizer(Tokenizer):
 
     def words(self, ids: Tensor) -> Tensor:
         return ids != PAD
+
+    def places(self, text: str) -> tuple[Place, ...]:
+        lowered = text.lower()
+        at = _carried(text, lowered)
+        found = [(at[word.start()][0], at[word.end() - 1][1]) for word in _WORD.finditer(lowered)]
+        return tuple(found[: self.spec.length])
+
+    def spell(self, token: int) -> str:
+        return f"{self.spec.vocabulary[token - 2] if token > UNKNOWN else ('', '[unknown]')[token]} "
 
     def _find_nearest(self, word: str) -> str | None:
         if len(word) < 4 or word.isdigit():
@@ -190,6 +233,28 @@ class ClipTokenizer(Tokenizer):
 
     def words(self, ids: Tensor) -> Tensor:
         return (ids > PAD) & (ids < _MASK_ID)
+
+    def places(self, text: str) -> tuple[Place, ...]:
+        bpe = self._bpe
+        cleaned = bpe.clean_fn(text)
+        at = _carried(text, cleaned)
+        found: list[Place] = []
+        for word in bpe.pat.finditer(cleaned):
+            owners = [word.start() + n for n, letter in enumerate(word.group()) for _ in letter.encode()]
+            pieces = bpe.bpe("".join(bpe.byte_encoder[byte] for byte in word.group().encode())).split(" ")
+            first = 0
+            for piece in pieces:
+                end = min(first + len(piece.removesuffix("</w>")), len(owners))
+                if bpe.encoder[piece] != _MASK_ID:
+                    found.append((at[owners[first]][0], at[owners[end - 1]][1]))
+                first = end
+        return (_NOWHERE, *found[: self.spec.length - 2], _NOWHERE)
+
+    def spell(self, token: int) -> str:
+        if token == _MASK_ID:
+            return "[mask] "
+        letters = self._bpe.decoder[token].replace("</w>", " ")
+        return bytes(self._bpe.byte_decoder.get(letter, 32) for letter in letters).decode(errors="replace")
 
     def __call__(self, texts: Sequence[str]) -> TokenizedTexts:
         ids = torch.zeros(len(texts), self.spec.length if texts else 1, dtype=torch.int64)
@@ -248,6 +313,13 @@ class WordPieceTokenizer(Tokenizer):
 
     def words(self, ids: Tensor) -> Tensor:
         return ~torch.isin(ids, self._frame.to(ids.device))
+
+    def places(self, text: str) -> tuple[Place, ...]:
+        found: list[Place] = self._pieces.encode(text, add_special_tokens=False).offsets
+        return (_NOWHERE, *found[: self.spec.length - 2], _NOWHERE)
+
+    def spell(self, token: int) -> str:
+        return self.spec.vocabulary[token].removeprefix("##")
 
     def __call__(self, texts: Sequence[str]) -> TokenizedTexts:
         rows: list[list[int]] = []

@@ -8,14 +8,15 @@ import json
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from statistics import mean, stdev
 
 from models.checkpoint import load_checkpoint
+from models.encoder import PersonEncoder
 from training.engine import BEST, Trainer
-from training.errors import TrainingError
-from training.evaluation import embed_split
+from training.errors import NothingRelevantError, TrainingError
+from training.evaluation import Embedded, embed_split, measure_pictures
 from training.images import ImageSource
 from training.methods import METHODS
 from training.methods.base import Row
@@ -24,6 +25,10 @@ from training.records import PersonData, Split
 
 RESULT, TABLE, DATA = "result.json", "ablation.md", "ablation.json"
 METRICS = ("R@1", "R@5", "R@10", "mAP", "mINP")
+_PICTURES = {
+    "image_to_image": ("I2I R@1", "I2I mAP"),
+    "image_to_image_in_text_space": ("I2I R@1, text space", "I2I mAP, text space"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +42,7 @@ class Outcome:
         cpu: seconds of processor time, all threads; of the last part of the run if it was resumed (`resumed`).
         metrics: R@1 and so on, in percent, of the best checkpoint on the measured split.
         chosen_on: the same on the split that chose the checkpoint, R@1 only.
+        pictures: image to image, by the names of the table's columns; for methods that train on pictures too.
     """
 
     row: str
@@ -47,6 +53,7 @@ class Outcome:
     resumed: bool
     metrics: dict[str, float]
     chosen_on: float
+    pictures: dict[str, float] = field(default_factory=dict)
 
 
 def first_people(data: PersonData, count: int | None) -> PersonData:
@@ -133,9 +140,8 @@ def _train(recipe: Recipe, row: Row, data: PersonData, run: Path, split: Split, 
     trainer.run()
     cpu = time.process_time() - began
     encoder = load_checkpoint(run / BEST, device=str(trainer.accelerator.device))
-    source = ImageSource([record.path for record in data.splits[split]], encoder.spec.preprocessing)
-    found = embed_split(encoder, data.splits[split], source).measure().to_dict()
-    source.close()
+    embedded = _embed(encoder, data, split)
+    found = embedded.measure().to_dict()
     outcome = Outcome(
         row=row.name,
         seed=recipe.seed,
@@ -145,11 +151,35 @@ def _train(recipe: Recipe, row: Row, data: PersonData, run: Path, split: Split, 
         resumed=resumed,
         metrics={metric: round(float(str(found[metric])), 3) for metric in METRICS},
         chosen_on=round(trainer.position.best, 3),
+        pictures=_of_pictures(_embed(encoder, data.pictures, split) if data.pictures else embedded)
+        if METHODS[recipe.method].takes_pictures
+        else {},
     )
     partial = run / f"{RESULT}.partial"
     partial.write_text(json.dumps(asdict(outcome), indent=1) + "\n", encoding="utf-8")
     partial.replace(run / RESULT)
     return outcome
+
+
+def _embed(encoder: PersonEncoder, data: PersonData, split: Split) -> Embedded:
+    source = ImageSource([record.path for record in data.splits[split]], encoder.spec.preprocessing)
+    try:
+        return embed_split(encoder, data.splits[split], source)
+    finally:
+        source.close()
+
+
+def _of_pictures(embedded: Embedded) -> dict[str, float]:
+    """R@1 and mAP of image to image, in the image space and, where that is another, in the text space."""
+    try:
+        measured = measure_pictures(embedded)
+    except NothingRelevantError:
+        return {}
+    return {
+        column: round(float(str(found.to_dict()[column.split(",")[0].removeprefix("I2I ")])), 3)
+        for name, found in measured.items()
+        for column in _PICTURES[name]
+    }
 
 
 def _write(folder: Path, data: PersonData, rows: Sequence[Row], outcomes: Sequence[Outcome], split: Split) -> None:
@@ -168,11 +198,15 @@ def table(data: PersonData, rows: Sequence[Row], outcomes: Sequence[Outcome], sp
     by_row = {row.name: {o.seed: o for o in outcomes if o.row == row.name} for row in rows}
     base = by_row[rows[0].name]
     people, images = len(data.identities("train")), len(data.splits["train"])
+    known = {column for outcome in outcomes for column in outcome.pictures}
+    columns = [column for names in _PICTURES.values() for column in names if column in known]
+    head = ["row", "seeds", "R@1", "R@1, difference", "mAP", "mINP", *columns, "R@1 that chose"]
+    head += ["pairs processed", "processor time"]
     lines = [
         f"{data.name}: {images:,} train images of {people:,} people; measured on {split}, in percent.",
         "",
-        "| row | seeds | R@1 | R@1, difference | mAP | mINP | R@1 that chose | pairs processed | processor time |",
-        "|---|---|---|---|---|---|---|---|---|",
+        f"| {' | '.join(head)} |",
+        "|---" * len(head) + "|",
     ]
     for row in rows:
         runs = by_row[row.name]
@@ -186,6 +220,7 @@ def table(data: PersonData, rows: Sequence[Row], outcomes: Sequence[Outcome], sp
             spread([o.metrics["R@1"] for o in runs.values()]),
             "" if row is rows[0] else spread(gain, sign=True),
             *(spread([o.metrics[metric] for o in runs.values()]) for metric in ("mAP", "mINP")),
+            *(spread([o.pictures[c] for o in runs.values() if c in o.pictures]) for c in columns),
             spread([o.chosen_on for o in runs.values()]),
             f"{mean(o.pairs for o in runs.values()):,.0f}",
             _ratio(runs, base),

@@ -1,18 +1,21 @@
-"""`python -m training VERB`: train, evaluate, report, synthesise, datasets. `descry` forwards to it."""
+"""`python -m training VERB`: train, evaluate, report, synthesise, datasets, describe. `descry` forwards to it."""
 
 import json
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from models.errors import DescryError
+from training.captioning.cli import describe
+from training.commands.data import datasets, synthesise, synthesise_gallery, synthesise_pictures
+from training.commands.options import AllowMissing, Beside, Device, Json, Precision, SplitName, asked_for, say, show
+from training.commands.parse import parse
 from training.events import progress_bar
 
 if TYPE_CHECKING:
@@ -22,16 +25,12 @@ if TYPE_CHECKING:
     from training.records import PersonData, Split
 
 cli = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
-datasets = typer.Typer(no_args_is_help=True, help="Data sets on disk.")
 cli.add_typer(datasets, name="datasets")
-
-Precision = Literal["standard", "trapezoid"]
-Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
-Device = Annotated[str, typer.Option(help="auto, or cpu.")]
-SplitName = Annotated[str, typer.Option(help="train, val or test.")]
-AllowMissing = Annotated[
-    bool, typer.Option("--allow-missing", help="Go on with the images that are there, and say so.")
-]
+cli.add_typer(describe, name="describe")
+cli.command()(parse)
+cli.command()(synthesise)
+cli.command("synthesise-pictures")(synthesise_pictures)
+cli.command("synthesise-gallery")(synthesise_gallery)
 
 
 @cli.command()
@@ -58,7 +57,7 @@ def train(
     folder = out or Path("runs") / chosen.name
     trainer = Trainer(chosen, people, folder, device=device, restart=restart)
     if trainer.position.step and trainer.main:
-        _say(f"resuming {folder} at step {trainer.position.step}")
+        say(f"resuming {folder} at step {trainer.position.step}")
     info = trainer.run()
     trainer.close()
     if not trainer.main:
@@ -69,7 +68,7 @@ def train(
         "best_epoch": trainer.position.best_epoch,
         "seconds": round(trainer.position.seconds, 1),
     }
-    _print(result, as_json, f"Best R@1 {result['best']:.2f} on {chosen.data.select_on}; checkpoint: {info.path}")
+    show(result, as_json, f"Best R@1 {result['best']:.2f} on {chosen.data.select_on}; checkpoint: {info.path}")
 
 
 @cli.command()
@@ -78,6 +77,7 @@ def evaluate(
     data: Annotated[Path, typer.Option(help="Folder of the data set.")],
     format_name: Annotated[str, typer.Option("--format", help="On-disk format of the data set.")] = "cuhk_pedes",
     split: SplitName = "test",
+    beside: Beside = None,
     average_precision: Annotated[Precision, typer.Option(help="trapezoid is LGUR's, another number.")] = "standard",
     out: Annotated[Path | None, typer.Option(help="JSON file to write the result to as well.")] = None,
     device: Device = "auto",
@@ -85,9 +85,15 @@ def evaluate(
     as_json: Json = False,
 ) -> None:
     """Measure a checkpoint on a split: R@1, R@5, R@10, mAP, mINP, text to image and image to image, where the data
-    allow; beside the oracle on synthetic people."""
+    allow; beside the oracle on synthetic people. A model with a space for pictures alone is also measured image to
+    image by the vectors that are meant for descriptions. With --with, image to image is measured on the second set."""
     encoder, people, embedded = _embed(checkpoint, data, format_name, split, device, allow_missing=allow_missing)
     rows = _measure(embedded, average_precision)
+    if beside:
+        _, pictures, shown = _embed(checkpoint, beside[1], beside[0], split, device, allow_missing=allow_missing)
+        rows = {name: row for name, row in rows.items() if name == "model"}
+        rows |= {name: row for name, row in _measure(shown, average_precision).items() if name != "model"}
+        people = replace(people, name=f"{people.name} with {pictures.name}", notes=(*people.notes, *pictures.notes))
     if not people.notes:  # the oracle knows all images
         rows |= _oracle(data, split)
     result = {"data": people.name, "split": split, "notes": list(people.notes), **rows}
@@ -123,7 +129,7 @@ def calibrate(
             progress=lambda done, total: advance(done, total, ""),
         )
     words = f"{rule.linkage} linkage from cosine {rule.threshold:.3f} on; F1 of pairs {rule.f1:.3f} on {split}"
-    _print(rule.to_dict(), as_json, words)
+    show(rule.to_dict(), as_json, words)
 
 
 @cli.command()
@@ -140,7 +146,7 @@ def ablate(
     as_json: Json = False,
 ) -> None:
     """Train the rows of a method's ablation table with several seeds; goes on where it was stopped."""
-    with _asked_for():
+    with asked_for():
         numbers = [int(seed) for seed in seeds.split(",")]
     from training.ablation import DATA, TABLE, first_people
     from training.ablation import ablate as run_rows
@@ -158,10 +164,10 @@ def ablate(
         root=data,
         split=_split(split),
         device=device,
-        say=_say,
+        say=say,
     )
     written = [str(folder / TABLE), str(folder / DATA)]
-    _print({"written": written}, as_json, (folder / TABLE).read_text(encoding="utf-8"))
+    show({"written": written}, as_json, (folder / TABLE).read_text(encoding="utf-8"))
 
 
 @cli.command()
@@ -174,7 +180,8 @@ def report(
     allow_missing: AllowMissing = False,
     as_json: Json = False,
 ) -> None:
-    """Write a run's loss curve, CMC curve and a sheet of ranked lists; for DGCMIA also what it mined."""
+    """Write a run's loss curve, CMC curve and a sheet of ranked lists; for DGCMIA also what it mined, for HKGR the
+    words it hid and told, for BDAM its gates and features."""
     from training.engine import BEST
     from training.errors import DatasetError
     from training.recipe import load_recipe
@@ -182,7 +189,7 @@ def report(
 
     recipe = load_recipe(str(run / "recipe.yaml"), data=data)
     where = (recipe.data.root, recipe.data.format, split, device)
-    _, people, embedded = _embed(run / BEST, *where, allow_missing=allow_missing)
+    encoder, people, embedded = _embed(run / BEST, *where, allow_missing=allow_missing)
     if not embedded.queries:
         raise DatasetError(f"{people.name} has no descriptions in its {split} split; a report is on text to image")
     oracle = {} if people.notes else _oracle(recipe.data.root, split)
@@ -195,100 +202,27 @@ def report(
     ]
     if relations := plot_relations(run, folder):
         written.append(relations)
-    _print({"written": [str(path) for path in written]}, as_json, "\n".join(f"wrote {path}" for path in written))
+    if recipe.method == "hkgr":
+        from training.masked_sheet import masked_sheet
 
+        written += [sheet for sheet in (masked_sheet(run, people, folder),) if sheet]
+    if encoder.spec.method == "bdam":
+        from training.report_bdam import draw_split
 
-@cli.command()
-def synthesise(
-    out: Annotated[Path, typer.Argument(help="Folder to write; must not hold anything else.")],
-    train_identities: Annotated[int, typer.Option("--train")] = 8000,
-    val_identities: Annotated[int, typer.Option("--val")] = 200,
-    test_identities: Annotated[int, typer.Option("--test")] = 1000,
-    images: Annotated[int, typer.Option(help="Images of each identity.")] = 4,
-    seed: int = 0,
-    workers: Annotated[int | None, typer.Option(help="Processes; default one a core.")] = None,
-    as_json: Json = False,
-) -> None:
-    """Make a data set of synthetic people with descriptions, in CUHK-PEDES format."""
-    from training.synthetic import SyntheticConfig, generate
+        written += draw_split(recipe.name, encoder, embedded.records, folder)
 
-    with _asked_for():
-        config = SyntheticConfig(train_identities, val_identities, test_identities, images, seed, workers)
-    with progress_bar("synthetic people") as advance:
-        folder = generate(config, out, progress=lambda done, total: advance(done, total, ""))
-    _print({"folder": str(folder)}, as_json, f"wrote {folder}")
-
-
-@cli.command("synthesise-gallery")
-def synthesise_gallery(
-    out: Annotated[Path, typer.Argument(help="Folder to write; must not hold anything else.")],
-    identities: int = 600,
-    images: Annotated[int, typer.Option(help="Images of each identity.")] = 4,
-    seed: int = 1,
-    workers: Annotated[int | None, typer.Option(help="Processes; default one a core.")] = None,
-    as_json: Json = False,
-) -> None:
-    """Make a folder of synthetic people with a manifest, as `descry ingest` reads it."""
-    from training.synthetic.gallery import GalleryConfig, write_gallery
-
-    with _asked_for():
-        config = GalleryConfig(identities=identities, images_per_identity=images, seed=seed, workers=workers)
-    with progress_bar("synthetic gallery") as advance:
-        folder = write_gallery(config, out, progress=lambda done, total: advance(done, total, ""))
-    _print({"folder": str(folder)}, as_json, f"wrote {folder}")
-
-
-@datasets.command("check")
-def check(
-    format_name: Annotated[str, typer.Argument(metavar="FORMAT", help="Such as cuhk_pedes or market1501.")],
-    root: Annotated[Path, typer.Argument(help="Folder of the data set.")],
-    allow_missing: AllowMissing = False,
-    as_json: Json = False,
-) -> None:
-    """Look through a data set on disk: what is missing, malformed or other than published. Exit status 1 if it is not
-    usable."""
-    from training.datasets import check_dataset
-
-    report = check_dataset(format_name, root)
-    _print(report.to_dict(), as_json, report.text())
-    if not report.usable(allow_missing=allow_missing):
-        raise typer.Exit(1)
-
-
-@datasets.command("formats")
-def formats(as_json: Json = False) -> None:
-    """List the formats that can be read."""
-    from training.datasets import formats as known
-
-    _print({"formats": list(known())}, as_json, "\n".join(known()))
+    show({"written": [str(path) for path in written]}, as_json, "\n".join(f"wrote {path}" for path in written))
 
 
 def _prepared(recipe: "Recipe", *, allow_missing: bool = False) -> "PersonData":
-    """The recipe's data set, with a val split of its own making where it needs one and has none; its notes are said."""
-    from training.datasets import read_dataset
-    from training.records import carve_validation
+    """The recipe's data; its notes are said."""
+    from training.preparation import prepare_data
 
-    people = read_dataset(
-        recipe.data.format,
-        recipe.data.root,
-        allow_missing=allow_missing,
-        drop_single_image_ids=recipe.data.drop_single_image_ids,
-    )
-    if recipe.data.select_on == "val" and not people.splits["val"]:
-        people = carve_validation(people, share=recipe.data.carve, seed=recipe.seed)
+    people = prepare_data(recipe, allow_missing=allow_missing)
     if os.environ.get("RANK", "0") == "0":
         for note in people.notes:
-            _say(note)
+            say(note)
     return people
-
-
-@contextmanager
-def _asked_for() -> Iterator[None]:
-    """Numbers out of range come from the command line: a usage error, not a crash."""
-    try:
-        yield
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from error
 
 
 def _embed(
@@ -303,7 +237,7 @@ def _embed(
     encoder = load_checkpoint(checkpoint, device=_on(device))
     people = read_dataset(format_name, data, allow_missing=allow_missing)
     for note in people.notes:
-        _say(note)
+        say(note)
     records = people.splits[_split(split)]
     if not records:
         raise DatasetError(f"{people.name} has no images in its {split} split")
@@ -334,16 +268,17 @@ def _print_table(title: str, rows: "dict[str, dict[str, Any]]", average_precisio
 def _measure(embedded: "Embedded", average_precision: "Precision") -> dict[str, dict[str, Any]]:
     """Text to image as "model", image to image under its own name; what the data do not allow is said and left out."""
     from training.errors import NothingRelevantError
+    from training.evaluation import measure_pictures
 
     rows: dict[str, dict[str, Any]] = {}
     if embedded.queries:
         rows["model"] = embedded.measure(average_precision).to_dict()
     try:
-        rows["image_to_image"] = embedded.measure_images(average_precision).to_dict()
+        rows |= {name: found.to_dict() for name, found in measure_pictures(embedded, average_precision).items()}
     except NothingRelevantError as error:
         if not rows:
             raise
-        _say(f"image to image is not measured: {error.message}")
+        say(f"image to image is not measured: {error.message}")
     return rows
 
 
@@ -357,8 +292,8 @@ def _oracle(data: Path, split: str) -> "dict[str, dict[str, Any]]":
     """The ceiling on synthetic people: ranking by the true attributes that each description mentions."""
     from training.synthetic.oracle import score_set
 
-    if not (data / "synthetic.json").is_file():
-        return {}
+    if not ((data / "synthetic.json").is_file() and (data / "attributes.json").is_file()):
+        return {}  # also the synthetic pictures, of which nothing is described
     score = score_set(data, split)
     shares = {"R@1": score.rank1, "R@5": score.rank5, "R@10": score.rank10, "mAP": score.mean_ap}
     return {"oracle": {name: 100 * share for name, share in shares.items()} | {"queries": score.queries}}
@@ -374,24 +309,16 @@ def _split(name: str) -> "Split":
     raise DatasetError(f"no split {name!r}; it is one of {', '.join(SPLITS)}")
 
 
-def _print(result: dict[str, object], as_json: bool, words: str) -> None:
-    typer.echo(json.dumps(result) if as_json else words)
-
-
-def _say(words: str) -> None:
-    typer.echo(words, err=True)
-
-
 def main() -> NoReturn:
     """Run a verb; an error that Descry knows is one line on stderr and exit status 1."""
     try:
         cli(standalone_mode=True)
     except DescryError as error:
         _tell_torchrun(error)
-        _say(f"error: {_process()}{error.message} [{error.code}]")
+        say(f"error: {_process()}{error.message} [{error.code}]")
         sys.exit(1)
     except KeyboardInterrupt:
-        _say("stopped; give the same command again to go on")
+        say("stopped; give the same command again to go on")
         sys.exit(130)
     except Exception as error:
         _tell_torchrun(error)

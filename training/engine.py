@@ -2,48 +2,45 @@
 
 All randomness of a step is seeded by (seed, epoch, step), so a resumed run sees the same batches, augmentations and
 dropped words as an uninterrupted one, and no generator state needs to be kept.
+
+A run has one stage, or several (`Recipe.before`): each begins with a fresh optimiser over what its method then trains.
 """
 
 import copy
-import json
-import os
 import shutil
 import warnings
 from collections.abc import Callable
-from datetime import timedelta
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import torch
-from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGroupKwargs
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from models.checkpoint import CheckpointInfo, read_info, save_checkpoint
+from models.checkpoint import CheckpointInfo, read_info
 from models.encoder import PersonEncoder
-from training.calibration import calibrate
-from training.errors import DatasetError, TrainingError
-from training.evaluation import Metrics, embed_split
+from training import selection
+from training.errors import TrainingError
 from training.events import Advance, EventLog, progress_bar
 from training.images import MEMORY_LIMIT, ImageSource
+from training.launch import accelerate
 from training.methods import METHODS, build_method
 from training.methods.base import Method
-from training.model_card import model_card
 from training.networks import build_encoder
 from training.optimisation import build_optimiser
 from training.pace import Pace, Watch, peak_memory
 from training.pairs import TrainingPairs
 from training.ranks import Share, across_ranks, on_this_machine
 from training.recipe import Recipe, dump_recipe
-from training.records import PersonData
+from training.records import PersonData, Split
 from training.samplers import seeded
 from training.schedule import learning_rate_factor, set_learning_rate
-from training.state import STATE, Parts, Position, load_state, save_state
+from training.state import STATE, Parts, Position, load_state, save_state, saved_stage
 from training.steps import Done, NotFiniteError, Stepper
 
-BEST = "best"
+BEST = selection.BEST
 _REPORT_SECONDS = 1.0
-_LONGEST_WAIT = timedelta(hours=2)  # processes wait for one another through an evaluation
+_STAGES = 3  # the stream of random numbers that begin stages
 
 
 class Trainer:
@@ -61,12 +58,13 @@ class Trainer:
 
     Raises:
         TrainingError: too little data, a batch that does not divide into the processes, a precision that the device
-            does not have, or a state of another recipe.
+            does not have, a state of another recipe, or stages or a second data set that the method does not know.
     """
 
     def __init__(
         self, recipe: Recipe, data: PersonData, folder: Path, *, device: str = "auto", restart: bool = False
     ) -> None:
+        _refuse_misfit(recipe, data)
         self.recipe, self.data, self.folder = recipe, data, folder
         self.accelerator = accelerate(recipe, device)
         self.main: bool = self.accelerator.is_main_process
@@ -77,24 +75,25 @@ class Trainer:
             raise TrainingError(f"{data.name} has no descriptions in its {split} split, which chooses the best epoch")
         torch.manual_seed(recipe.seed)
         encoder = build_encoder(recipe, data.splits["train"])
-        self.sources = {
-            split: ImageSource(
-                [record.path for record in data.splits[split]],
-                encoder.spec.preprocessing,
-                memory_limit=MEMORY_LIMIT // on_this_machine(),
-            )
-            for split in ("train", recipe.data.select_on)
-        }
-        plain = METHODS[recipe.method].needs_plain
+        self.sources = self._open(data, encoder)
+        self.picture_sources = self._open(data.pictures, encoder) if data.pictures else {}
+        self.selection = selection.Selection(recipe, data, folder, self.sources, self.picture_sources)
         self.pairs = TrainingPairs(
-            data.splits["train"], self.sources["train"], encoder, recipe, share=share, plain=plain
+            data.splits["train"],
+            self.sources["train"],
+            encoder,
+            recipe,
+            share=share,
+            plain=METHODS[recipe.method].needs_plain,
+            pictures=(data.pictures.splits["train"], self.picture_sources["train"]) if data.pictures else None,
         )
         self._build(encoder, share)
+        told = dump_recipe(recipe)
+        self.position = Position()
+        self._enter(saved_stage(folder, recipe=told, data=self.pairs.fingerprint))
+        self.position = load_state(folder, self._parts(), recipe=told, data=self.pairs.fingerprint) or self.position
         if self.main:
-            (folder / "recipe.yaml").write_text(dump_recipe(recipe), encoding="utf-8")
-        parts, told = self._parts(), dump_recipe(recipe)
-        self.position = load_state(folder, parts, recipe=told, data=self.pairs.fingerprint) or Position()
-        self.pace = Pace(recipe.batch)
+            (folder / "recipe.yaml").write_text(told, encoding="utf-8")
 
     def _prepare_folder(self, restart: bool) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -104,32 +103,65 @@ class Trainer:
 
     def _share(self) -> Share:
         share = Share(self.accelerator.process_index, self.accelerator.num_processes, self.recipe.accumulate)
-        if self.recipe.batch % (share.world * share.accumulate):
-            raise TrainingError(
-                f"the batch of {self.recipe.batch} pairs does not divide into {share.world} processes x "
-                f"{share.accumulate} micro-batches; change batch, accumulate or the number of processes"
-            )
+        sizes = {"pairs": self.recipe.batch}
+        if self.recipe.data.pictures:
+            sizes["pictures"] = self.recipe.data.pictures.batch
+        for what, size in sizes.items():
+            if size % (share.world * share.accumulate):
+                raise TrainingError(
+                    f"the batch of {size} {what} does not divide into {share.world} processes x "
+                    f"{share.accumulate} micro-batches; change batch, accumulate or the number of processes"
+                )
         return share
+
+    def _open(self, data: PersonData, encoder: PersonEncoder) -> dict[Split, ImageSource]:
+        """The pictures of the splits that a run reads."""
+        splits: tuple[Split, Split] = ("train", self.recipe.data.select_on)
+        limit = MEMORY_LIMIT // on_this_machine()
+        return {
+            split: ImageSource(
+                [record.path for record in data.splits[split]], encoder.spec.preprocessing, memory_limit=limit
+            )
+            for split in splits
+        }
 
     def _build(self, encoder: PersonEncoder, share: Share) -> None:
         device = self.accelerator.device
-        method: nn.Module = build_method(self.recipe, encoder, self.pairs.size)
+        made = build_method(self.recipe, encoder, self.pairs.size)
+        made.prepare(self.data.splits["train"])
+        made.read_descriptions(self.pairs.texts)
+        method: nn.Module = made
         if device.type == "cpu":
             method = method.to(memory_format=torch.channels_last)  # oneDNN's convolutions run on this layout
-        method = across_ranks(method, device)
-        optimiser = build_optimiser(method, self.recipe.optimiser)
+        self.method: Any = across_ranks(method, device).to(device)  # a Module, or what Accelerate wraps round it
+        self.average = _averaged(encoder, self.recipe.average)
+        self._shared = share
+
+    def _enter(self, index: int) -> None:
+        """Begin a stage, or come back into one: an optimiser of its own over what the method now trains."""
+        # Wrappers of the stage before would keep its optimiser and its list of what takes gradients.
+        method = self.method = self.accelerator.unwrap_model(self.method, keep_fp32_wrapper=False)
+        self.__dict__.pop("stepper", None)
+        self.__dict__.pop("optimiser", None)
+        self.accelerator.free_memory()
+        torch.manual_seed(seeded(self.recipe.seed, index, _STAGES).initial_seed())
+        self.stage = self.recipe.stages[index]
+        method.begin_stage(self.stage.name)
+        optimiser = build_optimiser(method, self.stage.optimiser)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "`broadcast_buffers`", FutureWarning)  # Accelerate knows no newer name
             self.method, self.optimiser = self.accelerator.prepare(method, optimiser)
-        self.average = _averaged(encoder, self.recipe.average)
         self.stepper = Stepper(
             self.accelerator,
             self.method,
             self.optimiser,
-            share=share,
+            share=self._shared,
             average=self.average,
-            clip=self.recipe.optimiser.clip,
+            clip=self.stage.optimiser.clip,
         )
+        pictures = self.recipe.data.pictures
+        self.pace = Pace(self.recipe.batch + (pictures.batch if pictures else 0))
+        self.position.stage = index
 
     @property
     def encoder(self) -> PersonEncoder:
@@ -141,7 +173,7 @@ class Trainer:
     @property
     def epochs(self) -> int:
         """Epochs of the whole run."""
-        return self.recipe.schedule.epochs
+        return self.recipe.epochs
 
     def run(self) -> CheckpointInfo:
         """Train to the end of the schedule and return the best checkpoint.
@@ -154,17 +186,18 @@ class Trainer:
             self.load_images()
             self._start(log)
             for epoch in range(self.position.step // self.pairs.steps, self.epochs):
+                self.reach(epoch, log)
                 self.train_epoch(epoch, log)
                 if self._evaluates_after(epoch):
                     self._evaluate(epoch, log)
                 self._save_state()
             if self.main:
-                self._calibrate(log)
+                self.selection.calibrate(self.accelerator.device, log)
             self.accelerator.wait_for_everyone()
             log.write("end", best=self.position.best, best_epoch=self.position.best_epoch, seconds=self._seconds())
         finally:
             log.close()
-            for source in self.sources.values():
+            for source in (*self.sources.values(), *self.picture_sources.values()):
                 source.close()
         return read_info(self.folder / BEST)
 
@@ -174,10 +207,34 @@ class Trainer:
 
     def load_images(self) -> None:
         """Decode the pictures into memory, where they fit."""
-        for split, source in self.sources.items():
+        for split, source in (*self.sources.items(), *self.picture_sources.items()):
             if split == "train" or self.main:
                 with progress_bar(f"reading {split} images", silent=not self.main) as advance:
                     source.load(lambda done, total, report=advance: report(done, total, ""))  # type: ignore[misc]
+
+    def reach(self, epoch: int, log: EventLog) -> None:
+        """See that the stage of an epoch has begun; `run` does before each."""
+        index = next(n for n, stage in enumerate(self.recipe.stages) if epoch < stage.end)
+        if index != self.position.stage:
+            self._enter(index)
+        if self.recipe.before and self.position.step == self.stage.first * self.pairs.steps:
+            log.write(
+                "stage",
+                stage=self.stage.name,
+                epoch=epoch,
+                epochs=self.stage.schedule.epochs,
+                groups=self._groups(),
+            )
+
+    def _groups(self) -> list[dict[str, object]]:
+        return [
+            {"lr": group["base_lr"], "weight_decay": group["weight_decay"], "tensors": len(group["params"])}
+            for group in self.optimiser.param_groups
+        ]
+
+    def _of_stage(self) -> dict[str, object]:
+        """What events say of the stage, in a run of several."""
+        return {"stage": self.stage.name} if self.recipe.before else {}
 
     def train_epoch(self, epoch: int, log: EventLog) -> None:
         """The steps of an epoch that are still to be done.
@@ -191,9 +248,11 @@ class Trainer:
         first = self.position.step - epoch * self.pairs.steps
         watch, unreported = Watch(), 0.0
         sums: dict[str, float] = {}
-        with progress_bar(f"epoch {epoch + 1}/{self.epochs}", silent=not self.main) as advance:
+        within = f"{self.stage.name}, " if self.recipe.before else ""
+        with progress_bar(f"{within}epoch {epoch + 1}/{self.epochs}", silent=not self.main) as advance:
             for step, batch in enumerate(self.pairs.epoch(epoch, first=first), start=first):
-                factor = learning_rate_factor(self.position.step, self.pairs.steps, self.recipe.schedule)
+                within_stage = self.position.step - self.stage.first * self.pairs.steps
+                factor = learning_rate_factor(within_stage, self.pairs.steps, self.stage.schedule)
                 set_learning_rate(self.optimiser, factor)
                 try:
                     done = self.stepper.step(batch, seeded(self.recipe.seed, epoch, step, 1).initial_seed())
@@ -215,7 +274,7 @@ class Trainer:
                     self._save_state()
         count = max(self.pairs.steps - first, 1)
         losses = {name: round(value / count, 5) for name, value in sums.items()}
-        log.write("epoch", epoch=epoch, losses=losses, **method.measurements())
+        log.write("epoch", epoch=epoch, losses=losses, **self._of_stage(), **method.measurements())
 
     def _start(self, log: EventLog) -> None:
         weights = sum(parameter.numel() for parameter in self.encoder.parameters())
@@ -229,16 +288,16 @@ class Trainer:
             device=str(self.accelerator.device),
             notes=list(self.data.notes),
             processes=self.accelerator.num_processes,
-            groups=[
-                {"lr": group["base_lr"], "weight_decay": group["weight_decay"], "tensors": len(group["params"])}
-                for group in self.optimiser.param_groups
-            ],
+            groups=self._groups(),
+            **self._of_stage(),
         )
 
     def _name_batch(self, epoch: int, step: int, error: NotFiniteError, log: EventLog) -> TrainingError:
         """Write the event `nan` and give the error to raise."""
         members = self.pairs.members(epoch, step)
         paths = self.pairs.paths(members)
+        beside = self.pairs.pictures
+        pictures = beside.paths(beside.members(epoch * self.pairs.steps + step)) if beside else []
         told = {name: str(value) for name, value in error.losses.items()}  # NaN is not JSON
         log.write(
             "nan",
@@ -249,6 +308,8 @@ class Trainer:
             gradient_norm=str(error.norm),
             pairs=members.tolist(),
             images=paths,
+            **self._of_stage(),
+            **({"pictures": pictures} if pictures else {}),
         )
         names = ", ".join(Path(path).name for path in paths[:3])
         return TrainingError(
@@ -260,8 +321,10 @@ class Trainer:
     def _advance(self, advance: Advance, step: int, done: Done) -> None:
         losses = " ".join(f"{name} {value:.3f}" for name, value in done.losses.items())
         memory = peak_memory(self.accelerator.device) / (1 << 30)
-        words = f"{losses}  {self.pace.images_per_second:.0f} images/s  {memory:.1f} GiB  run ends in "
-        advance(step, self.pairs.steps, words + _duration(self._seconds_left()))
+        words = f"{losses}  {self.pace.images_per_second:.0f} images/s  {memory:.1f} GiB  "
+        if self.recipe.before:
+            words += f"{self.stage.name} ends in {_duration(self._seconds_left(self.stage.end))}, "
+        advance(step, self.pairs.steps, f"{words}run ends in {_duration(self._seconds_left(self.epochs))}")
 
     def _report(self, epoch: int, done: Done, log: EventLog) -> None:
         log.write(
@@ -272,47 +335,31 @@ class Trainer:
             lr=self.optimiser.param_groups[0]["lr"],
             seconds=self._seconds(),
             images_per_second=round(self.pace.images_per_second, 1),
-            seconds_left=round(self._seconds_left(), 1),
+            seconds_left=round(self._seconds_left(self.epochs), 1),
             peak_memory=peak_memory(self.accelerator.device),
             skipped=self.position.skipped,
+            **self._of_stage(),
+            **({"stage_seconds_left": round(self._seconds_left(self.stage.end), 1)} if self.recipe.before else {}),
         )
 
-    def _seconds_left(self) -> float:
-        steps = self.pairs.steps * self.epochs - self.position.step
+    def _seconds_left(self, end: int) -> float:
+        """Until epoch `end` is reached, at the present stage's speed."""
+        steps = self.pairs.steps * end - self.position.step
         now = (self.position.step - 1) // self.pairs.steps
-        return self.pace.seconds_left(steps, sum(map(self._evaluates_after, range(now, self.epochs))))
+        return self.pace.seconds_left(steps, sum(map(self._evaluates_after, range(now, end))))
 
     def _evaluates_after(self, epoch: int) -> bool:
-        return epoch + 1 == self.epochs or (epoch + 1) % self.recipe.evaluate_every == 0
+        stage = next(stage for stage in self.recipe.stages if epoch < stage.end)
+        if epoch + 1 in (stage.end, self.epochs):
+            return stage.evaluate
+        return stage.evaluate and (epoch + 1 - stage.first) % self.recipe.evaluate_every == 0
 
     def _evaluate(self, epoch: int, log: EventLog) -> None:
         watch = Watch()
         if self.main:
-            self._measure(epoch, log)
+            self.selection.measure(self.encoder, epoch, self.position, log, **self._of_stage())
         self.accelerator.wait_for_everyone()
         self.pace.evaluation(watch.lap())
-
-    def _measure(self, epoch: int, log: EventLog) -> None:
-        split = self.recipe.data.select_on
-        metrics = embed_split(self.encoder, self.data.splits[split], self.sources[split]).measure()
-        log.write("evaluation", epoch=epoch, split=split, metrics=_short(metrics), seconds=self._seconds())
-        if metrics.r1 > self.position.best:
-            self.position.best, self.position.best_epoch = metrics.r1, epoch
-            card = model_card(self.recipe, self.data, metrics, epoch, self.position.seconds)
-            save_checkpoint(self.encoder, self.folder / BEST, card=card, precision=self.recipe.stored)
-            (self.folder / "metrics.json").write_text(
-                json.dumps({"split": split, "epoch": epoch, **metrics.to_dict()}, indent=1) + "\n", encoding="utf-8"
-            )
-
-    def _calibrate(self, log: EventLog) -> None:
-        """Learn what the best checkpoint's scores mean. A split of single images teaches nothing, and fails nothing."""
-        split = self.recipe.data.select_on
-        try:
-            rule = calibrate(self.folder / BEST, self.data, split, device=self.accelerator.device)
-        except DatasetError as error:
-            log.write("calibration", skipped=error.message)
-        else:
-            log.write("calibration", **rule.to_dict())
 
     def _parts(self) -> Parts:
         modules: dict[str, nn.Module] = {"method": self.accelerator.unwrap_model(self.method)}
@@ -329,26 +376,17 @@ class Trainer:
         return round(self.position.seconds, 2)
 
 
-def accelerate(recipe: Recipe, device: str) -> Accelerator:
-    """Accelerate with the recipe's precision; under torchrun it joins the other processes.
-
-    Raises:
-        TrainingError: fp16 without a GPU, or processes that could not be joined.
-    """
-    gpu = device != "cpu" and (torch.cuda.is_available() or torch.backends.mps.is_available())
-    if recipe.precision == "fp16" and not gpu:
-        raise TrainingError("precision fp16 needs a GPU; on a CPU use bf16, fp32 or auto")
-    # Buffers change alike in all processes, and a method need not use every parameter in every step.
-    together = DistributedDataParallelKwargs(broadcast_buffers=False, find_unused_parameters=True)
-    made = Accelerator(
-        mixed_precision=_precision(recipe, device),
-        cpu=not gpu,  # left to itself on a machine without GPUs, Accelerate would not join the processes
-        kwargs_handlers=[together, InitProcessGroupKwargs(timeout=_LONGEST_WAIT)],
-    )
-    started = int(os.environ.get("WORLD_SIZE", "1"))
-    if made.num_processes != started:
-        raise TrainingError(f"{started} processes were started, but Accelerate joined {made.num_processes}")
-    return made
+def _refuse_misfit(recipe: Recipe, data: PersonData) -> None:
+    kind = METHODS[recipe.method]
+    unknown = [stage.name for stage in recipe.stages if stage.name not in kind.stages]
+    if unknown:
+        known = ", ".join(kind.stages)
+        raise TrainingError(f"the method {recipe.method} knows no stage {', '.join(unknown)}; its stages are: {known}")
+    if recipe.data.pictures and not kind.takes_pictures:
+        raise TrainingError(f"the method {recipe.method} trains on pairs alone; leave out data.pictures")
+    if bool(recipe.data.pictures) != bool(data.pictures):
+        one = "names" if recipe.data.pictures else "does not name"
+        raise TrainingError(f"the recipe {one} a second data set in data.pictures, which is not what {data.name} holds")
 
 
 def _duration(seconds: float) -> str:
@@ -363,18 +401,6 @@ def _blend(decay: float) -> Callable[..., None]:
 
 def _averaged(encoder: PersonEncoder, decay: float) -> AveragedModel | None:
     return AveragedModel(copy.deepcopy(encoder), multi_avg_fn=_blend(decay)) if decay else None
-
-
-def _precision(recipe: Recipe, device: str) -> str:
-    if recipe.precision != "auto":
-        return {"fp32": "no"}.get(recipe.precision, recipe.precision)
-    if device != "cpu" and torch.cuda.is_available():
-        return "bf16" if torch.cuda.is_bf16_supported() else "fp16"
-    return "bf16" if torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported() else "no"
-
-
-def _short(metrics: Metrics) -> dict[str, float | int | list[float]]:
-    return {name: value for name, value in metrics.to_dict().items() if name != "curve"}
 
 
 def _clear(folder: Path) -> None:

@@ -1,5 +1,6 @@
 """What recipes say to single methods: one typed section for each."""
 
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -47,6 +48,89 @@ class LgurPart(MethodPart):
     """DGA: rebuild image features from their own description too, in training."""
     prototypes: bool = True
     """Read features by prototypes (PGU); without them their maximum is read."""
+
+
+class HkgrPart(MethodPart):
+    """HKGR (methods.md 6). The switches are the rows of its ablation."""
+
+    align: Literal["sdm", "infonce"] = "sdm"
+    """Loss of both grains. From scratch SDM keeps whatever wrong match it finds first; InfoNCE with pairs of one
+    identity as positives of each other does not."""
+    tau: Positive = 0.02
+    """Temperature of the alignment, fixed under sdm."""
+    learn_tau: bool = True
+    """infonce: each grain's temperature is a parameter that starts at `tau`."""
+    fine: bool = True
+    """Align, and search by, the embedding of selected tokens beside the global feature (MGA)."""
+    mlm: Annotated[float, Field(ge=0)] = 1.0
+    """Weight of the hidden words; 0 leaves the language head out."""
+    levels: Annotated[tuple[Literal["random", "object", "attribute", "relation"], ...], Field(min_length=1)] = (
+        "object",
+        "attribute",
+        "relation",
+    )
+    """What is hidden. One level: that one. Several: each description draws evenly among random and them."""
+    mask_ratio: Annotated[float, Field(gt=0, le=1)] = 0.3
+    """Share of a level's phrases that is picked, rounded up."""
+    match: Literal["span", "idset"] = "span"
+    """span: a phrase is hidden where it stands. idset: every word of it is, all over the description, as in the
+    released code."""
+    determiners: bool = True
+    """Whether articles and numbers are attributes, as in HKGR's figure."""
+    text_aug: Literal["mask15", "none"] = "mask15"
+    """What the alignment sees: with 15 % of the words masked, as the released code, or the description as it is."""
+    identity: Annotated[float, Field(ge=0)] = 0.0
+    """Weight of the identity classifier, which HKGR has for ICFG-PEDES and RSTPReid."""
+    depth: Annotated[int, Field(ge=0)] = 4
+    """Layers of the cross-modal encoder."""
+    heads: Annotated[int, Field(ge=0)] = 0
+    """Its heads; 0: one for each 64 dimensions."""
+    parsed: Path | None = None
+    """File of parsed captions (`python -m training parse`), a row for each training pair. None: parse by rule."""
+    parsed_subset: bool = False
+    """Whether that file may be of more descriptions than are trained on; rows are then found by caption."""
+
+
+class HplPart(MethodPart):
+    """HPL (Zhou et al., arXiv 2511.13575); defaults of methods.md 7, whose points are meant."""
+
+    trt: bool = True
+    """A second class token, whose output is the image space's vector (TRT); off, one vector serves both tasks."""
+    ilpa: bool = True
+    """Align features with the prompts of the other modality, eq 10."""
+    cic: bool = True
+    """Tell identities apart by their prototypes, eq 11."""
+    cmpr: bool = True
+    """Draw both modalities' pseudo-words together, eq 12."""
+    tau: Positive = 0.02
+    """Temperature of sim in eqs 8, 9 and 11 (point 3), and of SDM."""
+    base_tau: Positive = 0.05
+    """Temperature of InfoNCE in a stage `base`."""
+    id_tokens: Annotated[int, Field(ge=1)] = 4
+    """Learned words of each identity (point 2)."""
+    pseudo_tokens: Annotated[int, Field(ge=1)] = 4
+    """m: words that an inversion net makes of a picture or description (point 2)."""
+    depth: Annotated[int, Field(ge=1)] = 4
+    """N_I: blocks of an inversion net."""
+    heads: Annotated[int, Field(ge=1)] = 8
+    """Of its attention."""
+    margin: Positive = 0.3
+    """Of the triplet loss."""
+    triplet_on: Literal["raw", "unit"] = "raw"
+    """Whether its distances are between features as they are (Luo 2019), or of unit length."""
+    smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Label smoothing in eq 11 (point 8)."""
+    ilpa_weight: Positive = 0.4
+    """Of eq 10 within eq 14."""
+    cmpr_weight: Positive = 0.06
+    """Of eq 12 within eq 14."""
+    cmpr_reduction: Literal["frobenius", "mean"] = "frobenius"
+    """Eq 12 as printed, or per element (point 5)."""
+
+    @property
+    def prompted(self) -> bool:
+        """Whether anything is learned from prompts."""
+        return self.ilpa or self.cic or self.cmpr
 
 
 class DgcmiaPart(MethodPart):
@@ -107,3 +191,56 @@ class DgcmiaPart(MethodPart):
         if not isinstance(given, dict):
             return given
         return {**DGCMIA_PRESETS.get(str(given.get("preset", "paper")), {}), **given}
+
+
+class BdamPart(MethodPart):
+    """BDAM with Mamba fusion (seed 002; methods.md 8). Equation numbers are the paper's.
+
+    Most of what the paper needs it does not say: fields without an equation are INFERENCE.
+    """
+
+    descriptions: Path | None = None
+    """File of identity and clothing descriptions (`training.captioning`); None splits each caption by rules."""
+    identity_text: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """Probability with which a model's identity description replaces the caption in InfoNCE. Rules' never do."""
+    infonce: bool = True
+    """Eq 3, on the indexed vectors."""
+    triplet: bool = True
+    """Eq 4; needs several pairs of an identity in a batch (`sampler`)."""
+    adversarial: bool = True
+    """Eq 1, or what `adv` makes of it."""
+    decouple: bool = True
+    """Eq 2, HSIC."""
+    tau: Positive = 0.02
+    """Temperature of InfoNCE and of the adversarial term."""
+    learn_tau: bool = False
+    """InfoNCE's temperature is a parameter that starts there, not a constant."""
+    identity_positives: bool = True
+    """Pairs of one identity in a batch are positives of each other ("same identity", section 3.5)."""
+    margin: Annotated[float, Field(gt=0, lt=4)] = 0.3
+    """m of eq 4, of squared distances between unit vectors."""
+    triplet_on: Literal["fused", "image"] = "fused"
+    """Features of eq 4: image and identity text fused (f_final), or the vector that is indexed."""
+    adv: Literal["literal", "grl"] = "literal"
+    """literal: eq 1. grl: clothing features match their text, identity features unlearn it (section 4.3)."""
+    gate_weight: Annotated[float, Field(ge=0)] = 0.01
+    """Weight of the gate regulariser, which GradNorm leaves alone; 0 leaves it out."""
+    gradnorm: bool = True
+    """Eqs 5 and 6; without it all tasks have weight 1."""
+    alpha: Positive = 1.5
+    alpha_role: Literal["weight", "exponent"] = "weight"
+    """What alpha is: the weight of L_GradNorm (as printed), or the exponent of the loss ratios (Chen et al. 2018)."""
+    weight_lr: Positive = 0.025
+    """Learning rate of the task weights."""
+    weight_penalty: Annotated[float, Field(ge=0)] = 1e-3
+    """lambda of eq 6."""
+    weight_warm: Annotated[int, Field(ge=1)] = 50
+    """Iterations whose mean loss is L^0; the weights are 1 until then."""
+    weight_every: Annotated[int, Field(ge=1)] = 1
+    """The weights move in every n-th iteration, which alone counts for them. Each costs a backward pass a task."""
+
+    @model_validator(mode="after")
+    def _trains_something(self) -> "BdamPart":
+        if not (self.infonce or self.triplet or self.adversarial or self.decouple):
+            raise ValueError("bdam: turn on infonce, triplet, adversarial or decouple")
+        return self

@@ -3,9 +3,13 @@
 import logging
 from pathlib import Path
 
+from models.backbones import patches
 from models.backbones.local import COMPACT, DEIT, RESNET, LocalBackbone
+from models.bdam import Bdam, bdam_spec
 from models.clip_baseline import ClipBaseline, compact_spec, load_pretrained, open_clip_spec
 from models.encoder import PersonEncoder
+from models.hkgr import Hkgr, hkgr_spec
+from models.hpl import Hpl, hpl_clip_spec, hpl_compact_spec
 from models.lgur import Lgur, lgur_spec
 from models.registry import build
 from models.tokenizers import Tokenizer, TokenizerSpec, WordPieceTokenizer, WordTokenizer
@@ -24,7 +28,8 @@ def build_encoder(recipe: Recipe, train: tuple[Record, ...]) -> PersonEncoder:
         TrainingError: a train split without descriptions, or a backbone that the method does not have.
         BackboneError: an unknown open_clip model, or weights that cannot be had.
     """
-    return _lgur(recipe, train) if recipe.method == "lgur" else _baseline(recipe.encoder, train)
+    own = {"lgur": _lgur, "hkgr": _hkgr, "hpl": _hpl, "bdam": _bdam}
+    return own[recipe.method](recipe, train) if recipe.method in own else _baseline(recipe.encoder, train)
 
 
 def _baseline(part: EncoderPart, train: tuple[Record, ...]) -> PersonEncoder:
@@ -36,6 +41,22 @@ def _baseline(part: EncoderPart, train: tuple[Record, ...]) -> PersonEncoder:
         return encoder
     words = _words(part, train)
     return build(compact_spec(words, height=part.height, width=part.width, length=part.length, **part.options))
+
+
+def _hpl(recipe: Recipe, train: tuple[Record, ...]) -> PersonEncoder:
+    part, size, routed = (
+        recipe.encoder,
+        {"height": recipe.encoder.height, "width": recipe.encoder.width},
+        recipe.hpl.trt,
+    )
+    if part.backbone == COMPACT:
+        words = _words(part, train)
+        return build(hpl_compact_spec(words, **size, length=part.length, routed=routed, options=part.options))
+    encoder = build(hpl_clip_spec(part.backbone, **size, routed=routed))
+    assert isinstance(encoder, Hpl)
+    if part.pretrained:
+        encoder.load_pretrained(part.pretrained)
+    return encoder
 
 
 def _lgur(recipe: Recipe, train: tuple[Record, ...]) -> PersonEncoder:
@@ -57,6 +78,27 @@ def _lgur(recipe: Recipe, train: tuple[Record, ...]) -> PersonEncoder:
     return encoder
 
 
+def _hkgr(recipe: Recipe, train: tuple[Record, ...]) -> PersonEncoder:
+    part = recipe.encoder
+    options: dict[str, int | float | bool] = {**part.options, "fine": recipe.hkgr.fine}
+    tokenizer = TokenizerSpec("words", part.length, _words(part, train)) if part.backbone == COMPACT else None
+    try:
+        encoder = build(hkgr_spec(part.backbone, tokenizer, height=part.height, width=part.width, options=options))
+    except TypeError as error:
+        raise TrainingError(f"encoder.options: {error}") from error
+    assert isinstance(encoder, Hkgr)
+    if part.backbone == COMPACT:
+        return encoder
+    from models.backbones.clip import ClipBackbone
+
+    assert isinstance(encoder.backbone, ClipBackbone)
+    if part.pretrained:
+        encoder.backbone.load_pretrained(part.pretrained)
+    else:
+        _log.warning("the towers start from random weights: encoder.pretrained names neither a tag nor a file")
+    return encoder
+
+
 def _load_lgur(backbone: LocalBackbone, part: EncoderPart) -> None:
     from models.backbones.bert import BertWords
     from models.backbones.vision import DeitPatches, ResnetPatches
@@ -72,6 +114,31 @@ def _load_lgur(backbone: LocalBackbone, part: EncoderPart) -> None:
         text.load_pretrained(part.text_pretrained)
     else:
         _log.warning("BERT is random and stays so, it is frozen: encoder.text_pretrained names no folder")
+
+
+def _bdam(recipe: Recipe, train: tuple[Record, ...]) -> PersonEncoder:
+    part = recipe.encoder
+    if part.backbone not in (patches.COMPACT, patches.VIT):
+        raise TrainingError(f"BDAM has no backbone {part.backbone!r}; it has {patches.COMPACT} and {patches.VIT}")
+    tokenizer = _tokenizer(part, train)
+    options = {**part.options}
+    encoder = build(bdam_spec(part.backbone, tokenizer, height=part.height, width=part.width, options=options))
+    assert isinstance(encoder, Bdam)
+    if part.backbone != patches.COMPACT:
+        _load_bdam(encoder.backbone, part)
+    return encoder
+
+
+def _load_bdam(backbone: patches.PatchBackbone, part: EncoderPart) -> None:
+    assert isinstance(backbone, patches.VitBertBackbone)
+    if part.pretrained:
+        backbone.image_tower.load_pretrained(Path(part.pretrained))
+    else:
+        _log.warning("the image tower starts from random weights: encoder.pretrained names no folder")
+    if part.text_pretrained:
+        backbone.text_tower.load_pretrained(part.text_pretrained)
+    else:
+        _log.warning("BERT starts from random weights: encoder.text_pretrained names no folder")
 
 
 def _tokenizer(part: EncoderPart, train: tuple[Record, ...]) -> TokenizerSpec:

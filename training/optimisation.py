@@ -5,7 +5,7 @@ import re
 import torch
 from torch import nn
 
-from training.errors import RecipeError
+from training.errors import RecipeError, TrainingError
 from training.recipe import OptimiserPart
 
 
@@ -14,12 +14,15 @@ def build_optimiser(module: nn.Module, part: OptimiserPart) -> torch.optim.Optim
 
     Raises:
         RecipeError: a rule of `part.groups` that matches no parameter.
+        TrainingError: no parameter takes gradients.
     """
     _refuse_idle_rules(module, part)
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in module.named_parameters():
         if parameter.requires_grad:
             groups.setdefault(settings_of(name, parameter, part), []).append(parameter)
+    if not groups:
+        raise TrainingError("the method trains nothing: none of its parameters takes gradients")
     named = [
         {"params": parameters, "lr": lr, "weight_decay": decay, "base_lr": lr}
         for (lr, decay), parameters in groups.items()

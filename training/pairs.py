@@ -1,4 +1,7 @@
-"""The training split as batches of image-text pairs, the same for the same seed and step."""
+"""The training split as batches of image-text pairs, the same for the same seed and step.
+
+Images without a description are in no pair; pictures of a second set join the batches through `pictures.py`.
+"""
 
 import hashlib
 from collections.abc import Iterator
@@ -12,6 +15,7 @@ from models.encoder import PersonEncoder
 from models.noise import samples_of
 from training.images import ImageSource
 from training.methods.base import Batch, TrainSize
+from training.pictures import TrainingPictures, number_identities
 from training.ranks import Share
 from training.recipe import Recipe
 from training.records import Record, pairs_of
@@ -29,6 +33,7 @@ class TrainingPairs:
         source: its pictures, in the same order.
         share: what this process does of a batch.
         plain: whether batches also carry pictures that are resized and normalised only.
+        pictures: the train split of the recipe's `data.pictures`, with its images.
 
     Raises:
         TrainingError: fewer pairs or identities than one batch.
@@ -44,22 +49,27 @@ class TrainingPairs:
         *,
         share: Share = Share(),  # noqa: B008  frozen
         plain: bool = False,
+        pictures: tuple[tuple[Record, ...], ImageSource] | None = None,
     ) -> None:
         pairs = pairs_of(records)
         self._records, self._source, self._recipe, self._plain = records, source, recipe, plain
         self._spec = encoder.spec.preprocessing
         self._rows = share.rows(recipe.batch)
         self._images = torch.tensor([index for index, _ in pairs], dtype=torch.int64)
-        numbers = {identity: n for n, identity in enumerate(sorted({record.identity for record in records}))}
+        numbers = number_identities([records[index] for index, _ in pairs], pictures[0] if pictures else ())
+        self._people = len(numbers)
         self._identities = torch.tensor([numbers[records[index].identity] for index, _ in pairs], dtype=torch.int64)
+        self.pictures = TrainingPictures(*pictures, self._spec, recipe, numbers, share=share) if pictures else None
         self._sampler = build_sampler(recipe.sampler, self._identities, batch=recipe.batch, seed=recipe.seed)
-        self._tokens = encoder.tokenize([text for _, text in pairs]).ids
+        self.texts = tuple(text for _, text in pairs)
+        self._tokens = encoder.tokenize(self.texts).ids
         self._ordered = (-1, torch.empty(0, dtype=torch.int64))
 
     @property
     def size(self) -> TrainSize:
         """How much there is."""
-        return TrainSize(len(self._images), len(self._records), int(self._identities.max()) + 1)
+        pictures = len(self.pictures) if self.pictures else 0
+        return TrainSize(len(self._images), len(self._records), self._people, pictures)
 
     @property
     def steps(self) -> int:
@@ -74,6 +84,8 @@ class TrainingPairs:
             digest.update(values.contiguous().numpy().tobytes())
         for record in self._records:
             digest.update(record.path.name.encode())
+        if self.pictures:
+            self.pictures.digest(digest)
         return digest.hexdigest()
 
     def members(self, epoch: int, step: int) -> Tensor:
@@ -117,4 +129,5 @@ class TrainingPairs:
             self._images[chosen],
             epoch,
             self._spec.normalise(pixels) if self._plain else None,
+            self.pictures.make(epoch, step, self.steps) if self.pictures else None,
         )

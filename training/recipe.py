@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -9,7 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from training.errors import RecipeError
-from training.method_parts import DgcmiaPart, LgurPart
+from training.method_parts import BdamPart, DgcmiaPart, HkgrPart, HplPart, LgurPart
 from training.transforms import Augmentation
 
 RECIPES = Path(__file__).parent / "recipes"
@@ -20,6 +21,30 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 
 class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class PicturesPart(_Part):
+    """A second data set, of pictures that nobody described, for methods that train on both (HPL)."""
+
+    format: str = "market1501"
+    """On-disk format, one of `training.datasets.formats()`."""
+    root: Path
+    """Its folder."""
+    batch: Annotated[int, Field(ge=4)] = 64
+    """Pictures in a step beside the pairs, over all processes and micro-batches together."""
+    each: Annotated[int, Field(ge=2)] = 4
+    """Of which so many show the same person, side by side; someone with fewer repeats."""
+
+    @property
+    def identities(self) -> int:
+        """Different people in a step."""
+        return self.batch // self.each
+
+    @model_validator(mode="after")
+    def _divides(self) -> "PicturesPart":
+        if self.batch % self.each or self.identities < 2:
+            raise ValueError(f"batch {self.batch} must be {self.each} pictures of each of two people at least")
+        return self
 
 
 class DataPart(_Part):
@@ -35,18 +60,21 @@ class DataPart(_Part):
     """Share of the train identities that becomes val where the data set has no val split."""
     drop_single_image_ids: bool = False
     """cuhk_pedes: leave out of train the three ids that LGUR leaves out. For comparison with it only."""
+    pictures: PicturesPart | None = None
+    """An image-image set to train on as well."""
 
 
 class EncoderPart(_Part):
     """Which network, at which input size."""
 
     backbone: str = "compact"
-    """"compact"; an open_clip model such as ViT-B-16-quickgelu; for LGUR compact, deit-small+bert or resnet50+bert."""
+    """"compact"; an open_clip model such as ViT-B-16-quickgelu; for LGUR compact, deit-small+bert or resnet50+bert; for
+    BDAM compact or vit-base+bert."""
     height: Annotated[int, Field(ge=16)] = 96
     width: Annotated[int, Field(ge=16)] = 48
     pretrained: str | None = None
     """For open_clip: a tag such as "openai" (downloaded), or a local .safetensors file. For DeiT and ResNet: a local
-    .safetensors file. None trains from scratch."""
+    .safetensors file; for BDAM's ViT: a folder as Hugging Face publishes it. None trains from scratch."""
     text_pretrained: Path | None = None
     """For BERT: a folder with model.safetensors and vocab.txt as published. None: random, frozen, with word pieces of
     its own from the train split."""
@@ -57,7 +85,8 @@ class EncoderPart(_Part):
     word_minimum: Annotated[int, Field(ge=1)] = 2
     """Occurrences from which on a word, or a word piece of a BERT without weights, is known."""
     options: dict[str, int | float] = {}
-    """Arguments of `CompactBackbone`, for instance dim; for LGUR those that `models.lgur` names."""
+    """Arguments of `CompactBackbone`, for instance dim; for LGUR, HKGR and BDAM those that `models.lgur`,
+    `models.hkgr` and `models.bdam` name."""
 
 
 class LossPart(_Part):
@@ -165,21 +194,58 @@ class SamplerPart(_Part):
     """identity: pairs of each; someone with fewer repeats."""
 
 
+MAIN = "main"
+"""The last stage of every run; the only one, unless the recipe names others before it."""
+
+
+class StagePart(_Part):
+    """A stage before the main one, with a fresh optimiser; what it trains is the method's affair."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$")]
+    """One that the method knows."""
+    optimiser: OptimiserPart = OptimiserPart()
+    schedule: SchedulePart = SchedulePart()
+    """Its epochs, and the learning rate within them, counted from the stage's first step."""
+    evaluate: bool = False
+    """Whether its epochs are evaluated, so that one of them may leave the best checkpoint."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A stage of a run: epochs `first` up to `end` (without it), from 0 over the whole run."""
+
+    name: str
+    first: int
+    optimiser: OptimiserPart
+    schedule: SchedulePart
+    evaluate: bool = True
+
+    @property
+    def end(self) -> int:
+        """The epoch after its last."""
+        return self.first + self.schedule.epochs
+
+
 class Recipe(_Part):
     """A whole run. `load_recipe` reads one; `python -m training train` runs it."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")]
     """Names the run's folder."""
-    method: Literal["clip_baseline", "dgcmia", "lgur"] = "clip_baseline"
+    method: Literal["clip_baseline", "dgcmia", "hkgr", "hpl", "lgur", "bdam"] = "clip_baseline"
     seed: Annotated[int, Field(ge=0)] = 0
     data: DataPart
     encoder: EncoderPart = EncoderPart()
     loss: LossPart = LossPart()
     dgcmia: DgcmiaPart = DgcmiaPart()
+    hkgr: HkgrPart = HkgrPart()
+    hpl: HplPart = HplPart()
     lgur: LgurPart = LgurPart()
+    bdam: BdamPart = BdamPart()
     augmentation: Augmentation = Augmentation()
     optimiser: OptimiserPart = OptimiserPart()
     schedule: SchedulePart = SchedulePart()
+    before: tuple[StagePart, ...] = ()
+    """Stages before the main one, in this order; `optimiser` and `schedule` are the main one's."""
     sampler: SamplerPart = SamplerPart()
     batch: Annotated[int, Field(ge=2)] = 128
     """Image-text pairs in a step, over all processes and micro-batches together."""
@@ -209,7 +275,33 @@ class Recipe(_Part):
                 raise ValueError(f"sampler: {people} identities x {each} pairs are not the batch of {self.batch}")
             if people % self.accumulate:
                 raise ValueError(f"accumulate {self.accumulate} would cut an identity: {people} in a batch")
+        if (pictures := self.data.pictures) and pictures.identities % self.accumulate:
+            raise ValueError(f"accumulate {self.accumulate} would cut an identity of data.pictures")
         return self
+
+    @model_validator(mode="after")
+    def _tells_stages_apart(self) -> "Recipe":
+        names = [stage.name for stage in self.stages]
+        if len(set(names)) < len(names):
+            raise ValueError(f"stages need different names, and the last one is called {MAIN}: {', '.join(names)}")
+        return self
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """All stages in order, the main one last."""
+        found: list[Stage] = []
+        for part in self.before:
+            found.append(Stage(part.name, self._end(found), part.optimiser, part.schedule, part.evaluate))
+        return (*found, Stage(MAIN, self._end(found), self.optimiser, self.schedule))
+
+    @property
+    def epochs(self) -> int:
+        """Of all stages together."""
+        return self.stages[-1].end
+
+    @staticmethod
+    def _end(stages: Sequence[Stage]) -> int:
+        return stages[-1].end if stages else 0
 
 
 def load_recipe(name: str, overrides: Sequence[str] = (), *, data: Path | None = None) -> Recipe:

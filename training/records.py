@@ -39,11 +39,14 @@ class PersonData:
 
     Attributes:
         notes: sentences that the log, the events and the model card repeat, such as that images were missing.
+        pictures: an image-image set that is trained and measured on beside this one; its identities are numbered so
+            that an id means the same person in both (`training.datasets.joint`).
     """
 
     name: str
     splits: dict[Split, tuple[Record, ...]]
     notes: tuple[str, ...] = ()
+    pictures: "PersonData | None" = None
 
     def identities(self, split: Split) -> set[int]:
         """The people of a split; distractors are nobody."""

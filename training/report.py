@@ -44,7 +44,7 @@ def plot_losses(run: Path, out: Path) -> Path:
         axes.grid(alpha=0.25)
         if axes.get_legend_handles_labels()[0]:
             axes.legend(frameon=False)
-    return _save(figure, out / LOSS)
+    return save_figure(figure, out / LOSS)
 
 
 def plot_relations(run: Path, out: Path) -> Path | None:
@@ -72,7 +72,7 @@ def plot_relations(run: Path, out: Path) -> Path | None:
         axes.grid(alpha=0.25)
         if axes.get_legend_handles_labels()[0]:
             axes.legend(frameon=False)
-    return _save(figure, out / RELATIONS)
+    return save_figure(figure, out / RELATIONS)
 
 
 def plot_cmc(name: str, metrics: Metrics, oracle: Mapping[str, float] | None, out: Path) -> Path:
@@ -90,7 +90,7 @@ def plot_cmc(name: str, metrics: Metrics, oracle: Mapping[str, float] | None, ou
     )
     axes.grid(alpha=0.25)
     axes.legend(frameon=False, loc="lower right")
-    return _save(figure, out / CMC)
+    return save_figure(figure, out / CMC)
 
 
 def ranked_sheet(embedded: Embedded, out: Path, *, queries: int = 10, ranks: int = 10, seed: int = 0) -> Path:
@@ -157,7 +157,8 @@ def _smooth(values: Sequence[float]) -> list[float]:
     return [float(value) for value in np.convolve(padded, np.ones(width) / width, mode="valid")]
 
 
-def _save(figure: Any, path: Path) -> Path:  # noqa: ANN401  matplotlib ships no types
+def save_figure(figure: Any, path: Path) -> Path:  # noqa: ANN401  matplotlib ships no types
+    """Write a matplotlib figure and let go of it; gives `path` back."""
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=120)
     plt.close(figure)

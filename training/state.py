@@ -27,6 +27,7 @@ class Position:
         best_epoch: the epoch that gave it, from 0; -1 before.
         seconds: time spent training so far, over all starts of the run.
         skipped: steps that fp16's scaler left out.
+        stage: the stage, from 0, whose optimiser the state holds.
     """
 
     step: int = 0
@@ -34,6 +35,7 @@ class Position:
     best_epoch: int = -1
     seconds: float = 0.0
     skipped: int = 0
+    stage: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,24 @@ def save_state(folder: Path, parts: Parts, position: Position, *, recipe: str, d
     partial.replace(folder / STATE)
 
 
+def saved_stage(folder: Path, *, recipe: str, data: str) -> int:
+    """The stage whose optimiser the state in `folder` holds, for which the parts must be made; 0 without a state.
+
+    Raises:
+        TrainingError: as `load_state`.
+    """
+    path = folder / STATE
+    if not path.is_file():
+        return 0
+    try:
+        with safe_open(path, framework="pt") as handle:
+            metadata = handle.metadata() or {}
+        _refuse_foreign(path, metadata, recipe=recipe, data=data)
+        return Position(**json.loads(metadata["position"])).stage
+    except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
+        raise _unreadable(path, error) from error
+
+
 def load_state(folder: Path, parts: Parts, *, recipe: str, data: str) -> Position | None:
     """Read `save_state`'s file back into the parts; None when there is no state.
 
@@ -103,9 +123,13 @@ def load_state(folder: Path, parts: Parts, *, recipe: str, data: str) -> Positio
         if parts.scaler:
             parts.scaler.load_state_dict(json.loads(metadata["scaler"]))
     except (SafetensorError, OSError, KeyError, ValueError, TypeError, RuntimeError) as error:
-        reason = " ".join(str(error).split())
-        raise TrainingError(f"{path} cannot be read ({reason}); --restart begins the run again") from error
+        raise _unreadable(path, error) from error
     return position
+
+
+def _unreadable(path: Path, error: Exception) -> TrainingError:
+    reason = " ".join(str(error).split())
+    return TrainingError(f"{path} cannot be read ({reason}); --restart begins the run again")
 
 
 def _refuse_foreign(path: Path, metadata: Mapping[str, str], *, recipe: str, data: str) -> None:

@@ -1,8 +1,10 @@
 """One step of training: micro-batches, loss, gradient, and what to do when one of them is not a number."""
 
 import math
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -11,7 +13,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from models.noise import samples_of
 from training.errors import TrainingError
-from training.methods.base import Batch, Method
+from training.methods.base import Batch, Method, Pictures
 from training.ranks import Share, mean_over_ranks
 
 _MOST_SKIPPED = 30  # in a row; by then the scale has fallen by 2^30, so the gradient is at fault and not the scale
@@ -128,17 +130,40 @@ class Stepper:
             pairs=batch.pairs.to(device),
             images=batch.images.to(device),
             plain=None if batch.plain is None else batch.plain.to(device, memory_format=layout),
+            pictures=self._moved_pictures(batch.pictures),
+        )
+
+    def _moved_pictures(self, pictures: Pictures | None) -> Pictures | None:
+        if pictures is None:
+            return None
+        device = self._accelerator.device
+        layout = torch.channels_last if device.type == "cpu" else torch.contiguous_format
+        return Pictures(
+            pictures.pixels.to(device, memory_format=layout),
+            pictures.identities.to(device),
+            pictures.cameras.to(device),
+            pictures.images.to(device),
         )
 
 
 def cut(batch: Batch, parts: int) -> list[Batch]:
-    """The batch as `parts` batches of equal size, in order."""
+    """The batch as `parts` batches of equal size, in order; its pictures are cut likewise."""
     if parts == 1:
         return [batch]
-    size = len(batch.pairs) // parts
     names = ("pixels", "token_ids", "identities", "pairs", "images", "plain")
-    whole = {name: value for name in names if (value := getattr(batch, name)) is not None}
     return [
-        replace(batch, **{name: value[part * size : (part + 1) * size] for name, value in whole.items()})
+        replace(batch, **_piece(batch, names, part, parts), pictures=_cut_pictures(batch.pictures, part, parts))
         for part in range(parts)
     ]
+
+
+def _cut_pictures(pictures: Pictures | None, part: int, parts: int) -> Pictures | None:
+    if pictures is None:
+        return None
+    return replace(pictures, **_piece(pictures, ("pixels", "identities", "cameras", "images"), part, parts))
+
+
+def _piece(whole: Batch | Pictures, names: Sequence[str], part: int, parts: int) -> dict[str, Any]:
+    size = len(whole.identities) // parts
+    values = {name: getattr(whole, name) for name in names}
+    return {name: value[part * size : (part + 1) * size] for name, value in values.items() if value is not None}

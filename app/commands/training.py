@@ -11,6 +11,7 @@ VERBS = {
     "calibrate": "Learn from which score on images show one person (python -m training calibrate).",
     "synthesise": "Generate synthetic people in CUHK-PEDES format (python -m training synthesise).",
     "datasets": "Check a data set on disk (python -m training datasets check FORMAT FOLDER).",
+    "describe": "Describe person and clothes of images, by a model or by rules (python -m training describe).",
     "report": "Draw curves and ranked lists of a run (python -m training report).",
 }
 PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "allow_interspersed_args": False}

@@ -1,6 +1,7 @@
 """CLIP's two towers through open_clip, at a person's aspect ratio (methods.md 1.1)."""
 
 from pathlib import Path
+from typing import Any
 
 import open_clip
 import torch
@@ -30,9 +31,6 @@ class ClipBackbone(Backbone):
 
     def __init__(self, name: str, *, image_size: tuple[int, int]) -> None:
         super().__init__()
-        if name not in open_clip.list_models():
-            near = [known for known in open_clip.list_models() if known.lower().startswith(name.lower()[:6])]
-            raise BackboneError(f"open_clip has no model {name!r}; near names: {', '.join(near) or 'none'}")
         self.clip = _standard_clip(name, image_size)
         self.name = name
         self.dim = int(self.clip.text_projection.shape[1])
@@ -93,9 +91,22 @@ def resize_positions(positions: Tensor, grid: tuple[int, int]) -> Tensor:
     return torch.cat([first, resized.permute(0, 2, 3, 1).reshape(grid[0] * grid[1], -1)])
 
 
+def config_of(name: str) -> dict[str, Any]:
+    """open_clip's configuration of a model.
+
+    Raises:
+        BackboneError: it has no such model.
+    """
+    if name not in open_clip.list_models():
+        near = [known for known in open_clip.list_models() if known.lower().startswith(name.lower()[:6])]
+        raise BackboneError(f"open_clip has no model {name!r}; near names: {', '.join(near) or 'none'}")
+    config: dict[str, Any] = open_clip.get_model_config(name)
+    return config
+
+
 def _standard_clip(name: str, image_size: tuple[int, int]) -> CLIP:
     """The bare network: open_clip's factory would warn of random weights, which a checkpoint is about to replace."""
-    config = open_clip.get_model_config(name)
+    config = config_of(name)
     vision, text = config["vision_cfg"], config["text_cfg"]
     standard = (
         set(config) <= {"embed_dim", "vision_cfg", "text_cfg", "quick_gelu"}

@@ -67,7 +67,10 @@ class CompactImageTower(CompactMaps):
         self.join = nn.Sequential(nn.LayerNorm(rows * dim), nn.Linear(rows * dim, dim))
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        maps = self.maps(pixels)
+        return self.pool(self.maps(pixels))
+
+    def pool(self, maps: Tensor) -> tuple[Tensor, Tensor]:
+        """The projection and the row tokens of maps."""
         mean = F.adaptive_avg_pool2d(maps, (self.rows, 1)).squeeze(-1)
         peak = F.adaptive_max_pool2d(maps, (self.rows, 1)).squeeze(-1)
         tokens = self.row(torch.cat([mean, peak], dim=1).transpose(1, 2))
@@ -98,8 +101,12 @@ class CompactWords(nn.Module):
             # Unknown words must mean "nothing", so training shows some.
             dropped = sample_uniform(*token_ids.shape, device=token_ids.device) < self.drop_words
             token_ids = torch.where(dropped & mask, UNKNOWN, token_ids)
-        bound = F.relu(self.bind(self.embed(token_ids).transpose(1, 2))).transpose(1, 2)
-        return self.word(bound), mask
+        return self.bound(self.embed(token_ids)), mask
+
+    def bound(self, embedded: Tensor) -> Tensor:
+        """Tokens (B, L, dim) of words that are embedded already, (B, L, width)."""
+        tokens: Tensor = self.word(F.relu(self.bind(embedded.transpose(1, 2))).transpose(1, 2))
+        return tokens
 
 
 class CompactTextTower(CompactWords):

@@ -91,3 +91,68 @@ def test_word_pieces_know_which_ids_are_words() -> None:
     assert pieces.words(ids).tolist() == [[False, True, True, False], [False, True, False, False]]
     assert vocabulary[pieces.mask_id] == "[MASK]"
     assert bool(pieces.words(torch.tensor([pieces.mask_id])))
+
+
+PIECES = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "red", "coat", "##s", "t", "-", "shirt", ".", "r", "##e")
+KINDS = {
+    "words": TokenizerSpec("words", 40, ("a", "red", "coat", "t", "shirt", "jacket")),
+    "clip_bpe": TokenizerSpec("clip_bpe", 77),
+    "wordpiece": TokenizerSpec("wordpiece", 40, PIECES),
+}
+
+
+@pytest.fixture(scope="module", params=sorted(KINDS))
+def any_kind(request: pytest.FixtureRequest) -> Tokenizer:
+    return Tokenizer.build(KINDS[request.param])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "A red coat.",
+        "  A  RED\tcoats,\n and a T-shirt ",
+        "",
+        "?!",
+        "red coat " * 40,
+        "jekyll in red",
+        "a café-coloured jaket, it's İstanbul's ΣΑΣ red coat 1998",
+        "a &amp; red &lt;coat&gt; â€œredâ€\x9d coat",
+    ],
+)
+def test_every_token_says_where_it_stands(any_kind: Tokenizer, text: str) -> None:
+    ids = any_kind([text]).ids[0]
+    places = any_kind.places(text)
+    framed = [] if any_kind.spec.kind == "words" else [0, len(places) - 1]
+    assert len(places) == int((ids != PAD).sum())
+    assert all(places[n] == (0, 0) for n in framed)
+    inner = [place for n, place in enumerate(places) if n not in framed]
+    assert all(0 <= start <= end <= len(text) for start, end in inner)
+    assert inner == sorted(inner)
+    # A token found alone at its place is the same token, where that is a whole word.
+    for number, (start, end) in enumerate(places):
+        word = text[start:end].lower()
+        if word in ("red", "coat", "a"):
+            alone = any_kind([word]).ids[0]
+            assert int(alone[1 if framed else 0]) == int(ids[number])
+    if "red" in text.lower() and "&" not in text:
+        assert any(text[start:end].lower() == "red" for start, end in places)
+
+
+def test_clips_pieces_of_one_word_divide_it() -> None:
+    tokenizer = Tokenizer.build(KINDS["clip_bpe"])
+    text = "wearing turtlenecked jäckets"
+    pieces = [text[start:end] for start, end in tokenizer.places(text)[1:-1]]
+    assert pieces[0] == "wearing"
+    assert len(pieces) > 3
+    assert "".join(dict.fromkeys(pieces)).startswith("wearingturtlenecked")
+    assert tokenizer.places("&amp; red")[2] == (6, 9)
+    assert tokenizer.places("jekyll in")[1:-1] == ((7, 9),)
+
+
+@given(st.lists(st.text(max_size=40), max_size=4))
+def test_any_text_has_as_many_places_as_tokens(any_kind: Tokenizer, texts: list[str]) -> None:
+    for text in texts:
+        places = any_kind.places(text)
+        kept = any_kind([text]).ids[0].nonzero().flatten().tolist()  # CLIP has a piece "!" with the id of padding
+        assert len(places) == (kept[-1] + 1 if kept else 0)
+        assert all(0 <= start <= end <= len(text) for start, end in places)

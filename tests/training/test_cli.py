@@ -1,6 +1,7 @@
 """The verbs as a person types them."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -98,6 +99,23 @@ def test_datasets_check_reports_and_ends_with_a_status(incomplete: Path, tmp_pat
     assert {finding["kind"]: finding["count"] for finding in report["findings"]}["image_missing"] == 1
     assert [part["missing"] for part in report["parts"]] == [1, 0, 0]
     assert "msmt17" in verb("datasets", "formats", cwd=tmp_path).stdout
+
+
+def test_two_sets_are_checked_and_measured_together(run: Path, tiny_set: Path, tmp_path: Path) -> None:
+    market = write_market(tmp_path / "market")
+    shutil.copy(market / "query" / "0001_c1s1_001051_00.jpg", market / "bounding_box_train" / "0002_c3s1_000009_01.jpg")
+    both = ("--with", "market1501", str(market))
+    told = verb("datasets", "check", "cuhk_pedes", str(tiny_set), *both, "--json", cwd=tmp_path)
+    assert told.returncode == 0, told.stderr
+    *single, joint = json.loads(told.stdout)["sets"]
+    assert [report["format"] for report in single] == ["cuhk_pedes", "market1501"]
+    assert joint["parts"][1]["size"]["images"] == 13  # one set's own overlap is not the pair's
+    words = ("evaluate", str(run / "best"), "--data", str(tiny_set), *both, "--device", "cpu", "--json")
+    done = verb(*words, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert (result["model"]["queries"], result["image_to_image"]["queries"]) == (32, 3)
+    assert result["image_to_image"]["protocol"] == "image_to_image"
 
 
 def test_report_draws_three_pictures(run: Path, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from tests.app.toy import ToyEncoder, toy_spec
 from tests.training.miniature import write_icfg, write_market
 from training.datasets import read_dataset
 from training.errors import NothingRelevantError
-from training.evaluation import Embedded, embed_split
+from training.evaluation import Embedded, embed_split, measure_pictures
 from training.images import ImageSource
 from training.records import Record
 
@@ -102,3 +102,15 @@ def test_pictures_are_compared_in_the_space_of_pictures(tmp_path: Path) -> None:
     other = replace(two, portraits=two.portraits.roll(1, dims=0))
     assert other.measure_images().r1 < 100.0
     assert other.measure() == two.measure()
+
+
+def test_pictures_can_be_compared_by_the_vectors_for_descriptions_too(tmp_path: Path) -> None:
+    records = read_dataset("icfg_pedes", write_icfg(tmp_path)).splits["test"]
+    one, two = (embedded(ToyEncoder(toy_spec(two_spaces=two)), records) for two in (False, True))
+    assert not one.has_two_spaces
+    assert measure_pictures(one) == {"image_to_image": one.measure_images()}
+    apart = replace(two, images=torch.eye(len(records)))  # of which no two pictures are alike
+    rows = measure_pictures(apart, "trapezoid")
+    assert rows["image_to_image"] == two.measure_images("trapezoid")
+    assert rows["image_to_image_in_text_space"] == apart.measure_images("trapezoid", space="text")
+    assert rows["image_to_image_in_text_space"].mean_ap < rows["image_to_image"].mean_ap

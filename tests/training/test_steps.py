@@ -12,6 +12,8 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from safetensors.torch import load_file
 
+from tests.training.miniature import write_market
+from tests.training.staged import Staged, staged
 from tests.training.test_engine import recipe, train
 from tests.training.test_resume import same_state
 from training import engine
@@ -19,7 +21,9 @@ from training.datasets import read_dataset
 from training.engine import Trainer
 from training.errors import TrainingError
 from training.events import read_events
+from training.methods import METHODS
 from training.methods.base import Batch
+from training.preparation import prepare_data
 from training.recipe import Recipe
 from training.state import STATE
 from training.steps import cut
@@ -117,6 +121,19 @@ def test_fp16s_scale_survives_a_stop(tiny_set: Path, tmp_path: Path, half_precis
     resumed.run()
     assert resumed.accelerator.scaler.state_dict() == whole.accelerator.scaler.state_dict()
     same_state(tmp_path / "whole", tmp_path / "parts")
+
+
+def test_fp16s_scaler_goes_through_stages(
+    tiny_set: Path, tmp_path: Path, half_precision: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(METHODS, "clip_baseline", Staged)
+    chosen = staged(tiny_set, write_market(tmp_path / "market"), precision="fp16", schedule={"epochs": 1})
+    trainer = Trainer(chosen, prepare_data(chosen), tmp_path / "run", device="cpu")
+    trainer.run()
+    events = read_events(tmp_path / "run")
+    assert [event["stage"] for event in events if event["event"] == "epoch"] == ["heads", "heads", "main"]
+    assert trainer.accelerator.scaler is not None
+    assert trainer.position.skipped < trainer.position.step
 
 
 def test_an_overflowing_gradient_is_left_out_and_is_no_nan(

@@ -30,7 +30,7 @@ def check_dataset(name: str, root: Path) -> DatasetReport:
     Raises:
         DatasetError: unknown format.
     """
-    return _read(name, root, ReadOptions()).report
+    return read_with_report(name, root).report
 
 
 def read_dataset(
@@ -47,14 +47,19 @@ def read_dataset(
     """
     if drop_single_image_ids and name != "cuhk_pedes":
         raise DatasetError(f"drop_single_image_ids names ids of cuhk_pedes and means nothing for {name}")
-    reading = _read(name, root, ReadOptions(drop_single_image_ids))
+    reading = read_with_report(name, root, ReadOptions(drop_single_image_ids))
     if not reading.report.usable(allow_missing=allow_missing):
         raise DatasetError(reading.report.refusal())
     missing = tuple(f"incomplete data: {finding.message}" for finding in reading.report.of("missing"))
     return replace(reading.data, notes=(*reading.data.notes, *missing))
 
 
-def _read(name: str, root: Path, options: ReadOptions) -> Reading:
+def read_with_report(name: str, root: Path, options: ReadOptions = ReadOptions()) -> Reading:  # noqa: B008  frozen
+    """Read the data set of format `name` under `root`, whatever the report says of it.
+
+    Raises:
+        DatasetError: unknown format.
+    """
     if name not in _READERS:
         raise DatasetError(f"unknown data set format {name!r}; known: {', '.join(_READERS)}")
     return _READERS[name](root, options)

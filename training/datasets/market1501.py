@@ -20,7 +20,8 @@ FOLDERS: Mapping[str, tuple[str, Role | None]] = {
     "gallery": ("bounding_box_test", "gallery"),
 }
 """Part -> (its folder, the role of its images)."""
-_NAME = re.compile(r"([-\d]+)_c(\d)")
+# The published cameras have one digit; synthetic people are seen by twelve.
+_NAME = re.compile(r"([-\d]+)_c(\d+)")
 _JUNK, _DISTRACTOR = -1, 0
 
 

@@ -1,6 +1,6 @@
 """Retrieval quality: embed a split, rank, measure text-to-image and image-to-image (methods.md 3)."""
 
-from training.evaluation.embedded import Embedded, ExactScores, embed_split
+from training.evaluation.embedded import Embedded, ExactScores, embed_split, measure_pictures
 from training.evaluation.metrics import CURVE, AveragePrecision, Integers, Metrics, Protocol, Removal, retrieval_metrics
 
 __all__ = [
@@ -13,5 +13,6 @@ __all__ = [
     "Protocol",
     "Removal",
     "embed_split",
+    "measure_pictures",
     "retrieval_metrics",
 ]

@@ -81,12 +81,20 @@ class Embedded:
             self.text_scores(), self.query_ids, self.gallery_ids, average_precision=average_precision
         )
 
-    def measure_images(self, average_precision: AveragePrecision = "standard") -> Metrics:
+    @property
+    def has_two_spaces(self) -> bool:
+        """Whether pictures are compared by other vectors than those that descriptions are compared with."""
+        return self.portraits is not self.images
+
+    def measure_images(self, average_precision: AveragePrecision = "standard", *, space: Space = "image") -> Metrics:
         """Image to image, by cosine, which ranks unit vectors as the Euclidean distance does.
 
         Queries and gallery are what the data set says, else every image is both. For each query the gallery's images
         of the same person by the same camera are removed; where any image has no camera, the query's own picture alone
         is (methods.md 3.2), and the metrics' protocol says so.
+
+        Args:
+            space: "text" compares pictures by the vectors that are meant for descriptions, to see what the others gain.
 
         Raises:
             NothingRelevantError: no query has a relevant image.
@@ -96,14 +104,27 @@ class Embedded:
         ranked = _where(r.role != "query" for r in self.records)
         cameras = all(record.camera is not None for record in self.records)
         keys = _codes([record.camera if cameras else str(record.path) for record in self.records])
+        vectors = self.portraits if space == "image" else self.images
         return retrieval_metrics(
-            ExactScores(self.portraits[torch.from_numpy(asked)], self.portraits[torch.from_numpy(ranked)]),
+            ExactScores(vectors[torch.from_numpy(asked)], vectors[torch.from_numpy(ranked)]),
             ids[asked],
             ids[ranked],
             removal=Removal(keys[asked], keys[ranked]),
             protocol="image_to_image" if cameras else "image_to_image_without_cameras",
             average_precision=average_precision,
         )
+
+
+def measure_pictures(embedded: Embedded, average_precision: AveragePrecision = "standard") -> dict[str, Metrics]:
+    """Image to image by name: in the image space, and where that is not the text space, in the text space too.
+
+    Raises:
+        NothingRelevantError: no query has a relevant image.
+    """
+    rows = {"image_to_image": embedded.measure_images(average_precision)}
+    if embedded.has_two_spaces:
+        rows["image_to_image_in_text_space"] = embedded.measure_images(average_precision, space="text")
+    return rows
 
 
 @torch.inference_mode()

@@ -1,15 +1,34 @@
 """What the engine knows of a training method."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from torch import Tensor, nn
 
 from models.encoder import PersonEncoder
+from training.recipe import MAIN, Recipe
+from training.records import Record
 
-if TYPE_CHECKING:
-    from training.recipe import Recipe
+
+@dataclass(frozen=True, slots=True)
+class Pictures:
+    """The pictures without words of one forward pass, of a recipe's `data.pictures`, on the training device.
+
+    With several processes or micro-batches P is this process's part of the recipe's `data.pictures.batch`.
+
+    Attributes:
+        pixels: (P, 3, H, W) float32, augmented and normalised.
+        identities: (P,) int64, numbered together with those of the pairs.
+        cameras: (P,) int64, from 0; -1 where the data set does not say.
+        images: (P,) int64, the place of each in the train split of its own data set.
+    """
+
+    pixels: Tensor
+    identities: Tensor
+    cameras: Tensor
+    images: Tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +43,9 @@ class Batch:
         identities: (B,) int64, from 0 without gaps.
         pairs: (B,) int64, each pair's place among the pairs of the train split: what memory banks are indexed by.
         images: (B,) int64, the place of each pair's image in the train split; captions of one image share it.
-        epoch: of the step, from 0.
+        epoch: of the step, from 0 over all stages.
         plain: (B, 3, H, W) float32, resized and normalised only; for methods with `needs_plain`.
+        pictures: what the second data set adds to the step, where the recipe names one (`takes_pictures`).
     """
 
     pixels: Tensor
@@ -35,15 +55,23 @@ class Batch:
     images: Tensor
     epoch: int
     plain: Tensor | None = None
+    pictures: Pictures | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class TrainSize:
-    """How much there is to train on, for what a method sizes by it (memory banks, classifiers)."""
+    """How much there is to train on, for what a method sizes by it (memory banks, classifiers).
+
+    Attributes:
+        pairs, images: of the text-image set.
+        identities: of both sets; those of the pairs come first.
+        pictures: images of the second set; 0 without one.
+    """
 
     pairs: int
     images: int
     identities: int
+    pictures: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,24 +97,50 @@ class Method(nn.Module, ABC):
     Several processes (training/ranks.py): `gather` embeddings, identities and places before a loss that compares
     samples, and update banks from what was gathered: nothing else keeps buffers equal in all processes. A loss that is
     a mean over samples needs no gathering. Random numbers that belong to samples come from
-    `models.noise.sample_uniform`; what is drawn after gathering is the same in all processes, which are seeded alike.
+    `models.noise.sample_uniform`, which knows the pairs of a batch and not its pictures; what is drawn after gathering
+    is the same in all processes, which are seeded alike.
     """
 
     needs_plain: ClassVar[bool] = False
     """Whether batches carry `plain`."""
+    takes_pictures: ClassVar[bool] = False
+    """Whether it trains on `Batch.pictures`; a recipe with `data.pictures` is refused for others."""
+    stages: ClassVar[tuple[str, ...]] = (MAIN,)
+    """Names of the stages that it knows, the main one among them; a recipe with others is refused."""
 
     def __init__(self, encoder: PersonEncoder) -> None:
         super().__init__()
         self.encoder = encoder
+        self.stage = MAIN
 
     @classmethod
-    def ablation(cls, recipe: "Recipe") -> tuple[Row, ...]:
+    def ablation(cls, recipe: Recipe) -> tuple[Row, ...]:
         """The rows of the method's ablation table, the one to compare with first; empty if it has none."""
         return ()
+
+    def prepare(self, records: tuple[Record, ...]) -> None:
+        """Called once, before the first step or a state is read, with the train split that `Batch.pairs` numbers."""
+        return
 
     @abstractmethod
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """The weighted loss terms by name, each a scalar; the step minimises their sum."""
+
+    def begin_stage(self, stage: str) -> None:
+        """Called before a stage's optimiser is made, and at a resume within the stage before the state is read back.
+
+        Here a method freezes and frees parameters (`requires_grad_`): the optimiser takes those that are free, and
+        nobody else trains. It may fill buffers with what the stage before gave; a resume puts the saved ones over them.
+        Every process calls it, with the same weights. `self.stage` says the stage from then on.
+        """
+        self.stage = stage
+
+    def read_descriptions(self, texts: Sequence[str]) -> None:
+        """Called once, before the first step, with the description of every training pair, in the order of the pairs.
+
+        What is learnt of it need not survive a kill: a resumed run calls it again.
+        """
+        return
 
     def begin_epoch(self, epoch: int) -> None:
         """Called before the first step of every epoch, and at a resume within one."""

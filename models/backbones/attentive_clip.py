@@ -1,0 +1,51 @@
+"""CLIP through open_clip, with the attention of its last layers (methods.md 6.2)."""
+
+import torch
+from open_clip.transformer import Transformer
+from torch import Tensor
+
+from models.backbones.attentive import Attended, AttentiveBackbone
+from models.backbones.clip import ClipBackbone
+
+
+class AttentiveClip(ClipBackbone, AttentiveBackbone):
+    """`ClipBackbone` with the same features; its last layers are computed with their attention."""
+
+    def image(self, pixels: Tensor) -> Attended:
+        tower = self.clip.visual
+        hidden, weights = _with_attention(tower.transformer, tower._embeds(pixels))
+        hidden = tower.ln_post(hidden) @ tower.proj
+        read = weights[:, 0, 1:].float()
+        local = torch.ones_like(read, dtype=torch.bool)
+        return Attended(hidden[:, 0], hidden[:, 1:], attention=read, local=local)
+
+    def text(self, token_ids: Tensor) -> Attended:
+        # As in `ClipBackbone.text`: what follows the batch's last <end> changes nothing.
+        end = token_ids.argmax(dim=-1)
+        length = int(end.max()) + 1 if len(end) else 1
+        ids = token_ids[:, :length]
+        hidden = self.clip.token_embedding(ids) + self.clip.positional_embedding[:length]
+        hidden, weights = _with_attention(self.clip.transformer, hidden, self.clip.attn_mask[:length, :length])
+        tokens = self.clip.ln_final(hidden) @ self.clip.text_projection
+        rows = torch.arange(len(ids), device=ids.device)
+        place = torch.arange(length, device=ids.device)
+        local = (ids != 0) & (place > 0) & (place != end[:, None])
+        local = local | ((place == end[:, None]) & ~local.any(dim=1, keepdim=True))
+        read = weights[rows, end].float()
+        return Attended(tokens[rows, end], tokens, ids != 0, attention=read, local=local)
+
+
+def _with_attention(transformer: Transformer, x: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """open_clip's `Transformer.forward` on (B, N, D), and the last layer's attention (B, N, N), mean over heads."""
+    if not transformer.batch_first:
+        x = x.transpose(0, 1)
+    *blocks, last = transformer.resblocks
+    for block in blocks:
+        x = block(x, attn_mask=mask)
+    normed = last.ln_1(x)
+    read, weights = last.attn(
+        normed, normed, normed, need_weights=True, attn_mask=None if mask is None else mask.to(normed.dtype)
+    )
+    x = x + last.ls_1(read)
+    x = x + last.ls_2(last.mlp(last.ln_2(x)))
+    return x if transformer.batch_first else x.transpose(0, 1), weights
