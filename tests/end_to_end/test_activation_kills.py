@@ -16,7 +16,7 @@ from tests.end_to_end.test_service_process import answer, checkpoint, data, inge
 from tests.end_to_end.violence.stack import LIMIT_S, Stack, until
 
 __all__ = ["checkpoint", "data"]
-COUNT = 120
+COUNT = 100
 Moment = Callable[[Jobs, int], bool]
 """Whether the time has come, by the jobs and the version that is being activated."""
 PLAN: list[tuple[tuple[str, ...], Moment]] = [
@@ -29,7 +29,7 @@ PLAN: list[tuple[tuple[str, ...], Moment]] = [
 def test_one_version_is_active_whenever_it_is_killed(data: Path, tmp_path: Path) -> None:
     ingest(data, pictures(tmp_path / "p", COUNT))
     versions = [register(data, tmp_path / f"seed{seed}", seed) for seed in range(len(PLAN))]
-    jobs, stack, before = Jobs(data), Stack(data), 1
+    jobs, stack, before = Jobs(data), Stack(data, extra={"DESCRY_WORKER_NICENESS": "0"}), 1
     with stack.running():
         for version, (victims, moment) in zip(versions, PLAN, strict=True):
             queued = httpx.post(f"{stack.url()}/v1/models/{version}/activate", timeout=LIMIT_S)

@@ -115,7 +115,12 @@ def prepare(settings: Settings, checkpoint: Path, folder: Path) -> int:
 
 def test_activation_and_rollback_under_load(settings: Settings, checkpoint: Path, tmp_path: Path) -> None:
     second = prepare(settings, checkpoint, tmp_path)
-    stack = Stack(settings.data_dir, servers=2, separate=True, extra={"DESCRY_DATABASE_URL": settings.database_url})
+    extra = {
+        "DESCRY_DATABASE_URL": settings.database_url,
+        "DESCRY_WORKER_NICENESS": "0",
+        "DESCRY_INGEST_CHUNK": "16",
+    }
+    stack = Stack(settings.data_dir, servers=2, separate=True, extra=extra)
     with stack.running():
         with httpx.Client(base_url=stack.url(), timeout=LIMIT_S) as admin, Crowd(stack) as crowd:
             until(lambda: all(crowd.heard), "every client has an answer")
