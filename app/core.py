@@ -80,20 +80,24 @@ class Core:
             collection_id = CollectionService(session).resolve(collection)
         return Ingest(self.database, self.store, version_id, encoder, self.settings, collection_id)
 
-    def switch(self, version_id: int) -> None:
+    def switch(self, version_id: int, *, despite_gate: bool = False) -> None:
         """Make a complete version the active one, here and in the database; loaded before, so that nothing waits.
 
         Raises:
-            ModelNotFoundError, ModelIncompleteError: there is none, or images are not encoded for it.
+            ModelNotFoundError, ModelRefusedError: there is none, or it may not be activated.
+            ModelIncompleteError: more than a few images are not encoded for it.
         """
         from app.registry.service import ModelService
 
         with self.database.read() as session:
-            ModelService(session, self.settings.models_dir).find(version_id)
+            ModelService(session, self.settings.models_dir).admitted(version_id, despite_gate=despite_gate)
         self.activation.check(version_id)
-        loaded = self.active.load(version_id)
-        self.activation.commit(version_id)
-        self.active.switch(loaded)
+        self.active.switch_with(
+            version_id,
+            lambda encoder: self.activation.complete(
+                version_id, activate=True, encoder=encoder, despite_gate=despite_gate
+            ),
+        )
 
     def close(self, *, save: bool = False) -> None:
         """End threads and connections; `save` writes index snapshots first."""

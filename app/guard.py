@@ -18,7 +18,7 @@ from app.telemetry import begin_request
 _log = logging.getLogger(__name__)
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _MULTIPART_OVERHEAD = 64 * 1024
-_BATCHES = "/v1/gallery/batches"
+_BATCHES, _MODELS = "/v1/gallery/batches", "/v1/models"
 CSP = (
     "default-src 'self'; img-src 'self' blob: data:; object-src 'none'; base-uri 'none'; frame-ancestors 'none'; "
     "form-action 'self'"
@@ -96,6 +96,8 @@ class Guard:
             if path == _BATCHES:
                 # Each part has headers of its own.
                 return self._settings.max_batch_bytes + 1024 * self._settings.max_batch_files
+            if path == _MODELS:
+                return self._settings.max_checkpoint_bytes + _MULTIPART_OVERHEAD
             return self._settings.max_upload_bytes + _MULTIPART_OVERHEAD
         return self._settings.max_body_bytes
 

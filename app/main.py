@@ -32,6 +32,7 @@ from app.identities.endpoints import router as identities
 from app.jobs.endpoints import router as jobs
 from app.reference.endpoints import router as reference
 from app.registry.endpoints import router as registry
+from app.retraining.endpoints import router as retraining
 from app.search.endpoints import router as search
 from app.settings import Settings
 from models.errors import DescryError
@@ -79,6 +80,7 @@ def create_app(settings: Settings) -> FastAPI:
         batches,
         collections,
         registry,
+        retraining,
         jobs,
         exports,
         health.router,
@@ -127,15 +129,20 @@ class _Keeper:
     def __init__(self, core: Core) -> None:
         self._core = core
         self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="descry-keeper", daemon=True)
+        self._threads = [
+            threading.Thread(target=work, name=f"descry-{name}", daemon=True)
+            for name, work in (("keeper", self._run), ("standby", self._prepare))
+        ]
 
     def start(self) -> None:
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
 
     def stop(self) -> None:
         self._stopped.set()
-        if self._thread.is_alive():
-            self._thread.join()
+        for thread in self._threads:
+            if thread.is_alive():
+                thread.join()
 
     def follow(self) -> bool:
         """Follow activations and the log; False, with a line in the log, when that failed.
@@ -149,6 +156,17 @@ class _Keeper:
             _log.exception("cannot follow the database; trying again in %g s", _RETRY_S)
             return False
         return True
+
+    def _prepare(self) -> None:
+        """Its own thread: loading a version takes long, and the log and a rollback must be followed meanwhile."""
+        pause = _FOLLOW_S
+        while not self._stopped.wait(pause):
+            pause = _FOLLOW_S
+            try:
+                self._core.active.prepare()
+            except (DescryError, SQLAlchemyError, OSError):
+                pause = _RETRY_S
+                _log.exception("a model version cannot be made ready beside the one that answers")
 
     def _run(self) -> None:
         maintained = time.monotonic()

@@ -47,6 +47,14 @@ class Settings(BaseSettings):
     """Images per transaction of an ingest."""
     encode_batch: int = Field(default=64, ge=1)
     """Most images per forward pass when the gallery is encoded; on a CPU one pass runs on each core."""
+    encode_share: float = Field(default=1.0, gt=0, le=1)
+    """Part of the time that a job may encode the gallery for another model version; the rest it waits."""
+    keep_versions: int = Field(default=2, ge=1)
+    """Model versions whose vectors are kept after they have answered; a rollback to them is immediate."""
+    standby: bool = True
+    """Keep the version before ready: its weights and index in memory, and images that came since encoded for it."""
+    max_checkpoint_bytes: int = Field(default=4 * 2**30, ge=1)
+    """Largest checkpoint that is uploaded, in bytes."""
     maintenance_s: float = Field(default=10.0, gt=0)
     """Seconds between two looks at whether an index wants compaction or a new snapshot."""
 
@@ -73,6 +81,14 @@ class Settings(BaseSettings):
     """Most bytes of pictures in one export."""
     export_keep_s: float = Field(default=24 * 3600.0, ge=0)
     """Seconds after which the file of an export job is removed."""
+    datasets_dir: Path | None = None
+    """Folder whose folders may be named as data sets of a retraining over HTTP; without it none may."""
+    protected_splits: Annotated[tuple[str, ...], NoDecode] = ()
+    """Comma-separated FORMAT:SPLIT:FOLDER: benchmarks on which no retrained model may lose."""
+    training_threads: int | None = Field(default=None, ge=1)
+    """Threads of a training process; half of the cores unless it is set."""
+    training_memory_bytes: int = Field(default=0, ge=0)
+    """Most bytes of data that a training process may take in memory; 0 for no limit but the machine's."""
     worker_poll_s: float = Field(default=0.5, gt=0)
     """Seconds between two looks of an idle worker for a job."""
     heartbeat_s: float = Field(default=2.0, gt=0)
@@ -82,7 +98,7 @@ class Settings(BaseSettings):
     worker_lost_s: float = Field(default=30.0, gt=0)
     """Seconds without a sign of life after which another worker takes a job over; well above `heartbeat_s`."""
 
-    @field_validator("allowed_hosts", mode="before")
+    @field_validator("allowed_hosts", "protected_splits", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value

@@ -14,12 +14,14 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.activation import measure_activation
 from benchmarks.archive import measure_archive
 from benchmarks.evaluation import measure_evaluation
 from benchmarks.figures import Figure
 from benchmarks.gallery import make_gallery
 from benchmarks.ingest import measure_ingest
 from benchmarks.query import measure_queries
+from benchmarks.retraining import measure_retraining
 from benchmarks.training import measure_full_size, measure_training
 from benchmarks.visibility import measure_visibility
 
@@ -27,11 +29,12 @@ MEASURES: dict[str, Callable[[Path, Path], list[Figure]]] = {
     "ingest": measure_ingest,
     "query": measure_queries,
     "visibility": measure_visibility,
+    "activation": measure_activation,
 }
 """On a gallery: called with its folder and a data folder."""
-ALONE = ("evaluation", "training", "archive", "fullsize")
+ALONE = ("evaluation", "training", "archive", "fullsize", "retraining")
 """Bring their own data."""
-LONG = ("archive", "fullsize")
+LONG = ("archive", "fullsize", "retraining")
 """Take minutes: only when they are named."""
 
 
@@ -69,6 +72,8 @@ def run(
                 figures += measure_training(own)
             elif name == "archive":
                 figures += measure_archive(own, images, backbone)
+            elif name == "retraining":
+                figures += measure_retraining(own, identities)
             elif name == "fullsize":
                 figures += measure_full_size(own, method, steps, batch)
             else:

@@ -26,8 +26,9 @@ from benchmarks.gallery import open_with_model
 from models.association import Floats, Ints, Sightings, group
 from models.calibration import LINKAGES, association_rule
 from models.checkpoint import DEMO, load_checkpoint, read_info
-from training.calibration import PairScore, image_vectors, pair_score
+from training.calibration import PairScore, halved, pair_score
 from training.datasets import read_dataset
+from training.evaluation import embed_split
 from training.images import ImageSource
 from training.records import PersonData, Record, Split
 
@@ -72,7 +73,7 @@ def compare(people: PersonData, taken: dict[str, tuple[str, str]]) -> Iterator[d
     vectors: dict[Split, Floats] = {}
     for split in _SPLITS:
         source = ImageSource([record.path for record in people.splits[split]], encoder.spec.preprocessing)
-        vectors[split] = image_vectors(encoder, source)
+        vectors[split] = halved(embed_split(encoder, people.splits[split], source).portraits)
         source.close()
     ways: dict[str, Callable[[Split], Grouping]] = {}
     for window in (np.inf, VISIT_S):

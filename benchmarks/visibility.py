@@ -20,7 +20,7 @@ def measure_visibility(gallery: Path, data_dir: Path) -> list[Figure]:
     open_with_model(data_dir).close()
     files = sorted((gallery / "images").rglob("*.jpg"))[:_IMAGES]
     times: tuple[list[float], list[float]] = ([], [])
-    with _server(data_dir) as first, _server(data_dir, "--no-worker") as second:
+    with serving(data_dir) as first, serving(data_dir, "--no-worker") as second:
         for path in files:
             data = path.read_bytes()
             image_id = _taken_in(first, path.name, data)
@@ -56,7 +56,8 @@ def _found(client: httpx.Client, data: bytes) -> set[int]:
 
 
 @contextmanager
-def _server(data_dir: Path, *words: str) -> Iterator[httpx.Client]:
+def serving(data_dir: Path, *words: str) -> Iterator[httpx.Client]:
+    """A server of its own process on a free port, with a worker beside it unless told otherwise."""
     command = [sys.executable, "-m", "app.cli", "serve", "--port", "0", "--data-dir", str(data_dir), *words]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         try:

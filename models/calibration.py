@@ -1,8 +1,8 @@
 """What was learnt about a checkpoint's scores after its training: `calibration.json` in its folder.
 
 A file of its own beside `spec.json`, because vectors do not depend on it: the fingerprint stays as it is when a
-checkpoint is calibrated, or calibrated again. Each kind of calibration is a section; this module knows `association`
-and keeps the others.
+checkpoint is calibrated, or calibrated again. Each kind of calibration is a section: `association` (here), `confidence`
+(`models.confidence`). Others are kept.
 """
 
 import json
@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from models.confidence import confidence_curves
 from models.errors import CheckpointError
 
 CALIBRATION = "calibration.json"
@@ -81,7 +82,8 @@ def read_calibration(folder: Path) -> dict[str, Any]:
         if not isinstance(found, dict) or found.get("format") != FORMAT:
             raise ValueError(f"it is not of format {FORMAT}")
         association_rule(found)
-    except (ValueError, TypeError, OSError) as error:
+        confidence_curves(found)
+    except (ValueError, TypeError, KeyError, OSError) as error:
         raise CheckpointError(f"{path} cannot be read: {error}; remove it or calibrate again") from error
     return found
 

@@ -1,4 +1,5 @@
-"""What a checkpoint's scores mean, learnt on its validation split after training: so far, when images are one person.
+"""What a checkpoint's scores mean, learnt on its validation split after training: when images are one person, and how
+likely a candidate is right (`training.confidence`).
 
 The threshold and the linkage are those that maximise the F1 of pairs of images (a pair is right when both show the same
 identity and are in one group). The tree of all merges is built once, and every threshold between two of its merges is
@@ -8,7 +9,6 @@ tried, so that the best one is found and not only the best of a grid.
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +18,9 @@ import torch
 from models.association import MOST_DENSE, Floats, Ints, merges
 from models.calibration import LINKAGES, AssociationRule, Linkage, write_section
 from models.checkpoint import load_checkpoint
-from models.encoder import PersonEncoder
+from training.confidence import fit_confidence
 from training.errors import DatasetError
+from training.evaluation import embed_split
 from training.images import ImageSource
 from training.records import PersonData, Record, Split
 
@@ -97,25 +98,10 @@ def _halfway(similarity: npt.NDArray[np.float64], at: int) -> float:
     return min(max((above + below) / 2, -0.999), 0.999)
 
 
-@torch.inference_mode()
-def image_vectors(
-    encoder: PersonEncoder,
-    source: ImageSource,
-    *,
-    batch: int = 256,
-    progress: Callable[[int, int], None] | None = None,
-) -> Floats:
-    """(N, D) float32, unit-norm, of the `image` space, rounded to half precision like those that the gallery keeps."""
-    device = next(chain(encoder.parameters(), encoder.buffers())).device
-    home = encoder.spec.stored("image")
-    parts: list[Floats] = []
-    for start in range(0, len(source), batch):
-        pixels = source.get(range(start, min(start + batch, len(source)))).to(device)
-        found = encoder.encode_image(encoder.normalise(pixels))[home].half().float().cpu().numpy()
-        parts.append(found / np.linalg.norm(found, axis=1, keepdims=True))
-        if progress:
-            progress(min(start + batch, len(source)), len(source))
-    return np.concatenate(parts)
+def halved(vectors: torch.Tensor) -> Floats:
+    """(N, D) float32, unit-norm, rounded to half precision like those that the gallery keeps."""
+    found = vectors.half().float().numpy()
+    return np.asarray(found / np.linalg.norm(found, axis=1, keepdims=True), np.float32)
 
 
 def some_of(records: Sequence[Record], most: int = MOST_DENSE) -> list[Record]:
@@ -139,21 +125,25 @@ def calibrate(
     device: str | torch.device = "cpu",
     progress: Callable[[int, int], None] | None = None,
 ) -> AssociationRule:
-    """Learn a checkpoint's association rule on a split, and write it into the checkpoint.
+    """Learn on a split what a checkpoint's scores mean, and write it into the checkpoint: the confidence of candidates
+    (for each space with enough queries) and the association rule, which is returned.
 
     Raises:
-        DatasetError: no identity of the split has two images.
+        DatasetError: no identity of the split has two images, so that there is no rule; the confidence is written.
         CheckpointError: the checkpoint cannot be loaded.
     """
     records = some_of(data.splits[split])
-    if len({record.identity for record in records}) == len(records):
-        raise DatasetError(f"no identity in the {split} split of {data.name} has two images: nothing to calibrate on")
     encoder = load_checkpoint(folder, device=device)
     source = ImageSource([record.path for record in records], encoder.spec.preprocessing)
     try:
-        vectors = image_vectors(encoder, source, progress=progress)
+        embedded = embed_split(encoder, records, source, progress=progress)
     finally:
         source.close()
+    curves = fit_confidence(embedded, data.name, split)
+    write_section(folder, "confidence", {space: curve.to_dict() for space, curve in curves.items()})
+    if len({record.identity for record in records}) == len(records):
+        raise DatasetError(f"no identity in the {split} split of {data.name} has two images: nothing to calibrate on")
+    vectors = halved(embedded.portraits)
     identities = np.array([record.identity for record in records], np.int64)
     linkage, threshold, score = best_rule(vectors, identities)
     rule = AssociationRule(

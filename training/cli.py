@@ -16,6 +16,8 @@ from training.captioning.cli import describe
 from training.commands.data import datasets, synthesise, synthesise_gallery, synthesise_pictures
 from training.commands.options import AllowMissing, Beside, Device, Json, Precision, SplitName, asked_for, say, show
 from training.commands.parse import parse
+from training.commands.retraining import compare, plan
+from training.errors import ResourceError, resource_error
 from training.events import progress_bar
 
 if TYPE_CHECKING:
@@ -31,6 +33,8 @@ cli.command()(parse)
 cli.command()(synthesise)
 cli.command("synthesise-pictures")(synthesise_pictures)
 cli.command("synthesise-gallery")(synthesise_gallery)
+cli.command()(plan)
+cli.command()(compare)
 
 
 @cli.command()
@@ -39,6 +43,7 @@ def train(
     data: Annotated[Path | None, typer.Option(help="Folder of the data set, instead of the recipe's.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the run; default runs/NAME.")] = None,
     overrides: Annotated[list[str] | None, typer.Option("--set", help="section.field=value, repeatable.")] = None,
+    start: Annotated[Path | None, typer.Option("--from", help="Folder of a checkpoint to go on from.")] = None,
     device: Device = "auto",
     allow_missing: AllowMissing = False,
     restart: Annotated[bool, typer.Option(help="Begin again instead of resuming.")] = False,
@@ -50,7 +55,7 @@ def train(
     """
     from training.recipe import load_recipe
 
-    chosen = load_recipe(recipe, overrides or (), data=data)
+    chosen = load_recipe(recipe, overrides or (), data=data, start=start)
     people = _prepared(chosen, allow_missing=allow_missing)
     from training.engine import Trainer  # seconds, which a mistake above need not wait for
 
@@ -315,15 +320,25 @@ def main() -> NoReturn:
         cli(standalone_mode=True)
     except DescryError as error:
         _tell_torchrun(error)
-        say(f"error: {_process()}{error.message} [{error.code}]")
-        sys.exit(1)
+        _end(resource_error(error) or error)
     except KeyboardInterrupt:
         say("stopped; give the same command again to go on")
         sys.exit(130)
     except Exception as error:
         _tell_torchrun(error)
-        raise
+        if (ended := resource_error(error)) is None:
+            raise
+        _end(ended)
     sys.exit(0)
+
+
+def _end(error: DescryError) -> NoReturn:
+    try:
+        say(f"error: {_process()}{error.message} [{error.code}]")
+    except OSError:  # standard error lies on the disk that is full
+        os.close(2)
+        os.open(os.devnull, os.O_WRONLY)
+    sys.exit(error.status if isinstance(error, ResourceError) else 1)
 
 
 def _process() -> str:

@@ -20,7 +20,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from models.checkpoint import CheckpointInfo, read_info
 from models.encoder import PersonEncoder
 from training import selection
-from training.errors import TrainingError
+from training.errors import LossNotFiniteError, TrainingError
 from training.events import Advance, EventLog, progress_bar
 from training.images import MEMORY_LIMIT, ImageSource
 from training.launch import accelerate
@@ -312,7 +312,7 @@ class Trainer:
             **({"pictures": pictures} if pictures else {}),
         )
         names = ", ".join(Path(path).name for path in paths[:3])
-        return TrainingError(
+        return LossNotFiniteError(
             f"{error.message} at epoch {epoch + 1}, batch {step + 1}: images {names} and {len(paths) - 3} more, listed "
             f"in the event 'nan' of {self.folder / 'events.jsonl'}. The state before it is kept; look at these images, "
             "lower optimiser.lr, or use precision fp32 (--restart, or another run)"

@@ -16,18 +16,25 @@ from models.tokenizers import Tokenizer, TokenizerSpec, WordPieceTokenizer, Word
 from training.errors import TrainingError
 from training.recipe import EncoderPart, Recipe
 from training.records import Record
+from training.start import started
 
 _log = logging.getLogger(__name__)
 _VOCABULARY = "vocab.txt"
 
 
 def build_encoder(recipe: Recipe, train: tuple[Record, ...]) -> PersonEncoder:
-    """A fresh encoder; those without a published vocabulary learn theirs from the train split's descriptions.
+    """A fresh encoder, or that of the checkpoint that the recipe starts from.
+
+    Fresh ones without a published vocabulary learn theirs from the train split's descriptions.
 
     Raises:
-        TrainingError: a train split without descriptions, or a backbone that the method does not have.
+        TrainingError: a train split without descriptions, a backbone that the method does not have, or a checkpoint to
+            start from that is another method's.
+        CheckpointError: that checkpoint cannot be loaded.
         BackboneError: an unknown open_clip model, or weights that cannot be had.
     """
+    if recipe.encoder.start is not None:
+        return started(recipe.method, recipe.encoder, train)
     own = {"lgur": _lgur, "hkgr": _hkgr, "hpl": _hpl, "bdam": _bdam}
     return own[recipe.method](recipe, train) if recipe.method in own else _baseline(recipe.encoder, train)
 

@@ -67,6 +67,10 @@ class DataPart(_Part):
 class EncoderPart(_Part):
     """Which network, at which input size."""
 
+    start: Path | None = None
+    """Folder of a checkpoint to go on from: the run begins with its weights, and takes network, size and vocabulary
+    from it, so that the other fields of this section say nothing then. Words that it does not know are added to
+    `compact`, by the rules of `vocabulary` and `word_minimum`."""
     backbone: str = "compact"
     """"compact"; an open_clip model such as ViT-B-16-quickgelu; for LGUR compact, deit-small+bert or resnet50+bert; for
     BDAM compact or vit-base+bert."""
@@ -304,13 +308,16 @@ class Recipe(_Part):
         return stages[-1].end if stages else 0
 
 
-def load_recipe(name: str, overrides: Sequence[str] = (), *, data: Path | None = None) -> Recipe:
+def load_recipe(
+    name: str, overrides: Sequence[str] = (), *, data: Path | None = None, start: Path | None = None
+) -> Recipe:
     """Read a recipe.
 
     Args:
         name: a YAML file, or the name of a shipped one (without .yaml).
         overrides: "section.field=value" with a YAML value, e.g. "optimiser.lr=0.001".
         data: replaces data.root.
+        start: replaces encoder.start.
 
     Raises:
         RecipeError: no such recipe, bad YAML, an unknown field or a value out of range.
@@ -331,6 +338,8 @@ def load_recipe(name: str, overrides: Sequence[str] = (), *, data: Path | None =
         _override(content, override)
     if data is not None:
         content.setdefault("data", {})["root"] = str(data)
+    if start is not None:
+        content.setdefault("encoder", {})["start"] = str(start)
     return read_recipe(content, where=str(path))
 
 

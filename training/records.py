@@ -23,6 +23,7 @@ class Record:
         camera: which camera took it, as the file's name spells it, where the data set says so.
         role: its side in image-to-image retrieval, where the data set says so; None stands on both sides.
         distractor: stays in the gallery to be ranked, and is nobody: neither a query nor an answer.
+        groups: further (name, value) pairs by which results are told apart, such as ("collection", "north").
     """
 
     path: Path
@@ -31,6 +32,7 @@ class Record:
     camera: str | None = None
     role: Role | None = None
     distractor: bool = False
+    groups: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich import box
@@ -73,7 +73,7 @@ def queue_ingest(settings: "Settings", path: Path, root: Path | None, collection
             parameters = {"folder": str(path.resolve()), "collection": collection}
             parameters |= {"root": str(root.resolve())} if root else {}
             job_id = JobService(session).create("ingest", parameters).id
-        _print(database, job_id, as_json=as_json)
+        print_job(database, job_id, as_json=as_json)
 
 
 def queue_archive(settings: "Settings", archive: Path, collection: str, *, as_json: bool) -> None:
@@ -92,7 +92,7 @@ def queue_archive(settings: "Settings", archive: Path, collection: str, *, as_js
             stage.remove()
             raise
         stage.keep()
-        _print(database, job.id, as_json=as_json)
+        print_job(database, job.id, as_json=as_json)
 
 
 def queue_export(collection: str | None, data_dir: Path | None, *, as_json: bool) -> None:
@@ -105,7 +105,7 @@ def queue_export(collection: str | None, data_dir: Path | None, *, as_json: bool
             if collection is not None:
                 CollectionService(session).find(collection)
             job_id = JobService(session).create("export", {"collection": collection}).id
-        _print(database, job_id, as_json=as_json)
+        print_job(database, job_id, as_json=as_json)
 
 
 def queue_rebuild(data_dir: Path | None, *, as_json: bool) -> None:
@@ -119,7 +119,7 @@ def queue_rebuild(data_dir: Path | None, *, as_json: bool) -> None:
             if (active := LogRepository(session).head().active_version_id) is None:
                 raise NoActiveModelError
             job_id = JobService(session).create_once("indexing", {"version": active, "rebuild": True}).id
-        _print(database, job_id, as_json=as_json)
+        print_job(database, job_id, as_json=as_json)
 
 
 @app.command("list")
@@ -147,7 +147,7 @@ def list_jobs(
 def show(job_id: JobId, data_dir: DataDir = None, as_json: AsJson = False) -> None:
     """Show a job, what it rejected, and its log."""
     with database_of(data_dir) as database:
-        _print(database, job_id, as_json=as_json, details=True)
+        print_job(database, job_id, as_json=as_json, details=True)
 
 
 @app.command("cancel")
@@ -158,7 +158,7 @@ def cancel(job_id: JobId, data_dir: DataDir = None, as_json: AsJson = False) -> 
     with database_of(data_dir) as database:
         with database.write() as session:
             JobService(session).cancel(job_id)
-        _print(database, job_id, as_json=as_json)
+        print_job(database, job_id, as_json=as_json)
 
 
 @app.command("retry")
@@ -169,7 +169,7 @@ def retry(job_id: JobId, data_dir: DataDir = None, as_json: AsJson = False) -> N
     with database_of(data_dir) as database:
         with database.write() as session:
             again = JobService(session).retry(job_id).id
-        _print(database, again, as_json=as_json)
+        print_job(database, again, as_json=as_json)
 
 
 @contextmanager
@@ -188,7 +188,8 @@ def database_of(found: "Path | Settings | None") -> "Iterator[Database]":
         database.close()
 
 
-def _print(database: "Database", job_id: str, *, as_json: bool, details: bool = False) -> None:
+def print_job(database: "Database", job_id: str, *, as_json: bool, details: bool = False) -> None:
+    """Print a job; with `details` also what it rejected, what it tells and its log."""
     from app.jobs.repository import JobRepository
     from app.jobs.schemas import JobDetail, JobItemOut, JobLine, JobOut
     from app.jobs.service import JobService
@@ -209,8 +210,21 @@ def _print(database: "Database", job_id: str, *, as_json: bool, details: bool = 
         results().print(table)
     if details and job.result_url:
         results().print(f"Its file: {job.result_url}", highlight=False, soft_wrap=True)
+    if details and job.progress:
+        results().print(_told(job.progress), markup=False, highlight=False, soft_wrap=True)
     for line in job.log if details else []:
         results().print(f"{line.at:%Y-%m-%d %H:%M:%S} {line.message}", markup=False, highlight=False)
+
+
+def _told(progress: dict[str, Any]) -> str:
+    """What a job tells beside its counts: losses, what is left, what the gate decided."""
+    words = [str(progress.get("phase", ""))]
+    words += [f"{name} {value:.3f}" for name, value in (progress.get("losses") or {}).items()]
+    if progress.get("seconds_left") is not None:
+        words.append(f"{progress['seconds_left'] / 60:.1f} min left")
+    if progress.get("version") is not None:
+        words.append(f"model version {progress['version']} {'accepted' if progress['accepted'] else 'refused'}")
+    return ", ".join(words)
 
 
 def _table(jobs: "list[JobOut]") -> None:

@@ -1,18 +1,21 @@
-"""descry models list, register, activate."""
+"""descry models list, show, register, activate, rollback, retire, delete."""
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
 
-from app.commands.output import AsJson, DataDir, print_json, progress_bar, results
+from app.commands.output import AsJson, DataDir, print_json, progress_bar, results, shown
 
 if TYPE_CHECKING:
     from app.core import Core
     from app.registry.schemas import ModelOut
     from models.checkpoint import CheckpointInfo
 
+Model = Annotated[str, typer.Argument(help="Id or name.")]
+DespiteGate = Annotated[bool, typer.Option("--despite-gate", help="Also a version that the gate refused.")]
 Queue = Annotated[bool, typer.Option("--queue", help="Leave the encoding to a worker, and return at once.")]
 app = typer.Typer(help="Model versions: what turns words and pictures into vectors.", no_args_is_help=True)
 _TRIES = 5
@@ -83,8 +86,9 @@ def register(
 
 @app.command("activate")
 def activate(
-    model: Annotated[str, typer.Argument(help="Id or name.")],
+    model: Model,
     queue: Queue = False,
+    despite_gate: DespiteGate = False,
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
@@ -96,21 +100,93 @@ def activate(
     settings = load_settings(data_dir=data_dir)
     with opened(settings) as core:
         with core.database.read() as session:
-            version_id = ModelService(session, settings.models_dir).find(model).id
-        job = _activate(core, version_id, queue=queue)
+            models = ModelService(session, settings.models_dir)
+            version_id = models.admitted(models.find(model).id, despite_gate=despite_gate).id
+        job = _activate(core, version_id, queue=queue, despite_gate=despite_gate)
         version = _describe(core, version_id)
     _show(version, job, as_json=as_json)
 
 
-def _activate(core: "Core", version_id: int, *, queue: bool) -> str | None:
+@app.command("rollback")
+def roll_back(queue: Queue = False, data_dir: DataDir = None, as_json: AsJson = False) -> None:
+    """Let the version answer again that answered before the active one. Immediate while its vectors are there."""
+    from app.core import opened
+    from app.errors import NoActiveModelError
+    from app.registry.changes import predecessor_of
+    from app.settings import load_settings
+    from app.vectors.repository import LogRepository
+
+    settings = load_settings(data_dir=data_dir)
+    with opened(settings) as core:
+        with core.database.read() as session:
+            active = LogRepository(session).head().active_version_id
+        if active is None:
+            raise NoActiveModelError
+        version_id = predecessor_of(core.database, settings, active)
+        job = _activate(core, version_id, queue=queue, despite_gate=True)
+        version = _describe(core, version_id)
+    _show(version, job, as_json=as_json)
+
+
+@app.command("show")
+def show(model: Model, data_dir: DataDir = None, as_json: AsJson = False) -> None:
+    """Show one model version: where it comes from, what was measured, and what its gate said."""
+    from app.core import opened
+    from app.registry.service import ModelService
+    from app.settings import load_settings
+
+    settings = load_settings(data_dir=data_dir)
+    with opened(settings) as core, core.database.read() as session:
+        service = ModelService(session, settings.models_dir)
+        found = service.describe(service.find(model)).model_dump(mode="json")
+    if as_json:
+        print_json(found)
+        return
+    table = Table(show_header=False)
+    for name, value in found.items():
+        table.add_row(name, shown(json.dumps(value, indent=1) if isinstance(value, dict) else str(value)))
+    results().print(table)
+
+
+@app.command("delete")
+def delete(model: Model, data_dir: DataDir = None, as_json: AsJson = False) -> None:
+    """Remove a version with its vectors and weights; never the one that answers, nor the one before it."""
+    _remove(model, data_dir, as_json=as_json, wholly=True)
+
+
+@app.command("retire")
+def retire(model: Model, data_dir: DataDir = None, as_json: AsJson = False) -> None:
+    """Remove the vectors of a version to save room. It stays registered, and can be activated by encoding anew."""
+    _remove(model, data_dir, as_json=as_json, wholly=False)
+
+
+def _remove(model: str, data_dir: Path | None, *, as_json: bool, wholly: bool) -> None:
+    from app.core import opened
+    from app.registry.retention import Retention
+    from app.registry.service import ModelService
+    from app.settings import load_settings
+
+    settings = load_settings(data_dir=data_dir)
+    with opened(settings) as core:
+        with core.database.read() as session:
+            row = ModelService(session, settings.models_dir).find(model)
+        retention = Retention(core.database, settings)
+        (retention.delete if wholly else retention.retire)(row.id)
+    done = "deleted" if wholly else "retired"
+    if as_json:
+        print_json({"id": row.id, "name": row.name, "status": done})
+    else:
+        results().print(f"model version [bold]{row.id}[/] ({shown(row.name)}) is {done}", highlight=False)
+
+
+def _activate(core: "Core", version_id: int, *, queue: bool, despite_gate: bool = False) -> str | None:
     """Activate a version: here and now, or where pictures must be encoded first, on request, by a job. Its id."""
-    from app.jobs.service import JobService
+    from app.registry.changes import activate_later
 
     if not queue or core.activation.missing(version_id) == 0:
-        activate_version(core, version_id)
+        activate_version(core, version_id, despite_gate=despite_gate)
         return None
-    with core.database.write() as session:
-        return JobService(session).create_once("indexing", {"version": version_id, "activate": True}).id
+    return activate_later(core.database, version_id, despite_gate=despite_gate).id
 
 
 def _show(version: "ModelOut", job_id: str | None, *, as_json: bool) -> None:
@@ -126,12 +202,12 @@ def _show(version: "ModelOut", job_id: str | None, *, as_json: bool) -> None:
 
 def register_checkpoint(core: "Core", path: Path, name: str) -> "ModelOut":
     """Copy a checkpoint into the data folder and make a version of it."""
-    from app.registry.service import adopt
+    from app.registry.adoption import adopt
 
     return _register(core, adopt(path, core.settings.models_dir), name)
 
 
-def activate_version(core: "Core", version_id: int) -> None:
+def activate_version(core: "Core", version_id: int, *, despite_gate: bool = False) -> None:
     """Encode what a version lacks under a progress bar, then switch."""
     from app.errors import ModelIncompleteError
 
@@ -147,7 +223,7 @@ def activate_version(core: "Core", version_id: int) -> None:
 
                 core.activation.encode_missing(version_id, encoder, record)
         try:
-            core.activation.commit(version_id)
+            core.activation.complete(version_id, activate=True, encoder=encoder, despite_gate=despite_gate)
         except ModelIncompleteError:
             if attempt == _TRIES - 1:
                 raise
@@ -156,7 +232,7 @@ def activate_version(core: "Core", version_id: int) -> None:
 
 
 def _adopt_open_clip(backbone: str, pretrained: str, models_dir: Path) -> "CheckpointInfo":
-    from app.registry.service import adopt_with
+    from app.registry.adoption import adopt_with
     from models.checkpoint import save_checkpoint
     from models.clip_baseline import create_open_clip
 

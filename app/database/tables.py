@@ -122,6 +122,8 @@ class Image(Table):
     """Number that a tracker gave to the person, unique within one camera of a collection."""
     description: Mapped[str | None] = mapped_column(Text)
     attributes: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
+    split: Mapped[str | None] = mapped_column(String(8))
+    """train, val or test: where it stood in the first retraining that took it; it never leaves train again."""
     look_0: Mapped[int | None] = mapped_column(Integer, index=True)
     look_1: Mapped[int | None] = mapped_column(Integer, index=True)
     look_2: Mapped[int | None] = mapped_column(Integer, index=True)
@@ -156,6 +158,25 @@ class ModelVersion(Table):
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
     activated_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     """When it last became the active version."""
+    standing: Mapped[str] = mapped_column(String(16), default="registered", server_default="registered")
+    """registered (may be activated), candidate (waits for its gate) or refused (by it). Whether a version is encoded,
+    ready or active follows from vectors, jobs and the head, so that no kill can leave it wrong."""
+    recipe: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    data_fingerprint: Mapped[str | None] = mapped_column(String(64))
+    """Of the data set that it was trained on, in hex."""
+    parent_id: Mapped[int | None] = mapped_column(BigInteger)
+    """The version that it was trained from. A number only, like `job_id`: what was made stays true."""
+    job_id: Mapped[str | None] = mapped_column(String(36))
+    """The retraining that made it."""
+    gate: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    """What the gate measured and decided."""
+    retired_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    """When its vectors were removed to save room; null again once the gallery is encoded for it anew."""
+
+    @property
+    def stored_spaces(self) -> tuple[str, ...]:
+        """The spaces of which each image has a vector of its own (`EncoderSpec.stored_spaces`)."""
+        return tuple(name for name, space in self.spec["spaces"].items() if space["stored_as"] == name)
 
 
 class Embedding(Table):
@@ -223,6 +244,8 @@ class Job(Table):
     total: Mapped[int | None] = mapped_column(Integer)
     """Items altogether; null until they were listed."""
     parameters: Mapped[dict[str, Any]] = mapped_column(JSON)
+    progress: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    """What its kind tells beside the counts, as it is now."""
     error_code: Mapped[str | None] = mapped_column(String(64))
     error_message: Mapped[str | None] = mapped_column(Text)
     idempotency_key: Mapped[str | None] = mapped_column(String(300), unique=True)

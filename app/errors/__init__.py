@@ -14,9 +14,11 @@ models.errors.DescryError
     |   +-- JobResultGoneError            job_result_gone
     +-- InvalidError                  422 invalid_request
     |   +-- CollectionNameError           collection_name_invalid
+    |   +-- RecipeRefusedError            recipe_invalid
     |   +-- QueryEmptyError               query_empty
     |   +-- QueryTooLongError             query_too_long
     |   +-- QueryNotUnderstoodError       query_not_understood
+    |   +-- CheckpointRefusedError        checkpoint_invalid
     |   +-- SourceError                   source_unreadable
     |   +-- ManifestError                 manifest_invalid
     |   +-- EntryError                    manifest_entry_invalid
@@ -46,6 +48,9 @@ models.errors.DescryError
     |   +-- ModelNameTakenError           model_name_taken
     |   +-- CollectionNameTakenError      collection_name_taken
     |   +-- ModelIncompleteError          model_version_incomplete
+    |   +-- ModelRefusedError             model_refused
+    |   +-- ModelInUseError               model_in_use
+    |   +-- NoPredecessorError            no_predecessor
     |   +-- ModelChangedError             model_changed
     |   +-- IdempotencyKeyError           idempotency_key_reused
     |   +-- JobFinishedError              job_finished
@@ -55,7 +60,12 @@ models.errors.DescryError
     |   +-- JobGivenUpError               job_given_up
     |   +-- ExportTooLargeError           export_too_large
     |   +-- ExportTargetError             export_target_exists
+    |   +-- RetrainingDataError           retraining_data
     |   +-- TrainingFailedError           training_failed
+    |   |   +-- TrainingNotFiniteError        training_not_finite
+    |   |   +-- TrainingMemoryError           training_out_of_memory
+    |   |   +-- TrainingDiskError             training_disk_full
+    |   |   +-- TrainingKilledError           training_killed
     +-- BodyTooLargeError             413 body_too_large
     +-- BodyTimeoutError              408 body_timeout
     +-- UploadsBusyError              429 uploads_busy          Retry-After
@@ -103,6 +113,7 @@ from app.errors.requests import (
     AssociationUndoneError,
     BatchEntryError,
     BatchTooLargeError,
+    CheckpointRefusedError,
     CollectionNameError,
     CollectionNameTakenError,
     CollectionNotFoundError,
@@ -134,17 +145,26 @@ from app.errors.requests import (
     MergeNotUndoableError,
     ModelChangedError,
     ModelIncompleteError,
+    ModelInUseError,
     ModelNameTakenError,
     ModelNotCalibratedError,
     ModelNotFoundError,
+    ModelRefusedError,
+    NoPredecessorError,
     NotAnImageError,
     PathOutsideError,
     QueryEmptyError,
     QueryNotUnderstoodError,
     QueryTooLongError,
+    RecipeRefusedError,
+    RetrainingDataError,
     SourceError,
     TooManyPixelsError,
+    TrainingDiskError,
     TrainingFailedError,
+    TrainingKilledError,
+    TrainingMemoryError,
+    TrainingNotFiniteError,
 )
 from app.errors.service import (
     BodyTimeoutError,
@@ -183,6 +203,7 @@ __all__ = [
     "BodyTimeoutError",
     "BodyTooLargeError",
     "BucketMissingError",
+    "CheckpointRefusedError",
     "CollectionNameError",
     "CollectionNameTakenError",
     "CollectionNotFoundError",
@@ -224,11 +245,14 @@ __all__ = [
     "ManifestError",
     "MergeNotUndoableError",
     "ModelChangedError",
+    "ModelInUseError",
     "ModelIncompleteError",
     "ModelNameTakenError",
     "ModelNotCalibratedError",
     "ModelNotFoundError",
+    "ModelRefusedError",
     "NoActiveModelError",
+    "NoPredecessorError",
     "NotAnImageError",
     "NotFoundError",
     "OpenHostError",
@@ -239,6 +263,8 @@ __all__ = [
     "QueryEmptyError",
     "QueryNotUnderstoodError",
     "QueryTooLongError",
+    "RecipeRefusedError",
+    "RetrainingDataError",
     "ServiceError",
     "SnapshotError",
     "SourceError",
@@ -247,7 +273,11 @@ __all__ = [
     "StoreDeniedError",
     "StoreUnreachableError",
     "TooManyPixelsError",
+    "TrainingDiskError",
     "TrainingFailedError",
+    "TrainingKilledError",
+    "TrainingMemoryError",
+    "TrainingNotFiniteError",
     "UnavailableError",
     "UploadsBusyError",
     "WorkerNameTakenError",

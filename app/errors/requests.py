@@ -128,6 +128,12 @@ class PathOutsideError(InvalidError):
     code, title = "path_outside_folder", "The path leaves the folder"
 
 
+class CheckpointRefusedError(InvalidError):
+    """An uploaded checkpoint cannot be loaded, or does not do what its spec says."""
+
+    code, title = "checkpoint_invalid", "The checkpoint cannot be used"
+
+
 class BatchEntryError(BatchError):
     """A file of a batch whose name or kind is refused: it could land elsewhere, or is an archive itself."""
 
@@ -266,6 +272,24 @@ class ModelIncompleteError(ConflictError):
     code, title = "model_version_incomplete", "The gallery is not encoded for this model version"
 
 
+class ModelRefusedError(ConflictError):
+    """The gate has refused a model version, or has not decided yet."""
+
+    code, title = "model_refused", "The model version may not answer"
+
+
+class ModelInUseError(ConflictError):
+    """A model version answers, is the one to roll back to, or has an open job."""
+
+    code, title = "model_in_use", "The model version is in use"
+
+
+class NoPredecessorError(ConflictError):
+    """There is nothing to roll back, or nothing to roll back to."""
+
+    code, title = "no_predecessor", "There is no version to roll back to"
+
+
 class ModelChangedError(ConflictError):
     """Another model version became active while images were being encoded for the one before."""
 
@@ -312,6 +336,42 @@ class TrainingFailedError(ConflictError):
     """The training process ended with an error, which it named."""
 
     code, title = "training_failed", "The training failed"
+
+
+class TrainingNotFiniteError(TrainingFailedError):
+    """A loss or a gradient was not a number."""
+
+    code, title = "training_not_finite", "The training met a loss that is not a number"
+
+
+class TrainingMemoryError(TrainingFailedError):
+    """The training needed more memory than there is, or than it may have."""
+
+    code, title = "training_out_of_memory", "The training ran out of memory"
+
+
+class TrainingDiskError(TrainingFailedError):
+    """The training could not write: the disk is full."""
+
+    code, title = "training_disk_full", "The training met a full disk"
+
+
+class TrainingKilledError(TrainingFailedError):
+    """The training process was killed again and again without getting on."""
+
+    code, title = "training_killed", "The training process was killed"
+
+
+class RetrainingDataError(ConflictError):
+    """The gallery has too few images with descriptions, or a data set cannot be used."""
+
+    code, title = "retraining_data", "There is too little to train on"
+
+
+class RecipeRefusedError(InvalidError):
+    """A recipe, an override, or the checkpoint to start from does not fit."""
+
+    code, title = "recipe_invalid", "The recipe cannot be used"
 
 
 class JobTakenError(ConflictError):

@@ -4,10 +4,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from sqlalchemy import ColumnElement, delete, exists, func, insert, select, update
+from sqlalchemy import ColumnElement, delete, exists, func, insert, or_, select, update
 from sqlalchemy.orm import Session
 
-from app.database.tables import Embedding, Image
+from app.database.tables import Embedding, Image, ModelVersion
 from app.gallery.likeness import NEAR, Look, as_look, distances
 
 IN_LIMIT = 10_000
@@ -130,22 +130,22 @@ class ImageRepository:
         statement = select(Image.id, Image.collection_id, Image.store_name).where(*where).order_by(Image.id)
         return [(row[0], row[1], row[2]) for row in self._session.execute(statement.limit(limit))]
 
-    def lacking(self, version_id: int, *, after: int, limit: int) -> list[tuple[int, str]]:
-        """The next images (id, store name) above an id that have no vector under a model version."""
-        statement = select(Image.id, Image.store_name).where(Image.id > after, ~_encoded(version_id))
+    def lacking(self, version: ModelVersion, *, after: int = 0, limit: int) -> list[tuple[int, str]]:
+        """The next images (id, store name) above an id that lack a vector under a model version, in any space."""
+        statement = select(Image.id, Image.store_name).where(Image.id > after, _lacks(version))
         rows = self._session.execute(statement.order_by(Image.id).limit(limit))
         return [(row.id, row.store_name) for row in rows]
 
-    def count_lacking(self, version_id: int) -> int:
-        """How many images have no vector under a model version."""
-        statement = select(func.count()).select_from(Image).where(~_encoded(version_id))
+    def count_lacking(self, version: ModelVersion) -> int:
+        """How many images lack a vector under a model version, in any of its stored spaces."""
+        statement = select(func.count()).select_from(Image).where(_lacks(version))
         return int(self._session.execute(statement).scalar_one())
 
-    def still_lacking(self, version_id: int, image_ids: Iterable[int]) -> set[int]:
-        """Which of these images exist and have no vector under a model version."""
+    def still_lacking(self, version: ModelVersion, image_ids: Iterable[int]) -> set[int]:
+        """Which of these images exist and lack a vector under a model version."""
         found: set[int] = set()
         for part in pieces(image_ids):
-            found.update(self._session.scalars(select(Image.id).where(Image.id.in_(part), ~_encoded(version_id))))
+            found.update(self._session.scalars(select(Image.id).where(Image.id.in_(part), _lacks(version))))
         return found
 
 
@@ -153,6 +153,6 @@ def _within(collection_id: int | None) -> tuple[ColumnElement[bool], ...]:
     return () if collection_id is None else (Image.collection_id == collection_id,)
 
 
-def _encoded(version_id: int) -> ColumnElement[bool]:
-    # One transaction writes the vectors of all spaces, so that any one of them stands for all.
-    return exists().where(Embedding.image_id == Image.id, Embedding.model_version_id == version_id)
+def _lacks(version: ModelVersion) -> ColumnElement[bool]:
+    mine = (Embedding.image_id == Image.id, Embedding.model_version_id == version.id)
+    return or_(*(~exists().where(*mine, Embedding.space == space) for space in version.stored_spaces))

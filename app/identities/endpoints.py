@@ -27,6 +27,7 @@ from app.identities.schemas import (
     IdentityDetail,
     IdentityPatch,
     ImageOut,
+    ImagePatch,
     MergeAnswer,
     MergeRequest,
     SplitAnswer,
@@ -112,6 +113,14 @@ def identity_history(
 @router.get("/images/{image_id}", tags=["images"], responses=responses(ImageNotFoundError))
 def get_image(image_id: Id, core: CoreDep) -> ImageOut:
     """What is known of an image."""
+    return ImageOut.of(_image(image_id, core))
+
+
+@router.patch("/images/{image_id}", tags=["images"], responses=responses(ImageNotFoundError, InvalidError))
+def patch_image(image_id: Id, patch: ImagePatch, core: CoreDep) -> ImageOut:
+    """Describe an image, or describe it otherwise. Searches do not change; a retraining learns from it."""
+    with core.database.write() as session:
+        IdentityService(session).image(image_id).description = patch.description
     return ImageOut.of(_image(image_id, core))
 
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from app.database.tables import EXTERNAL_ID_CHARS, Identity, IdentityEvent, Image
+from app.database.tables import DESCRIPTION_CHARS, EXTERNAL_ID_CHARS, Identity, IdentityEvent, Image
 from app.values import check_attributes, check_text
 
 
@@ -34,6 +34,19 @@ class ImageOut(BaseModel):
     def of(cls, row: Image) -> "ImageOut":
         """Describe a row."""
         return cls.model_validate(image_fields(row))
+
+
+class ImagePatch(BaseModel):
+    """What may be changed of an image. Fields that are left out stay; null takes the description away."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    description: str | None = Field(description="A text that describes what the picture shows; retraining learns it.")
+
+    @field_validator("description")
+    @classmethod
+    def _storable(cls, value: str | None) -> str | None:
+        return None if value is None else check_text(value, "description", DESCRIPTION_CHARS)
 
 
 def image_fields(row: Image) -> dict[str, Any]:

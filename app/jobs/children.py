@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -31,6 +31,8 @@ class Child:
         folder: of its lock, its standard error (`stderr.log`, appended) and its events.
         events: file of JSON lines in `folder` that the command appends to.
         nice: how much it stands back behind other processes.
+        memory: most bytes that each of its processes may take for data; 0 for no limit.
+        environment: variables that it gets besides.
         grace_s: seconds between SIGTERM and SIGKILL.
 
     Raises:
@@ -44,6 +46,8 @@ class Child:
         *,
         events: str = "events.jsonl",
         nice: int = 10,
+        memory: int = 0,
+        environment: Mapping[str, str] | None = None,
         grace_s: float = GRACE_S,
     ) -> None:
         self._stderr, self._events, self._grace_s = folder / "stderr.log", folder / events, grace_s
@@ -51,13 +55,22 @@ class Child:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise StorageError(f"{folder} cannot be used: {error.strerror}") from error
-        arguments = [str(folder / ".lock"), str(self._events), str(self._stderr), str(grace_s), str(nice), *command]
+        arguments = [
+            str(folder / ".lock"),
+            str(self._events),
+            str(self._stderr),
+            str(grace_s),
+            str(nice),
+            str(memory),
+            *command,
+        ]
         self._process = subprocess.Popen(
             [sys.executable, "-I", "-S", str(_SUPERVISOR), *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
+            env={**os.environ, **(environment or {})},
         )
         assert self._process.stdout is not None
         os.set_blocking(self._process.stdout.fileno(), False)

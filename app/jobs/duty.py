@@ -69,6 +69,11 @@ class Duty:
             job.total = max(job.total, done)  # what came meanwhile is done too
         return not (job.cancel_requested or self._stopping.is_set())
 
+    def tell(self, **progress: Any) -> None:  # noqa: ANN401  JSON
+        """Replace what the job tells beside its counts."""
+        with self.database.write() as session:
+            self.owned(session).progress = progress
+
     def say(self, message: str, level: str = "info") -> None:
         """Write a line into the job's log."""
         with self.database.write() as session:

@@ -59,7 +59,9 @@ class EncodingJob:
             self._activation.complete(
                 self._version,
                 activate=bool(self._duty.parameters.get("activate")),
-                record=lambda session: self._duty.succeed(session, done),
+                encoder=self._loaded(),
+                despite_gate=bool(self._duty.parameters.get("despite_gate")),
+                record=lambda session, count: self._duty.succeed(session, done + count),
             )
         except ModelIncompleteError:
             return True  # images came meanwhile

@@ -100,7 +100,8 @@ def _associate(hands: Hands) -> Work:
 
 KINDS: dict[str, Kind] = {
     "ingest": Kind("encoder", "items", _ingest, listed=True),
-    "indexing": Kind("encoder", "images", _indexing),
+    # Not the encoder's: pictures that come in for days must not wait until another version has the whole gallery.
+    "indexing": Kind("indexing", "images", _indexing),
     "export": Kind("export", "images", _export, has_result=True),
     "retraining": Kind("training", "steps", _retraining),
     # It reads vectors that are there already, so that images may come in meanwhile; but not beside another grouping.

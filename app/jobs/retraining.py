@@ -1,133 +1,127 @@
-"""The kind `retraining`: `python -m training train` as a process of its own, whose events become the job's progress.
+"""The kind `retraining`: a data set of the gallery, `python -m training train` as a process of its own, the gate, and
+the candidate in the registry. Each phase finds by itself what of it is done already.
 
-The run lies in `retraining/<job>` of the data folder and resumes by itself from its last saved state when the same
-command is given again: after a kill of the worker, and in a retry, which goes on in the folder of the first try.
+Everything lies in `retraining/<job>` of the data folder: `data/` (removed when the job ends), the run itself, which
+resumes from its last saved state when the same command is given again, and `gate/` with the figures. A retry goes on in
+the folder of the first try.
 
-Parameters: `recipe` (name or file), and optionally `set` (overrides), `data` (folder of the data set), `device`.
+Parameters: `recipe` (name or file), and optionally `set` (overrides), `data` (folder of a data set), `device`,
+`processes`. With `gallery` (see `app.retraining.service`) the data are the gallery's, and gate and registry follow;
+without, the job ends with the training.
 """
 
-import re
-import sys
-import time
-from collections.abc import Sequence
+import shutil
 from pathlib import Path
-from typing import Any
 
-from app.errors import TrainingFailedError
-from app.jobs.children import Child
+from app.errors import ServiceError
 from app.jobs.duty import Duty
 from app.jobs.kinds import Hands
+from app.jobs.training_process import TrainingProcess, training_command
+from app.retraining.dataset import GalleryDataset, Summary
+from app.retraining.outcome import Outcome
+from app.retraining.places import BEST, DATA, GATE, LEFT, STATE_FILES
 
-_LOOK_S, _PATIENCE_S = 0.25, 10.0
-_NOTE_S, _QUALITY_S, _WORDS_S = 1.0, 10.0, 60.0
-"""Least seconds between two notes of progress, two evaluations and two steps in the job's log."""
-_TYPED = re.compile(r"error: (?P<message>.+) \[(?P<code>[a-z_]+)\]")
-_SHOWN_LINES = 10
+_FINGERPRINT = "data.sha256"
 
 
 class RetrainingJob:
     """One retraining job in the hands of one worker."""
 
     def __init__(self, hands: Hands) -> None:
-        self._duty = Duty(hands)
+        self._duty, self._core = Duty(hands), hands.core
         parameters = self._duty.parameters
         self._folder = (hands.core.settings.retraining_dir / parameters.get("first", hands.job_id)).resolve()
-        self.command = training_command(parameters, self._folder)
-        self._step, self._steps = 0, 0
-        self._noted = self._spoke = self._judged = 0.0
-        self._quality = ""
+        self._gallery = parameters.get("gallery")
+        self._dataset = self._outcome = None
+        base: Path | None = None
+        if self._gallery is not None:
+            data = self._folder / DATA
+            self._dataset = GalleryDataset(hands.core, data, self._gallery["collections"], self._gallery["also"])
+            parameters = {**parameters, "data": str(data)}
+            self._outcome = Outcome(hands.core, self._duty, self._folder)
+            base = self._outcome.checkpoint_of(self._gallery["base"])
+        self.command = training_command(parameters, self._folder, base=base)
+        self._process = TrainingProcess(self.command, self._folder, self._duty, hands.core.settings)
 
     def prepare(self) -> None:
         """Nothing: how many steps there are is told by the run."""
 
     def advance(self) -> bool:
-        """Run the training to its end, or until the job is cancelled or the worker stops.
+        """Do the next phase, or as much of it as can be done before the job is cancelled or the worker stops.
 
         Raises:
-            TrainingFailedError: it ended with an error, which is named.
+            TrainingFailedError: a training process ended with an error, which is named.
+            ServiceError: there is too little data, or the disk is full. The pictures are removed then.
         """
         if self._duty.halted:
-            return self._duty.stop()
-        with Child(self.command, self._folder) as child:
-            self._await_start(child)
-            while child.running:
-                self._follow(child)
-                if self._duty.halted:
-                    child.end()
-                    return self._duty.stop()
-                time.sleep(_LOOK_S)
-            self._follow(child)
-            if child.code != 0:
-                raise self._failure(child)
-        with self._duty.database.write() as session:
-            self._duty.succeed(session, max(self._steps, self._step))
-        return False
+            return self._stop()
+        try:
+            return self._advance()
+        except ServiceError:
+            if self._duty.mine:
+                self._discard()
+            raise
 
-    def _await_start(self, child: Child) -> None:
-        patience = time.monotonic() + _PATIENCE_S
-        while not child.started and child.running and not self._duty.halted:
-            time.sleep(_LOOK_S)
-            if time.monotonic() > patience:
-                patience = float("inf")
-                self._duty.say("waits for the training of another worker in the same folder to end", "warning")
+    def _advance(self) -> bool:
+        summary = None
+        if self._dataset is not None and (summary := self._data(self._dataset)) is None:
+            return self._stop()
+        if not (self._folder / "trained").is_file():
+            end = self._process.run()
+            if end == "halted":
+                return self._stop()
+            if end == "again":
+                return True
+            if self._outcome is not None:
+                (self._folder / "trained").touch()
+        steps = max(self._process.steps, self._process.step, self._duty.row().total or 0)
+        if self._outcome is None or summary is None:
+            with self._duty.database.write() as session:
+                self._duty.succeed(session, steps)
+            return False
+        end = self._outcome.settle(summary, steps)
+        if end == "halted":
+            return self._stop()
+        if end == "done":
+            self._clear()
+        return end == "again"
 
-    def _follow(self, child: Child) -> None:
-        last: dict[str, Any] = {}
-        for event in child.events():
-            if event.get("event") in ("start", "resume"):
-                self._begin(event)
-            elif event.get("event") == "step":
-                last = event
-            elif event.get("event") == "evaluation":
-                metrics = {name: value for name, value in event.get("metrics", {}).items() if isinstance(value, float)}
-                words = ", ".join(f"{name} {value:.2f}" for name, value in metrics.items())
-                self._quality = f"epoch {event.get('epoch', 0) + 1} on {event.get('split')}: {words}"
-        self._tell_quality(at_once=not child.running)
-        if last:
-            self._step = int(last["step"])
-            self._tell(last)
+    def _data(self, dataset: GalleryDataset) -> Summary | None:
+        """The data set, which is written unless it is there; a run on other data begins anew."""
+        if (found := dataset.made()) is None:
+            self._duty.tell(phase="data")
+            found = dataset.make(
+                lambda: not self._duty.halted, lambda done, total: self._duty.tell(phase="data", images=done, of=total)
+            )
+            if found is None:
+                return None
+            counts = ", ".join(f"{count:,} {split}" for split, count in found.images.items())
+            self._duty.say(f"{len(found.image_ids):,} images of the gallery: {counts}")
+        mark = self._folder / _FINGERPRINT
+        if not mark.is_file() or mark.read_text() != found.fingerprint:
+            if mark.is_file():
+                self._duty.say("the gallery has changed since the last try: the training begins anew", "warning")
+            for name in STATE_FILES:
+                (self._folder / name).unlink(missing_ok=True)
+            for name in (BEST, GATE):
+                shutil.rmtree(self._folder / name, ignore_errors=True)
+            mark.write_text(found.fingerprint)
+        return found
 
-    def _tell_quality(self, *, at_once: bool) -> None:
-        """The newest evaluation; a run of many short epochs must not fill the log."""
-        if self._quality and (at_once or time.monotonic() - self._judged >= _QUALITY_S):
-            self._duty.say(self._quality)
-            self._quality, self._judged = "", time.monotonic()
+    def _stop(self) -> bool:
+        goes_on = self._duty.stop()
+        if not goes_on:
+            self._discard()
+        return goes_on
 
-    def _begin(self, event: dict[str, Any]) -> None:
-        self._step, self._steps = int(event["step"]), int(event["steps"])
-        self._duty.expect(self._steps)
-        how = f"resumes at step {self._step:,}" if event["event"] == "resume" else "starts"
-        self._duty.say(f"{event.get('recipe')} {how} of {self._steps:,} on {event.get('device')}, {self._folder.name}")
+    def _discard(self) -> None:
+        """People's pictures stay no longer than they are needed; a retry exports them again."""
+        if self._dataset is not None:
+            self._dataset.discard()
 
-    def _tell(self, event: dict[str, Any]) -> None:
-        now = time.monotonic()
-        if now - self._noted >= _NOTE_S:
-            self._noted = now
-            with self._duty.database.write() as session:  # the last step counts when the run has ended well
-                self._duty.reach(session, min(self._step, max(self._steps - 1, 0)))
-        if now - self._spoke >= _WORDS_S:
-            self._spoke = now
-            losses = ", ".join(f"{name} {value:.3f}" for name, value in event.get("losses", {}).items())
-            left = event.get("seconds", 0.0) / max(self._step, 1) * (self._steps - self._step)
-            self._duty.say(f"step {self._step:,}: {losses}; {left / 60:.0f} min left")
-
-    def _failure(self, child: Child) -> TrainingFailedError:
-        lines = child.complaints()
-        for line in lines[-_SHOWN_LINES:]:
-            self._duty.say(line[:1000], "error")
-        if found := next((match for line in reversed(lines) if (match := _TYPED.fullmatch(line))), None):
-            return TrainingFailedError(f"{found['code']}: {found['message']}")
-        code = child.code or 0
-        how = f"was killed by signal {-code}" if code < 0 else f"ended with exit status {code}"
-        return TrainingFailedError(f"the training process {how}; {self._folder / 'stderr.log'} has what it said")
-
-
-def training_command(parameters: dict[str, Any], folder: Path) -> Sequence[str]:
-    """The command line of a run."""
-    command = [sys.executable, "-m", "training", "train", "--out", str(folder)]
-    for override in parameters.get("set", []):
-        command += ["--set", str(override)]
-    for option in ("data", "device"):
-        if parameters.get(option) is not None:
-            command += [f"--{option}", str(parameters[option])]
-    return [*command, "--", str(parameters["recipe"])]
+    def _clear(self) -> None:
+        """What the registry has now, and the pictures; log, recipe and figures stay."""
+        self._discard()
+        for name in LEFT:
+            (self._folder / name).unlink(missing_ok=True)
+        shutil.rmtree(self._folder / BEST, ignore_errors=True)

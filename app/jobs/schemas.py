@@ -2,6 +2,7 @@
 
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel
 
@@ -30,6 +31,8 @@ class JobOut(BaseModel):
     """A job. `done` of `total` are what `unit` says; `total` is null until it is known.
 
     `counts` is null for kinds without items. `result_url`: the file that a job left, until it is removed.
+    `progress`: of a retraining, its `phase` with what is known of it (losses, speed, `seconds_left`); at the end
+    `version`, `accepted` and `reasons` of the gate.
     """
 
     id: str
@@ -40,6 +43,7 @@ class JobOut(BaseModel):
     unit: str
     counts: JobCounts | None
     result_url: str | None
+    progress: dict[str, Any] | None
     cancel_requested: bool
     retryable: bool
     """Whether a retry would find something to do."""
@@ -57,7 +61,7 @@ class JobOut(BaseModel):
         kind, counts = KINDS[row.kind], dict(counts)
         lasting, retried = counts.pop("lasting", 0), counts.pop("retried", 0)
         waiting = (row.total or 0) - row.done
-        plain = ("id", "kind", "done", "total", "cancel_requested", "worker", "heartbeat_at", "created_at")
+        plain = ("id", "kind", "done", "total", "progress", "cancel_requested", "worker", "heartbeat_at", "created_at")
         error = JobError(code=row.error_code, message=row.error_message or "") if row.error_code else None
         return cls.model_validate(
             {

@@ -1,6 +1,6 @@
 """Runs one command and sees to it that nothing of it outlives whoever asked for it. Standard library only; a script.
 
-    python -I -S supervisor.py LOCK EVENTS STDERR GRACE NICE COMMAND...
+    python -I -S supervisor.py LOCK EVENTS STDERR GRACE NICE MEMORY COMMAND...
 
 The command runs in the supervisor's process group, which is a session of its own. The group ends when
 
@@ -19,6 +19,7 @@ Once it has the lock it says on standard output how long the files EVENTS and ST
 import ctypes
 import fcntl
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -30,7 +31,7 @@ _OOM_SCORE = "500"
 
 
 def main() -> None:
-    lock_path, events_path, stderr_path, grace, nice, *command = sys.argv[1:]
+    lock_path, events_path, stderr_path, grace, nice, memory, *command = sys.argv[1:]
     signal.signal(signal.SIGTERM, lambda *_: None)  # meant for the command, and not ignored: that would be inherited
     signal.signal(signal.SIGINT, lambda *_: None)
     os.set_blocking(0, False)
@@ -48,6 +49,8 @@ def main() -> None:
         if os.getppid() != parent:
             os._exit(1)
         os.nice(int(nice))
+        if int(memory):  # of private memory: address space would count what CUDA and files only reserve
+            resource.setrlimit(resource.RLIMIT_DATA, (int(memory), int(memory)))
         try:
             with open("/proc/self/oom_score_adj", "w") as handle:  # noqa: PTH123  no pathlib between fork and exec
                 handle.write(_OOM_SCORE)  # if memory ends, this goes and not the server

@@ -26,6 +26,9 @@ from app.exports.results import sweep_exports
 from app.jobs.kinds import KINDS, Hands
 from app.jobs.repository import JobRepository
 from app.jobs.service import JobService
+from app.registry.changes import keep_standby
+from app.registry.retention import Retention
+from app.retraining.places import sweep_data
 from models.errors import DescryError
 
 T = TypeVar("T")
@@ -234,8 +237,12 @@ class Worker:
     def _sweep(self) -> None:
         sweep(self._settings, self._core.database)
         with self._core.database.read() as session:
-            sweep_exports(self._settings, {job.id for job in JobRepository(session).open()})
+            jobs = JobRepository(session).open()
+        sweep_exports(self._settings, {job.id for job in jobs})
+        sweep_data(self._settings, {job.parameters.get("first", job.id) for job in jobs})
         self._core.store.recover()  # what a store that was away has left over
+        Retention(self._core.database, self._settings).sweep()
+        keep_standby(self._core.database, self._settings)
 
     def _busy(self) -> set[str]:
         with self._lock:

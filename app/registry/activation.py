@@ -1,5 +1,11 @@
-"""Activation: encode what the version lacks, side by side with the one that answers; then change one row."""
+"""Activation: encode what the version lacks, side by side with the one that answers; then change one row.
 
+An ingest writes vectors of the active version alone, whatever else is being encoded; the switch catches up. So no
+ingest depends on a model that nobody has tried yet, nor gets slower by it. What is left at the end, a few pictures at
+most, is encoded within the write lock that the switch is made in: from then on nothing can come that the version lacks.
+"""
+
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
@@ -9,14 +15,18 @@ from sqlalchemy.orm import Session
 from torch import Tensor
 
 from app.database.sessions import Database
+from app.database.tables import ModelVersion
 from app.embedding.service import EncoderService
 from app.errors import DamagedImageError, ModelIncompleteError, PictureError, StorageError
 from app.gallery import pictures
 from app.gallery.repository import ImageRepository
 from app.gallery.store import ImageStore
 from app.registry.repository import ModelRepository
+from app.registry.service import ModelService, remainder
 from app.settings import Settings
+from app.vectors.contract import Half
 from app.vectors.repository import LogRepository, NewEmbedding
+from models.encoder import Space
 
 Record = Callable[[Session, int], bool]
 """Told the number of images of a chunk, in the transaction of their vectors; False ends the encoding after it."""
@@ -31,16 +41,21 @@ class Activation:
         self._database, self._store, self._settings = database, store, settings
 
     def missing(self, version_id: int) -> int:
-        """How many images of the gallery have no vector under a version."""
+        """How many images of the gallery lack a vector under a version.
+
+        Raises:
+            ModelNotFoundError: there is no such version.
+        """
         with self._database.read() as session:
-            return ImageRepository(session).count_lacking(version_id)
+            return ImageRepository(session).count_lacking(self._find(session, version_id))
 
     def encode_missing(
         self, version_id: int, encoder: EncoderService, record: Record = lambda session, count: True
     ) -> bool:
         """Encode the stored pictures that a version lacks, in one transaction for each chunk; can be interrupted.
 
-        While a chunk is encoded the pictures of the next one are read.
+        While a chunk is encoded the pictures of the next one are read. `encode_share` of the settings bounds the part
+        of the time that is spent at it.
 
         Returns:
             Whether the end was reached.
@@ -48,57 +63,86 @@ class Activation:
         Raises:
             StorageError: a stored picture is missing or damaged.
         """
+        with self._database.read() as session:
+            version = self._find(session, version_id)
         with ThreadPoolExecutor() as pool:
-            chunk = self._read(version_id, 0, encoder, pool)
+            chunk = self._read(version, 0, encoder, pool)
             while chunk:
-                following = self._read(version_id, chunk[-1][0][0], encoder, pool)
+                began = time.monotonic()
+                following = self._read(version, chunk[-1][0][0], encoder, pool)
                 read = [(row[0], pixels.result()) for row, pixels in chunk]
                 kept = [(image_id, pixels) for image_id, pixels in read if pixels is not None]
-                if not self._append(version_id, kept, encoder, partial(_count, record, len(chunk))):
+                if not self._append(version, kept, encoder, partial(_count, record, len(chunk))):
                     for _, pixels in following:
                         pixels.cancel()
                     return False
+                time.sleep((time.monotonic() - began) * (1 / self._settings.encode_share - 1))
                 chunk = following
         return True
 
     def check(self, version_id: int) -> None:
-        """Refuse early what `commit` would refuse.
+        """Refuse early what `complete` would refuse.
 
         Raises:
-            ModelIncompleteError: the gallery is not completely encoded for the version.
+            ModelNotFoundError: there is no such version.
+            ModelIncompleteError: it lacks more than a few images.
         """
-        if missing := self.missing(version_id):
+        if (missing := self.missing(version_id)) > remainder(self._settings):
             raise _incomplete(version_id, missing)
 
-    def commit(self, version_id: int) -> None:
-        """Make a complete version the active one.
-
-        Raises:
-            ModelIncompleteError: images came meanwhile that it lacks; encode them and try again.
-        """
-        self.complete(version_id, activate=True)
-
     def complete(
-        self, version_id: int, *, activate: bool, record: Callable[[Session], None] = lambda session: None
+        self,
+        version_id: int,
+        *,
+        activate: bool,
+        encoder: EncoderService | None = None,
+        despite_gate: bool = False,
+        record: Callable[[Session, int], None] = lambda session, count: None,
     ) -> None:
-        """Make sure that a version lacks nothing, and on request make it the active one; `record` goes with that.
+        """Make sure that a version has the vectors of each image in each of its spaces, and on request make it the
+        active one; `record` goes with that, and is told how many images were encoded in it.
+
+        Args:
+            encoder: encodes the last few images, if there are any.
 
         Raises:
-            ModelIncompleteError: images came meanwhile that it lacks; encode them and try again.
+            ModelNotFoundError, ModelRefusedError: there is no such version, or it may not be activated.
+            ModelIncompleteError: it lacks images (with an encoder, more than a few); encode them and try again.
+            StorageError: a stored picture is missing or damaged.
         """
         with self._database.write() as session:
-            log = LogRepository(session)
-            log.lock()
-            if missing := ImageRepository(session).count_lacking(version_id):
-                raise _incomplete(version_id, missing)
-            record(session)
-            if activate:
-                log.activate(version_id)
-                ModelRepository(session).mark_activated(version_id)
+            log, models = LogRepository(session), ModelService(session, self._settings.models_dir)
+            head = log.lock()
+            row = models.admitted(version_id, despite_gate=despite_gate) if activate else models.find(version_id)
+            filled = self._fill(session, row, encoder)
+            images = ImageRepository(session).count()
+            if any(log.count(row.id, space) != images for space in row.stored_spaces):
+                raise _incomplete(row.id, max(1, ImageRepository(session).count_lacking(row)))
+            record(session, filled)
+            ModelRepository(session).change(row.id, retired_at=None)
+            if activate and head.active_version_id != row.id:
+                log.activate(row.id)
+                ModelRepository(session).mark_activated(row.id)
 
-    def _read(self, version_id: int, after: int, encoder: EncoderService, pool: ThreadPoolExecutor) -> _Read:
+    def _find(self, session: Session, version_id: int) -> ModelVersion:
+        return ModelService(session, self._settings.models_dir).find(version_id)
+
+    def _fill(self, session: Session, version: ModelVersion, encoder: EncoderService | None) -> int:
+        """Encode the last images in the transaction of the switch; returns how many."""
+        images = ImageRepository(session)
+        most = 0 if encoder is None else remainder(self._settings)
+        rows = images.lacking(version, limit=most + 1)
+        if len(rows) > most:
+            raise _incomplete(version.id, images.count_lacking(version))
+        if rows and encoder is not None:
+            read = [(row[0], self._pixels(row, encoder)) for row in rows]
+            items = [(image_id, pixels) for image_id, pixels in read if pixels is not None]
+            self._write(session, version, items, _vectors(encoder, items))
+        return len(rows)
+
+    def _read(self, version: ModelVersion, after: int, encoder: EncoderService, pool: ThreadPoolExecutor) -> _Read:
         with self._database.read() as session:
-            rows = ImageRepository(session).lacking(version_id, after=after, limit=self._settings.ingest_chunk)
+            rows = ImageRepository(session).lacking(version, after=after, limit=self._settings.ingest_chunk)
         return [(row, pool.submit(self._pixels, row, encoder)) for row in rows]
 
     def _pixels(self, row: _Row, encoder: EncoderService) -> Tensor | None:
@@ -122,28 +166,37 @@ class Activation:
 
     def _append(
         self,
-        version_id: int,
+        version: ModelVersion,
         items: list[tuple[int, Tensor]],
         encoder: EncoderService,
         record: Callable[[Session], bool],
     ) -> bool:
-        vectors = {
-            space: found.astype(np.float16)
-            for space, found in encoder.encode_images([pixels for _, pixels in items]).items()
-        }
+        vectors = _vectors(encoder, items)
         with self._database.write() as session:
-            log = LogRepository(session)
-            log.lock()
-            lacking = ImageRepository(session).still_lacking(version_id, [image_id for image_id, _ in items])
-            log.add(
-                [
-                    NewEmbedding(image_id, version_id, space, matrix[row])
-                    for row, (image_id, _) in enumerate(items)
-                    if image_id in lacking
-                    for space, matrix in vectors.items()
-                ]
-            )
+            LogRepository(session).lock()
+            self._write(session, version, items, vectors)
             return record(session)
+
+    def _write(
+        self, session: Session, version: ModelVersion, items: list[tuple[int, Tensor]], vectors: dict[Space, Half]
+    ) -> None:
+        log = LogRepository(session)
+        lacking = ImageRepository(session).still_lacking(version, [image_id for image_id, _ in items])
+        if len(vectors) > 1:
+            log.forget(version.id, sorted(lacking))  # an image may have the vector of one space only
+        log.add(
+            [
+                NewEmbedding(image_id, version.id, space, matrix[row])
+                for row, (image_id, _) in enumerate(items)
+                if image_id in lacking
+                for space, matrix in vectors.items()
+            ]
+        )
+
+
+def _vectors(encoder: EncoderService, items: list[tuple[int, Tensor]]) -> dict[Space, Half]:
+    found = encoder.encode_images([pixels for _, pixels in items])
+    return {space: vectors.astype(np.float16) for space, vectors in found.items()}
 
 
 def _count(record: Record, count: int, session: Session) -> bool:

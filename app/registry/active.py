@@ -1,17 +1,27 @@
-"""The model version that answers: its encoder and its views, loaded together and switched by one assignment."""
+"""The model version that answers: its encoder and its views, loaded together and switched by one assignment.
+
+A second version may be in memory beside it: the one that a job prepares to answer, or else the one that answered
+before. Both follow the log, so that an activation or a rollback that the database names is followed at the next look.
+"""
 
 import logging
 import threading
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from sqlalchemy.orm import Session
 
 from app.database.sessions import Database
 from app.embedding.service import EncoderService
-from app.errors import NoActiveModelError
+from app.errors import ModelNotFoundError, NoActiveModelError
+from app.registry.repository import ModelRepository
 from app.registry.service import ModelService
 from app.settings import Settings
-from app.vectors.repository import LogRepository
+from app.vectors.repository import HeadRow, LogRepository
 from app.vectors.snapshot import SnapshotKey
 from app.vectors.view import VectorView
+from models.confidence import ConfidenceCurve, confidence_curves
 from models.encoder import EncoderSpec, Space
 
 _log = logging.getLogger(__name__)
@@ -25,6 +35,9 @@ class LoadedModel:
     name: str
     encoder: EncoderService
     views: dict[Space, VectorView]
+    calibration: dict[str, Any] = field(default_factory=dict)
+    curves: dict[Space, ConfidenceCurve] = field(default_factory=dict)
+    """By the space of the query, where the version is calibrated."""
 
     def view(self, space: Space) -> VectorView:
         """The view in which queries of a space are searched."""
@@ -41,13 +54,19 @@ class ActiveModel:
 
     def __init__(self, database: Database, settings: Settings) -> None:
         self._database, self._settings = database, settings
-        self._switching = threading.Lock()
+        self._switching, self._preparing = threading.Lock(), threading.Lock()
         self._loaded: LoadedModel | None = None
+        self._beside: LoadedModel | None = None
 
     @property
     def loaded(self) -> LoadedModel | None:
         """The version that answers, if one does."""
         return self._loaded
+
+    @property
+    def beside(self) -> LoadedModel | None:
+        """The version that is ready to answer, if one is."""
+        return self._beside
 
     def current(self) -> LoadedModel:
         """The version that answers.
@@ -60,6 +79,10 @@ class ActiveModel:
             raise NoActiveModelError
         return loaded
 
+    def ready(self, version_id: int) -> bool:
+        """Whether a version is in memory, so that `follow` switches to it at once."""
+        return self._present(version_id) is not None
+
     def load_encoder(self, version_id: int) -> tuple[str, str, EncoderService]:
         """Name, fingerprint and encoder of a version.
 
@@ -68,22 +91,38 @@ class ActiveModel:
         """
         with self._database.read() as session:
             row = ModelService(session, self._settings.models_dir).find(version_id)
-        loaded = self._loaded
-        if loaded is not None and loaded.version_id == version_id:
-            return row.name, row.fingerprint, loaded.encoder
+        if (present := self._present(version_id)) is not None:
+            return row.name, row.fingerprint, present.encoder
         return row.name, row.fingerprint, EncoderService.load(self._settings.models_dir / row.folder, self._settings)
 
     def load(self, version_id: int) -> LoadedModel:
-        """Load weights and views of a version beside the one that answers.
+        """Weights and views of a version, loaded beside the one that answers unless they are in memory.
 
         Raises:
             ModelNotFoundError, CheckpointError: see `load_encoder`.
         """
+        if self._present(version_id) is None:
+            with self._preparing:  # what is being loaded already is not loaded twice
+                return self._build(version_id)
+        return self._build(version_id)
+
+    def _build(self, version_id: int) -> LoadedModel:
+        if (present := self._present(version_id)) is not None:
+            present.catch_up()
+            return present
         name, _, encoder = self.load_encoder(version_id)
         views = self.views(version_id)
         for view in views.values():
             view.open()
-        return LoadedModel(version_id, name, encoder, views)
+        return _calibrated(LoadedModel(version_id, name, encoder, views), self._calibration(version_id))
+
+    def _present(self, version_id: int) -> LoadedModel | None:
+        held = (found for found in (self._loaded, self._beside) if found is not None)
+        return next((found for found in held if found.version_id == version_id), None)
+
+    def _calibration(self, version_id: int) -> dict[str, Any]:
+        with self._database.read() as session:
+            return ModelRepository(session).calibration(version_id)
 
     def views(self, version_id: int) -> dict[Space, VectorView]:
         """Views of a version, one for each stored space, that hold nothing yet: `open` or `rebuild` them.
@@ -98,33 +137,94 @@ class ActiveModel:
         keys = {s: SnapshotKey(history, row.fingerprint, s, spec.spaces[s].dim) for s in spec.stored_spaces}
         return {s: VectorView(self._database, version_id, key, self._settings.index_dir) for s, key in keys.items()}
 
-    def switch(self, loaded: LoadedModel) -> None:
+    def switch_with(self, version_id: int, commit: Callable[[EncoderService], None]) -> None:
+        """Load a version, let `commit` make it the active one in the database, and let it answer here at once.
+
+        Raises:
+            ModelNotFoundError, CheckpointError: see `load_encoder`. And what `commit` raises.
+        """
+        loaded = self.load(version_id)
+        with self._switching:  # or `follow` would go back to what it read before
+            commit(loaded.encoder)
+            self._switch(loaded)
+
+    def _switch(self, loaded: LoadedModel) -> None:
         """Let a loaded version answer from now on. Queries in flight finish on the one before."""
         loaded.catch_up()
-        self._loaded = loaded
+        before, self._loaded = self._loaded, loaded
+        if before is not None and before.version_id != loaded.version_id:
+            self._beside = before if self._settings.standby else None
         _log.info("model version %d (%s) answers", loaded.version_id, loaded.name)
 
     def follow(self) -> None:
         """Load and switch if the database names another active version; else let the views follow the log."""
-        with self._switching:
+        head, loaded = self._head(), self._loaded
+        wanted = head.active_version_id
+        if wanted is not None and (loaded is None or loaded.version_id != wanted):
+            found = self.load(wanted)
+            with self._switching:
+                if self._head().active_version_id == wanted:
+                    self._switch(found)
+        elif loaded is not None:
+            loaded.catch_up(head.sequence)
+            calibration = self._calibration(loaded.version_id)
+            with self._switching:
+                if self._loaded is loaded and calibration != loaded.calibration:
+                    self._loaded = _calibrated(loaded, calibration)
+
+    def _head(self) -> HeadRow:
+        with self._database.read() as session:
+            return LogRepository(session).head()
+
+    def prepare(self) -> None:
+        """Have in memory, beside the version that answers, the one that will answer next or has answered before.
+
+        Raises:
+            CheckpointError: its weights cannot be loaded.
+        """
+        with self._preparing:
             with self._database.read() as session:
-                head = LogRepository(session).head()
-            loaded, wanted = self._loaded, head.active_version_id
-            if wanted is not None and (loaded is None or loaded.version_id != wanted):
-                self.switch(self.load(wanted))
-            elif loaded is not None:
-                loaded.catch_up(head.sequence)
+                wanted = self._wanted(session)
+            beside = self._beside
+            if beside is not None and beside.version_id == wanted:
+                beside.catch_up()
+                return
+            if wanted is None:
+                self._beside = None
+                return
+            try:
+                found = self._build(wanted)
+            except ModelNotFoundError:
+                return  # deleted meanwhile
+            with self._switching:
+                if self._loaded is not None and self._loaded.version_id != wanted:
+                    self._beside = found
+
+    def _wanted(self, session: Session) -> int | None:
+        active = LogRepository(session).head().active_version_id
+        if active is None or self._loaded is None:
+            return None
+        if coming := ModelService(session, self._settings.models_dir).encoding(to_activate=True) - {active}:
+            return min(coming)
+        before = ModelRepository(session).before(active) if self._settings.standby else None
+        return None if before is None or before[1] is not None else before[0]
 
     def maintain(self) -> None:
         """Compact and save the views where that is worth it."""
-        if (loaded := self._loaded) is not None:
-            for view in loaded.views.values():
+        for held in (self._loaded, self._beside):
+            for view in held.views.values() if held is not None else ():
                 view.maintain()
 
     def close(self, *, save: bool) -> None:
         """End the encoder's threads; `save` writes index snapshots first, so that the next start is quick."""
-        if (loaded := self._loaded) is not None:
-            for view in loaded.views.values():
+        for held in (self._loaded, self._beside):
+            if held is None:
+                continue
+            for view in held.views.values():
                 if save:
                     view.try_save()
-            loaded.encoder.close()
+            held.encoder.close()
+
+
+def _calibrated(loaded: LoadedModel, calibration: dict[str, Any]) -> LoadedModel:
+    return replace(loaded, calibration=calibration, curves=confidence_curves(calibration))

@@ -1,14 +1,29 @@
 """/v1/models."""
 
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Response, status
+from fastapi import APIRouter, File, Form, Response, UploadFile, status
 
+from app.core import Core
 from app.dependencies import CoreDep, Id
-from app.errors import ModelIncompleteError, ModelNotFoundError, responses
+from app.errors import (
+    BodyTooLargeError,
+    CheckpointRefusedError,
+    DiskLowError,
+    InvalidError,
+    ModelIncompleteError,
+    ModelInUseError,
+    ModelNameTakenError,
+    ModelNotFoundError,
+    ModelRefusedError,
+    NoPredecessorError,
+    StorageError,
+    responses,
+)
 from app.jobs.schemas import JobOut
-from app.jobs.service import JobService
-from app.registry.schemas import ModelList, ModelOut
+from app.registry.changes import activate_later, predecessor_of
+from app.registry.retention import Retention
+from app.registry.schemas import ActivationIn, ModelList, ModelOut
 from app.registry.service import ModelService
 
 router = APIRouter(prefix="/v1/models", tags=["models"])
@@ -19,25 +34,93 @@ _QUEUED: dict[int | str, dict[str, Any]] = {
 
 @router.get("")
 def list_models(core: CoreDep) -> ModelList:
-    """Every model version."""
+    """Every model version, the one that answers, and the one that a rollback returns to."""
     with core.database.read() as session:
-        return ModelList(models=ModelService(session, core.settings.models_dir).all())
+        return ModelService(session, core.settings.models_dir).listed()
 
 
-@router.post("/{version_id}/activate", responses={**_QUEUED, **responses(ModelNotFoundError)})
-def activate_model(version_id: Id, core: CoreDep, response: Response) -> ModelOut | JobOut:
+@router.post(
+    "",
+    status_code=status.HTTP_201_CREATED,
+    responses=responses(
+        CheckpointRefusedError, InvalidError, ModelNameTakenError, BodyTooLargeError, StorageError, DiskLowError
+    ),
+)
+def register_model(
+    core: CoreDep,
+    response: Response,
+    weights: Annotated[UploadFile, File(description="model.safetensors. Nothing else is read: no pickle, ever.")],
+    spec: Annotated[UploadFile, File(description="spec.json")],
+    name: Annotated[str, Form(description="Name of the version.")],
+    card: Annotated[UploadFile | None, File(description="model_card.md")] = None,
+    calibration: Annotated[UploadFile | None, File(description="calibration.json")] = None,
+) -> ModelOut:
+    """Register a checkpoint. It is tried out first: one that does not do what its spec says is refused (422).
+
+    The same checkpoint again gives its present version.
+    """
+    from app.registry.receiving import receive
+
+    files = {"weights": weights, "spec": spec, "card": card, "calibration": calibration}
+    info = receive({key: file.file for key, file in files.items() if file is not None}, core.settings)
+    with core.database.write() as session:
+        models = ModelService(session, core.settings.models_dir)
+        found = models.describe(models.register(info, name))
+    response.headers["Location"] = f"/v1/models/{found.id}"
+    return found
+
+
+@router.get("/{version_id}", responses=responses(ModelNotFoundError))
+def get_model(version_id: Id, core: CoreDep) -> ModelOut:
+    """One model version."""
+    return _described(core, version_id)
+
+
+@router.post(
+    "/{version_id}/activate",
+    responses={**_QUEUED, **responses(ModelNotFoundError, ModelRefusedError)},
+)
+def activate_model(
+    version_id: Id, core: CoreDep, response: Response, body: ActivationIn | None = None
+) -> ModelOut | JobOut:
     """Let a version answer from now on: at once (200) if the gallery is encoded for it, else by a job (202).
 
-    The version before answers until then. Asking again while the job is open gives the same job. Rolling back is the
-    same act.
+    The version before answers until then. Asking again while the job is open gives the same job.
     """
+    return _activated(core, version_id, response, despite_gate=body is not None and body.despite_gate)
+
+
+@router.post("/{version_id}/rollback", responses={**_QUEUED, **responses(ModelNotFoundError, NoPredecessorError)})
+def roll_back_model(version_id: Id, core: CoreDep, response: Response) -> ModelOut | JobOut:
+    """Take the activation of this version back: the one that answered before it answers again, at once (200).
+
+    Only if more than a few images came since that it lacks, a job encodes those first (202). A version that does not
+    answer any more is refused, so that pressing twice rolls back once.
+    """
+    return _activated(core, predecessor_of(core.database, core.settings, version_id), response, despite_gate=True)
+
+
+@router.delete(
+    "/{version_id}",
+    status_code=status.HTTP_204_NO_CONTENT,
+    responses=responses(ModelNotFoundError, ModelInUseError),
+)
+def delete_model(version_id: Id, core: CoreDep) -> None:
+    """Remove a version with its vectors and weights; never the one that answers, nor the one before it."""
+    Retention(core.database, core.settings).delete(version_id)
+
+
+def _activated(core: Core, version_id: int, response: Response, *, despite_gate: bool) -> ModelOut | JobOut:
     try:
-        core.switch(version_id)
+        core.switch(version_id, despite_gate=despite_gate)
     except ModelIncompleteError:
-        with core.database.write() as session:
-            job = JobOut.of(JobService(session).create_once("indexing", {"version": version_id, "activate": True}), {})
+        job = activate_later(core.database, version_id, despite_gate=despite_gate)
         response.status_code, response.headers["Location"] = status.HTTP_202_ACCEPTED, f"/v1/jobs/{job.id}"
         return job
+    return _described(core, version_id)
+
+
+def _described(core: Core, version_id: int) -> ModelOut:
     with core.database.read() as session:
         models = ModelService(session, core.settings.models_dir)
         return models.describe(models.find(version_id))

@@ -1,22 +1,55 @@
-"""Model versions: registering a checkpoint and listing what is registered."""
+"""Model versions within one unit of work: registering, listing, and who may answer."""
 
-import os
-import secrets
-import shutil
-from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.orm import Session
 
 from app.database.tables import NAME_CHARS, ModelVersion
-from app.errors import InvalidError, ModelNameTakenError, ModelNotFoundError
-from app.files import sync_folder
+from app.errors import InvalidError, ModelNameTakenError, ModelNotFoundError, ModelRefusedError
 from app.gallery.repository import ImageRepository
+from app.jobs.repository import JobRepository
 from app.registry.repository import ModelRepository
-from app.registry.schemas import ModelOut
+from app.registry.schemas import ModelList, ModelOut
+from app.settings import Settings
 from app.vectors.repository import LogRepository
-from models.calibration import CALIBRATION
-from models.checkpoint import CARD, SPEC, WEIGHTS, CheckpointInfo, load_checkpoint, read_info
+
+if TYPE_CHECKING:
+    from models.checkpoint import CheckpointInfo  # with PyTorch behind it, which a worker that waits does without
+
+_REMAINDER = 32
+
+
+def remainder(settings: Settings) -> int:
+    """Most images that a version may lack and still be switched to at once. They are encoded within the write lock,
+    which nobody else has meanwhile: seconds, at worst."""
+    return min(_REMAINDER, settings.ingest_chunk)
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a version comes from.
+
+    Attributes:
+        recipe: what it was trained with.
+        data_fingerprint: hex digest of what it was trained on, at most 64 characters.
+        parent_id: the version that it was trained from.
+        job_id: the retraining that made it.
+        metrics: figures on a held-out split.
+        candidate: whether a gate has to judge it before it may be activated.
+    """
+
+    recipe: dict[str, Any] | None = None
+    data_fingerprint: str | None = None
+    parent_id: int | None = None
+    job_id: str | None = None
+    metrics: dict[str, Any] = field(default_factory=dict)
+    candidate: bool = False
+
+
+OUTSIDE = Origin()
+"""Of a checkpoint that somebody brings."""
 
 
 class ModelService:
@@ -25,6 +58,7 @@ class ModelService:
     def __init__(self, session: Session, models_dir: Path) -> None:
         self._models = ModelRepository(session)
         self._images = ImageRepository(session)
+        self._jobs = JobRepository(session)
         self._log = LogRepository(session)
         self._models_dir = models_dir
 
@@ -43,15 +77,69 @@ class ModelService:
     def describe(self, row: ModelVersion) -> ModelOut:
         """A version with its present status."""
         active = self._log.head().active_version_id == row.id
-        return ModelOut.of(row, active=active, missing=self._images.count_lacking(row.id))
+        return ModelOut.of(row, active=active, encoding=row.id in self.encoding(), missing=self.missing(row))
+
+    def missing(self, row: ModelVersion) -> int:
+        """How many images lack a vector in the space in which most do: counted apart, which a million images allow."""
+        return self._images.count() - min(self._log.count(row.id, space) for space in row.stored_spaces)
 
     def all(self) -> list[ModelOut]:
         """Every version with its present status, oldest first."""
         return [self.describe(row) for row in self._models.all()]
 
-    def register(self, info: CheckpointInfo, name: str) -> ModelVersion:
+    def listed(self) -> ModelList:
+        """`all`, with who answers and who would after a rollback."""
+        predecessor = self.predecessor()
+        return ModelList(
+            models=self.all(),
+            active_id=self._log.head().active_version_id,
+            predecessor_id=None if predecessor is None else predecessor.id,
+        )
+
+    def encoding(self, *, to_activate: bool = False) -> set[int]:
+        """Versions that an open job encodes; on request only those that it then activates."""
+        jobs = [job.parameters for job in self._jobs.open() if job.kind == "indexing"]
+        return {
+            found["version"]
+            for found in jobs
+            if not found.get("rebuild") and (found.get("activate") or not to_activate)
+        }
+
+    def predecessor(self) -> ModelVersion | None:
+        """The version that answered before the active one: where a rollback goes."""
+        former = self._models.former(self._log.head().active_version_id)
+        return former[0] if former else None
+
+    def admitted(self, version_id: int, *, despite_gate: bool = False) -> ModelVersion:
+        """A version that may be activated.
+
+        Raises:
+            ModelNotFoundError: there is none.
+            ModelRefusedError: the gate refused it, or has not judged it, and nobody insists.
+        """
+        row = self.find(version_id)
+        if row.standing != "registered" and not despite_gate:
+            why = "was refused by its gate" if row.standing == "refused" else "has not been judged by its gate yet"
+            raise ModelRefusedError(
+                f"model version {row.id} ({row.name}) {why}; look at what was measured, and activate it with "
+                "`despite_gate` (--despite-gate) if you want it all the same"
+            )
+        return row
+
+    def judge(self, version_id: int, *, accepted: bool, gate: dict[str, Any]) -> ModelVersion:
+        """Write down what a gate found, and whether the candidate may be activated.
+
+        Raises:
+            ModelNotFoundError: there is no such version.
+        """
+        row = self.find(version_id)
+        self._models.change(version_id, standing="registered" if accepted else "refused", gate=gate)
+        self._models.refresh(row)
+        return row
+
+    def register(self, info: "CheckpointInfo", name: str, origin: Origin = OUTSIDE) -> ModelVersion:
         """Make a row for a checkpoint that `adopt` copied. The same checkpoint again gives its present row, with the
-        calibration that it has now, if it has one.
+        calibration that it has now, if it has one; where it came from first stays.
 
         Raises:
             ModelNameTakenError: another version has the name.
@@ -70,47 +158,12 @@ class ModelService:
             fingerprint=info.fingerprint,
             spec=info.spec.to_dict(),
             folder=info.path.name,
-            metrics={},
+            metrics=origin.metrics,
             calibration=info.calibration,
+            standing="candidate" if origin.candidate else "registered",
+            recipe=origin.recipe,
+            data_fingerprint=origin.data_fingerprint,
+            parent_id=origin.parent_id,
+            job_id=origin.job_id,
         )
         return self.find(version_id)
-
-
-def adopt(checkpoint: Path, models_dir: Path) -> CheckpointInfo:
-    """Copy a checkpoint into the data folder, under its fingerprint; whole or not at all.
-
-    The weights are loaded once, so that a checkpoint which cannot work is refused now and not when it is needed.
-
-    Raises:
-        CheckpointError: it cannot be loaded.
-    """
-    load_checkpoint(checkpoint)
-    return adopt_with(models_dir, lambda folder: _copy(checkpoint, folder))
-
-
-def adopt_with(models_dir: Path, write: Callable[[Path], object]) -> CheckpointInfo:
-    """Let `write` make a checkpoint in a new folder, and keep it under its fingerprint."""
-    models_dir.mkdir(parents=True, exist_ok=True)
-    partial = models_dir / f".partial-{secrets.token_hex(8)}"
-    partial.mkdir()
-    try:
-        write(partial)
-        kept = models_dir / read_info(partial).fingerprint[:32]
-        if not kept.is_dir():
-            sync_folder(partial)
-            partial.rename(kept)
-            sync_folder(models_dir)
-        elif (partial / CALIBRATION).is_file():  # the same vectors, calibrated since
-            (partial / CALIBRATION).replace(kept / CALIBRATION)
-            sync_folder(kept)
-        return read_info(kept)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-
-
-def _copy(checkpoint: Path, folder: Path) -> None:
-    for name in (WEIGHTS, SPEC, CARD, CALIBRATION):
-        if (checkpoint / name).is_file():
-            shutil.copyfile(checkpoint / name, folder / name)
-            with (folder / name).open("rb") as handle:
-                os.fsync(handle.fileno())

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from typing import Annotated, TypeVar
 
@@ -9,7 +10,9 @@ from fastapi import APIRouter, File, Form, Request, UploadFile
 from fastapi.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 
+from app.core import Core
 from app.dependencies import CoreDep
+from app.embedding.service import Vectors
 from app.errors import (
     BodyTooLargeError,
     CollectionNotFoundError,
@@ -23,13 +26,17 @@ from app.errors import (
     responses,
 )
 from app.gallery import pictures
-from app.search.schemas import IMAGES, LIMIT, SearchAnswer, TextQuery
-from app.search.service import SearchService, check_query, text_warnings
+from app.registry.active import LoadedModel
+from app.search.schemas import IMAGES, LIMIT, SearchAnswer, TextQuery, Warned
+from app.search.service import SearchService, SupersededError, check_query, text_warnings
 
 R = TypeVar("R")
 router = APIRouter(prefix="/v1/search", tags=["search"])
 _ENCODER_ERRORS = (NoActiveModelError, EncoderTimeoutError, EncoderBusyError)
 _DISCONNECT_CHECK_S = 0.25
+_SWITCHES = 3
+"""Changes of the version that one query follows."""
+_Query = tuple[Vectors, list[Warned]]
 
 
 @router.post(
@@ -42,19 +49,23 @@ async def search_text(body: TextQuery, request: Request, core: CoreDep) -> Searc
     """Find people by a description. The answer is a list of candidates, not an identification."""
     started = time.perf_counter()
     query = check_query(body.query, core.settings.max_query_chars)
-    model = core.active.current()
-    embedding = await _encoded(model.encoder.submit_text(query), request, core.settings.query_timeout_s)
-    warnings = text_warnings(embedding)
-    return await run_in_threadpool(
-        SearchService(core.database, model).answer,
-        embedding.vector,
-        "text",
-        limit=body.limit,
-        images_per_identity=body.images_per_identity,
-        collection=body.collection,
-        warnings=warnings,
-        started=started,
-    )
+
+    async def encode(model: LoadedModel) -> _Query:
+        embedding = await _encoded(model.encoder.submit_text(query), request, core.settings.query_timeout_s)
+        return embedding.vector, text_warnings(embedding)
+
+    def search(service: SearchService, asked: _Query) -> SearchAnswer:
+        return service.answer(
+            asked[0],
+            "text",
+            limit=body.limit,
+            images_per_identity=body.images_per_identity,
+            collection=body.collection,
+            warnings=asked[1],
+            started=started,
+        )
+
+    return await _answer(core, encode, search)
 
 
 @router.post("/image", responses=responses(CollectionNotFoundError, PictureError, BodyTooLargeError, *_ENCODER_ERRORS))
@@ -68,24 +79,46 @@ async def search_image(
 ) -> SearchAnswer:
     """Find people by an example picture. The picture is not kept."""
     started = time.perf_counter()
-    model = core.active.current()
+    core.active.current()
     data = await file.read()
     limits = core.settings
     picture = await run_in_threadpool(
         pictures.decode, data, max_pixels=limits.max_pixels, max_bytes=limits.max_upload_bytes
     )
-    pixels = await run_in_threadpool(model.encoder.encoder.preprocess, picture.image)
-    vector = await _encoded(model.encoder.submit_picture(pixels), request, limits.query_timeout_s)
-    return await run_in_threadpool(
-        SearchService(core.database, model).answer,
-        vector,
-        "image",
-        limit=limit,
-        images_per_identity=images_per_identity,
-        collection=collection,
-        warnings=[],
-        started=started,
-    )
+
+    async def encode(model: LoadedModel) -> _Query:
+        pixels = await run_in_threadpool(model.encoder.encoder.preprocess, picture.image)
+        return await _encoded(model.encoder.submit_picture(pixels), request, limits.query_timeout_s), []
+
+    def search(service: SearchService, asked: _Query) -> SearchAnswer:
+        return service.answer(
+            asked[0],
+            "image",
+            limit=limit,
+            images_per_identity=images_per_identity,
+            collection=collection,
+            warnings=asked[1],
+            started=started,
+        )
+
+    return await _answer(core, encode, search)
+
+
+async def _answer(
+    core: Core,
+    encode: Callable[[LoadedModel], Awaitable[_Query]],
+    search: Callable[[SearchService, _Query], SearchAnswer],
+) -> SearchAnswer:
+    """Encode and search with one version, from beginning to end; again, if another one has taken over meanwhile."""
+    for _ in range(_SWITCHES):
+        model = core.active.current()
+        asked = await encode(model)
+        try:
+            return await run_in_threadpool(search, SearchService(core.database, model, core.active.ready), asked)
+        except SupersededError:
+            await run_in_threadpool(core.active.follow)
+    model = core.active.current()
+    return await run_in_threadpool(search, SearchService(core.database, model), await encode(model))
 
 
 async def _encoded(future: "Future[R]", request: Request, timeout_s: float) -> R:

@@ -43,7 +43,10 @@ class Candidate(BaseModel):
 
     identity: IdentityOut
     score: float = Field(description="Score of its best image.")
-    confidence: float | None = Field(description="Null: scores are not calibrated yet.")
+    confidence: float | None = Field(
+        description="Probability, 0 to 1, that this is the person, in a gallery like the one that the version was "
+        "calibrated on. Null where `calibrated` is false."
+    )
     images: list[ScoredImage]
 
 
@@ -62,7 +65,13 @@ class SearchAnswer(BaseModel):
     query_id: str
     model_version: ModelRef
     candidates: list[Candidate]
-    weak_below: float | None = Field(description="Null: scores are not calibrated yet.")
+    calibrated: bool = Field(
+        description="Whether the model version knows what its scores mean. Else `confidence` and `weak_below` are null."
+    )
+    weak_below: float | None = Field(
+        description="Candidates with a lower score are rather not the person. Null without calibration, or where no "
+        "score is high enough to say so."
+    )
     next_cursor: str | None = Field(description="Null: the answer is one page.")
     warnings: list[Warned]
     took_ms: Took

@@ -2,6 +2,7 @@
 
 import time
 import uuid
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,7 @@ from app.search.grouping import RankedIdentity, all_identities, best_identities,
 from app.search.schemas import Candidate, ModelRef, ScoredImage, SearchAnswer, Took, Warned
 from app.vectors.repository import LogRepository
 from app.vectors.view import VectorView
+from models.confidence import ConfidenceCurve
 from models.encoder import Space
 
 SUBSET = 2_000
@@ -65,11 +67,22 @@ def text_warnings(embedding: TextEmbedding) -> list[Warned]:
     return found
 
 
-class SearchService:
-    """Searches with one loaded model version."""
+class SupersededError(Exception):
+    """Another version answers by now, and it is in memory: ask that one."""
 
-    def __init__(self, database: Database, model: LoadedModel) -> None:
-        self._database, self._model = database, model
+
+class SearchService:
+    """Searches with one loaded model version.
+
+    Args:
+        ready: whether a version that the database names instead could answer now. Then this one does not: images that
+            came since the switch are encoded for that one alone, and what was rolled back must not answer any more.
+    """
+
+    def __init__(
+        self, database: Database, model: LoadedModel, ready: Callable[[int], bool] = lambda version_id: False
+    ) -> None:
+        self._database, self._model, self._ready = database, model, ready
 
     def answer(
         self,
@@ -91,12 +104,16 @@ class SearchService:
 
         Raises:
             CollectionNotFoundError: no collection has the name.
+            SupersededError: another version answers by now.
         """
         encoded = time.perf_counter()
         view = self._model.view(space)
         with self._database.read() as session:
             head = LogRepository(session).head()
             within = None if collection is None else CollectionService(session).find(collection)
+        active = head.active_version_id
+        if active is not None and active != self._model.version_id and self._ready(active):
+            raise SupersededError
         # What another process wrote before this query came in is part of the answer.
         view.catch_up(head.sequence)
         with self._database.read() as session:
@@ -107,7 +124,8 @@ class SearchService:
             searched = time.perf_counter()
             wanted = [image for identity in ranked for image, _ in identity.images]
             rows = IdentityRepository(session).page(wanted)
-            candidates = [_candidate(identity, rows) for identity in ranked]
+            curve = self._model.curves.get(space)
+            candidates = [_candidate(identity, rows, curve) for identity in ranked]
         fetched = time.perf_counter()
         if not candidates:
             warnings = [*warnings, _nothing(collection)]
@@ -115,7 +133,8 @@ class SearchService:
             query_id=uuid.uuid4().hex,
             model_version=ModelRef(id=self._model.version_id, name=self._model.name),
             candidates=candidates,
-            weak_below=None,
+            calibrated=curve is not None,
+            weak_below=None if curve is None else curve.weak_below,
             next_cursor=None,
             warnings=warnings,
             took_ms=Took(
@@ -144,11 +163,13 @@ def _nothing(collection: str | None) -> Warned:
     return Warned(code="collection_empty", message=f"the collection “{collection.strip()}” holds no images yet")
 
 
-def _candidate(ranked: RankedIdentity, rows: dict[int, tuple[Image, Identity]]) -> Candidate:
+def _candidate(
+    ranked: RankedIdentity, rows: dict[int, tuple[Image, Identity]], curve: ConfidenceCurve | None
+) -> Candidate:
     return Candidate(
         identity=IdentityOut.of(rows[ranked.images[0][0]][1]),
         score=_cosine(ranked.score),
-        confidence=None,
+        confidence=None if curve is None else round(curve(ranked.score), 4),
         images=[ScoredImage(**image_fields(rows[image][0]), score=_cosine(score)) for image, score in ranked.images],
     )
 

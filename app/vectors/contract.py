@@ -17,7 +17,8 @@ class Changes:
 
     Attributes:
         sequence: the last sequence number that the piece covers.
-        ids: (n,) image ids that were added; an id is added once in the life of a gallery.
+        ids: (n,) image ids that were added. One that is there already gets the new vector: its version was retired and
+            is encoded anew.
         vectors: (n, dim) their unit-norm vectors, as stored.
         deleted: (m,) image ids that were deleted, known to this view or not.
     """

@@ -164,9 +164,11 @@ class FaissIndex(VectorIndex):
     def apply(self, changes: Changes) -> None:
         with self._writing:
             state = self._state
-            ids = np.concatenate([state.delta_ids, changes.ids])
-            delta = np.concatenate([state.delta, changes.vectors.astype(np.float32)])
-            dead = state.dead
+            # An id that comes again (its version was retired, and is encoded anew) replaces the vector before.
+            stays = ~np.isin(state.delta_ids, changes.ids)
+            ids = np.concatenate([state.delta_ids[stays], changes.ids])
+            delta = np.concatenate([state.delta[stays], changes.vectors.astype(np.float32)])
+            dead = np.union1d(state.dead, state.base.rows_of(changes.ids))
             if len(changes.deleted):
                 kept = ~np.isin(ids, changes.deleted)
                 ids, delta = ids[kept], delta[kept]
@@ -224,7 +226,7 @@ class FaissIndex(VectorIndex):
             self._state = replace(
                 after,
                 base=base,
-                dead=np.sort(base.rows_of(gone)),
+                dead=np.sort(base.rows_of(np.concatenate([gone, after.delta_ids[since]]))),
                 delta_ids=after.delta_ids[since],
                 delta=after.delta[since],
             )

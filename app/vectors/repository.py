@@ -96,6 +96,22 @@ class LogRepository:
             [{"sequence": first + offset, "image_id": image_id} for offset, image_id in enumerate(image_ids)],
         )
 
+    def forget(self, version_id: int, image_ids: Sequence[int]) -> None:
+        """Erase what some images have under one version. No entry of the log: what comes next replaces it in views."""
+        for start in range(0, len(image_ids), PAGE):
+            part = Embedding.image_id.in_(image_ids[start : start + PAGE])
+            self._session.execute(delete(Embedding).where(Embedding.model_version_id == version_id, part))
+
+    def forget_some(self, version_id: int, space: str, limit: int) -> int:
+        """Erase up to `limit` vectors of a version in a space, the oldest first; returns how many there were."""
+        where = (Embedding.model_version_id == version_id, Embedding.space == space)
+        oldest = select(Embedding.sequence).where(*where).order_by(Embedding.sequence).limit(limit)
+        gone = list(self._session.scalars(oldest))
+        if gone:
+            upto = (*where, Embedding.sequence >= gone[0], Embedding.sequence <= gone[-1])
+            self._session.execute(delete(Embedding).where(*upto))
+        return len(gone)
+
     def deleted_after(self, sequence: int) -> set[int]:
         """Images that were deleted after a place in the log."""
         return set(self._session.scalars(select(Deletion.image_id).where(Deletion.sequence > sequence)))

@@ -14,7 +14,7 @@ from sqlalchemy import select
 
 from app.commands.models import activate_version, register_checkpoint
 from app.core import Core, open_core
-from app.database.tables import Identity
+from app.database.tables import Identity, ModelVersion
 from app.database.tables import Image as ImageRow
 from app.errors import InvalidError, ManifestError, ModelChangedError, NoActiveModelError, SourceError, StorageError
 from app.gallery.ingest import Outcome
@@ -335,5 +335,6 @@ def test_counting_what_a_version_lacks(core: Core, ingest: IngestFolder, tmp_pat
     picture(tmp_path / "p" / "1.jpg", "red")
     ingest(tmp_path / "p")
     with core.database.read() as session:
-        images = ImageRepository(session)
-        assert (images.count_lacking(1), images.count_lacking(99), images.count()) == (0, 1, 1)
+        images, toy = ImageRepository(session), session.get_one(ModelVersion, 1)
+        other = ModelVersion(id=99, spec=toy.spec)
+        assert (images.count_lacking(toy), images.count_lacking(other), images.count()) == (0, 1, 1)

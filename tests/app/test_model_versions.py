@@ -53,7 +53,7 @@ def test_side_by_side_then_one_row(client: TestClient, core: Core, ingest: Inges
     people(tmp_path / "people")
     ingest(tmp_path / "people")
     two = register_checkpoint(core, toy_checkpoint(tmp_path / "two", two_spaces=True), "two")
-    assert (two.status, two.missing) == ("incomplete", 24)
+    assert (two.status, two.missing) == ("registered", 24)
     assert ask(client, "red")["model_version"]["name"] == "toy"
 
     steps: list[int] = []
@@ -100,9 +100,9 @@ def test_images_that_came_meanwhile_are_missed_by_nobody(core: Core, ingest: Ing
     picture(tmp_path / "p" / "2.jpg", "blue")
     ingest(tmp_path / "p")
     with pytest.raises(ModelIncompleteError, match="1 images"):
-        core.activation.commit(other.id)
+        core.activation.complete(other.id, activate=True)
     core.activation.encode_missing(other.id, encoder)
-    core.activation.commit(other.id)
+    core.activation.complete(other.id, activate=True)
 
 
 def test_a_lost_picture_is_named(core: Core, ingest: IngestFolder, tmp_path: Path) -> None:

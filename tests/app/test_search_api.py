@@ -55,6 +55,7 @@ def test_a_description_finds_the_person(filled: TestClient) -> None:
         "query_id",
         "model_version",
         "candidates",
+        "calibrated",
         "weak_below",
         "next_cursor",
         "warnings",
@@ -65,6 +66,7 @@ def test_a_description_finds_the_person(filled: TestClient) -> None:
     first = answer["candidates"][0]
     assert first["identity"]["external_id"] == "red"
     assert first["confidence"] is answer["weak_below"] is answer["next_cursor"] is None
+    assert answer["calibrated"] is False
     assert len(answer["candidates"]) == 3
     assert [len(candidate["images"]) for candidate in answer["candidates"]] == [2, 2, 2]
     scores = [candidate["score"] for candidate in answer["candidates"]]

@@ -8,7 +8,8 @@ import pytest
 
 from app.core import Core, open_core
 from app.gallery.sources import open_source
-from app.registry.service import ModelService, adopt
+from app.registry.adoption import adopt
+from app.registry.service import ModelService
 from app.search.service import SearchService
 from app.settings import Settings
 from models.checkpoint import DEMO, load_checkpoint

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from app.registry.service import adopt
+from app.registry.adoption import adopt
 from models.association import Floats, group
 from models.calibration import CALIBRATION, LINKAGES, association_rule, read_calibration, write_section
 from models.checkpoint import DEMO, read_info

@@ -57,13 +57,16 @@ def synthesise_gallery(
     images: Annotated[int, typer.Option(help="Images of each identity.")] = 4,
     seed: int = 1,
     workers: Annotated[int | None, typer.Option(help="Processes; default one a core.")] = None,
+    shifted: Annotated[
+        bool, typer.Option("--shifted", help="Another site: other cameras, other words for what people wear.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Make a folder of synthetic people with a manifest, as `descry ingest` reads it."""
     from training.synthetic.gallery import GalleryConfig, write_gallery
 
     with asked_for():
-        config = GalleryConfig(identities=identities, images_per_identity=images, seed=seed, workers=workers)
+        config = GalleryConfig(identities, images, seed, workers, shifted)
     with progress_bar("synthetic gallery") as advance:
         folder = write_gallery(config, out, progress=lambda done, total: advance(done, total, ""))
     show({"folder": str(folder)}, as_json, f"wrote {folder}")

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from training.datasets import cuhk_pedes, dukemtmc, icfg_pedes, market1501, msmt17, rstpreid
+from training.datasets import cuhk_pedes, descry_gallery, dukemtmc, icfg_pedes, market1501, msmt17, rstpreid
 from training.datasets.report import DatasetReport, Reading, ReadOptions
 from training.errors import DatasetError
 from training.records import PersonData
@@ -16,6 +16,7 @@ _READERS: dict[str, Callable[[Path, ReadOptions], Reading]] = {
     "market1501": market1501.read,
     "dukemtmc": dukemtmc.read,
     "msmt17": msmt17.read,
+    "descry_gallery": descry_gallery.read,
 }
 
 

@@ -1,7 +1,17 @@
 """Retrieval quality: embed a split, rank, measure text-to-image and image-to-image (methods.md 3)."""
 
 from training.evaluation.embedded import Embedded, ExactScores, embed_split, measure_pictures
-from training.evaluation.metrics import CURVE, AveragePrecision, Integers, Metrics, Protocol, Removal, retrieval_metrics
+from training.evaluation.metrics import (
+    CURVE,
+    AveragePrecision,
+    Integers,
+    Metrics,
+    Protocol,
+    Removal,
+    average_precision_of,
+    relevant_ranks,
+    retrieval_metrics,
+)
 
 __all__ = [
     "CURVE",
@@ -12,7 +22,9 @@ __all__ = [
     "Metrics",
     "Protocol",
     "Removal",
+    "average_precision_of",
     "embed_split",
     "measure_pictures",
+    "relevant_ranks",
     "retrieval_metrics",
 ]

@@ -97,9 +97,27 @@ def retrieval_metrics(
         NothingRelevantError: no query has a relevant gallery image.
         EvaluationError: a score is not a number.
     """
+    ranked = relevant_ranks(similarity, query_ids, gallery_ids, removal=removal, block=block)
+    return _summary(list(ranked.values()), len(query_ids) - len(ranked), protocol, average_precision)
+
+
+def relevant_ranks(
+    similarity: Callable[[int, int], Tensor],
+    query_ids: Integers,
+    gallery_ids: Integers,
+    *,
+    removal: Removal | None = None,
+    block: int | None = None,
+) -> dict[int, Integers]:
+    """Ascending ranks from 1 of the relevant images, for each query that has any; see `retrieval_metrics`.
+
+    Raises:
+        NothingRelevantError: no query has a relevant gallery image.
+        EvaluationError: a score is not a number.
+    """
     members = _Members(gallery_ids)
     block = block or min(512, max(1, _SCORES // max(1, len(gallery_ids))))
-    ranked: list[Integers] = []
+    ranked: dict[int, Integers] = {}
     for start in range(0, len(query_ids) if len(gallery_ids) else 0, block):
         scores = similarity(start, min(start + block, len(query_ids))).cpu().numpy()
         ordered = np.sort(scores, axis=1)
@@ -109,10 +127,10 @@ def retrieval_metrics(
             items = members.of(int(query_ids[query]))
             removed = removal.gallery_keys[items] == removal.query_keys[query] if removal else None
             if len(items) and (removed is None or not removed.all()):
-                ranked.append(_kept(_ranks(scores[row], ordered[row], items), removed))
+                ranked[query] = _kept(_ranks(scores[row], ordered[row], items), removed)
     if not ranked:
         raise NothingRelevantError(f"none of the {len(query_ids)} queries has a relevant image in the gallery")
-    return _summary(ranked, len(query_ids) - len(ranked), protocol, average_precision)
+    return ranked
 
 
 def _summary(ranked: list[Integers], skipped: int, protocol: Protocol, average_precision: AveragePrecision) -> Metrics:
@@ -171,6 +189,11 @@ def _kept(ranks: Integers, removed: npt.NDArray[np.bool_] | None) -> Integers:
     gone = removed[order]
     kept: Integers = (ranks - np.cumsum(gone))[~gone]
     return kept
+
+
+def average_precision_of(ranks: Integers) -> float:
+    """Average precision, in [0, 1], from the ascending ranks of the relevant images: mean of hits so far / rank."""
+    return _standard(ranks)
 
 
 def _standard(ranks: Integers) -> float:

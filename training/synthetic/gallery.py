@@ -9,6 +9,7 @@ from typing import Any
 
 from training.synthetic.config import VERSION
 from training.synthetic.person import identity_of, pictures_of
+from training.synthetic.shift import other_camera, other_words
 from training.synthetic.writer import MARK, fresh_folder, run, write_json
 
 _SHOWN = (
@@ -37,7 +38,7 @@ _SHOWN = (
 )
 # Demo people continue the numbering of the test split far beyond any set's size, so they are in no split of any set.
 _FIRST = 1_000_000
-Job = tuple[int, int, int, str]  # seed, number of the person from 0, images, root folder
+Job = tuple[int, int, int, str, bool]  # seed, number of the person from 0, images, root folder, another site
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,8 @@ class GalleryConfig:
     images_per_identity: int = 4
     seed: int = 0
     workers: int | None = None
+    shifted: bool = False
+    """Another site: see `training.synthetic.shift`."""
 
     def __post_init__(self) -> None:
         for name, value in (("identities", self.identities), ("images_per_identity", self.images_per_identity)):
@@ -72,7 +75,10 @@ def write_gallery(config: GalleryConfig, out: Path, *, progress: Callable[[int, 
     """
     with fresh_folder(out, MARK) as root:
         (root / "images").mkdir()
-        jobs = [(config.seed, number, config.images_per_identity, str(root)) for number in range(config.identities)]
+        jobs = [
+            (config.seed, number, config.images_per_identity, str(root), config.shifted)
+            for number in range(config.identities)
+        ]
         total, lines = config.identities * config.images_per_identity, []
         with closing(run(write_entry, jobs, config.workers)) as results:
             for rows in results:
@@ -87,6 +93,7 @@ def write_gallery(config: GalleryConfig, out: Path, *, progress: Callable[[int, 
             "identities": config.identities,
             "images_per_identity": config.images_per_identity,
             "images": total,
+            **({"shifted": True} if config.shifted else {}),
         }
         write_json(root / MARK, about)
     return out
@@ -94,21 +101,23 @@ def write_gallery(config: GalleryConfig, out: Path, *, progress: Callable[[int, 
 
 def write_entry(job: Job) -> list[dict[str, Any]]:
     """Render and write the images of one person; returns the manifest's lines for them."""
-    seed, number, images, root = job
+    seed, number, images, root, shifted = job
     identity = identity_of(seed, "test", _FIRST + number)
     name = f"P-{number + 1:04d}"
     attributes = {key: identity[key] for key in _SHOWN if identity[key] != "none"}
+    lens = (other_camera,) if shifted else ()
     rows = []
-    for index, picture in enumerate(pictures_of(identity, seed, "test", _FIRST + number, images)):
+    for index, picture in enumerate(pictures_of(identity, seed, "test", _FIRST + number, images, *lens)):
         file = f"images/{name}_c{picture.camera.number:02d}_{index:02d}.jpg"
         (Path(root) / file).write_bytes(picture.jpeg)
+        text = picture.captions[0].text
         rows.append(
             {
                 "file": file,
                 "identity": name,
                 "camera": picture.camera.name,
                 "captured_at": picture.captured_at,
-                "description": picture.captions[0].text,
+                "description": other_words(text) if shifted else text,
                 "attributes": attributes,
             }
         )

@@ -1,5 +1,6 @@
 """All images and descriptions of one identity, from the seed alone: the unit of work of a worker process."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from math import cos, degrees, pi
@@ -42,8 +43,18 @@ def identity_of(seed: int, split: str, number: int) -> Identity:
     return draw_identity(random_for(seed, SPLITS.index(split), number), split)
 
 
-def pictures_of(identity: Identity, seed: int, split: str, number: int, images: int) -> list[Picture]:
-    """The images of this person: different cameras as long as there are any, all sides, one visit of an hour or so."""
+def pictures_of(
+    identity: Identity,
+    seed: int,
+    split: str,
+    number: int,
+    images: int,
+    lens: Callable[[Camera], Camera] = lambda camera: camera,
+) -> list[Picture]:
+    """The images of this person: different cameras as long as there are any, all sides, one visit of an hour or so.
+
+    `lens` may make other cameras of them.
+    """
     rng = random_for(seed, SPLITS.index(split), number, 0)
     cameras = rng.sample(range(1, CAMERAS + 1), CAMERAS)
     facings = rng.sample(_FACINGS, len(_FACINGS))
@@ -53,7 +64,7 @@ def pictures_of(identity: Identity, seed: int, split: str, number: int, images: 
         own = random_for(seed, SPLITS.index(split), number, index + 1)
         at += timedelta(seconds=own.randrange(25, 1200))
         facing = facings[index % len(facings)] + own.uniform(-0.7, 0.7)
-        pictures.append(_picture(identity, seed, camera(seed, cameras[index % CAMERAS]), facing, at, own))
+        pictures.append(_picture(identity, seed, lens(camera(seed, cameras[index % CAMERAS])), facing, at, own))
     return pictures
 
 

@@ -1,0 +1,65 @@
+"""Changes of the version that answers, as endpoints, verbs and jobs ask for them."""
+
+from typing import Any
+
+from sqlalchemy.orm import Session
+
+from app.database.sessions import Database
+from app.errors import NoPredecessorError
+from app.jobs.repository import JobRepository
+from app.jobs.schemas import JobOut
+from app.jobs.service import JobService
+from app.registry.service import ModelService, remainder
+from app.settings import Settings
+from app.vectors.repository import LogRepository
+
+
+def activate_later(database: Database, version_id: int, *, despite_gate: bool = False) -> JobOut:
+    """Queue the job that encodes what a version lacks and then switches to it; or return the one that is open."""
+    wanted: dict[str, Any] = {"version": version_id, "activate": True}
+    if despite_gate:
+        wanted["despite_gate"] = True
+    with database.write() as session:
+        return JobOut.of(JobService(session).create_once("indexing", wanted), {})
+
+
+def predecessor_of(database: Database, settings: Settings, version_id: int) -> int:
+    """The version that a rollback of this one returns to.
+
+    Raises:
+        ModelNotFoundError: there is no such version.
+        NoPredecessorError: it does not answer, or none answered before it.
+    """
+    with database.read() as session:
+        models = ModelService(session, settings.models_dir)
+        row, active = models.find(version_id), LogRepository(session).head().active_version_id
+        if row.id != active:
+            raise NoPredecessorError(f"model version {row.id} ({row.name}) does not answer: version {active} does")
+        if (before := models.predecessor()) is None:
+            raise NoPredecessorError(f"no version answered before {row.id} ({row.name})")
+        return before.id
+
+
+def keep_standby(database: Database, settings: Settings) -> str | None:
+    """Let a job encode what came since for the version before, so that a rollback stays immediate; its id.
+
+    Not while pictures are being ingested: those go first.
+    """
+    if not settings.standby:
+        return None
+    with database.read() as session:
+        before = _behind(session, settings)
+    if before is None:
+        return None
+    with database.write() as session:
+        if any(job.kind in ("ingest", "indexing") for job in JobRepository(session).open()):
+            return None
+        return JobService(session).create("indexing", {"version": before, "standby": True}).id
+
+
+def _behind(session: Session, settings: Settings) -> int | None:
+    models = ModelService(session, settings.models_dir)
+    before = models.predecessor()
+    if before is None or before.retired_at is not None:
+        return None
+    return before.id if models.missing(before) > remainder(settings) else None

@@ -1,0 +1,92 @@
+"""Training that goes on from a checkpoint: the same vectors for what it knew, room for what is new."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from models.checkpoint import load_checkpoint
+from tests.training.test_comparison import checkpoint
+from tests.training.test_engine import recipe
+from training.datasets import read_dataset
+from training.engine import Trainer
+from training.errors import MemoryEndedError, TrainingError, resource_error
+from training.events import read_events
+from training.networks import build_encoder
+from training.plan import make_plan
+from training.recipe import Recipe
+
+
+def starting(root: Path, base: Path, **fields: object) -> Recipe:
+    made = recipe(root, average=0.0, **fields)
+    return made.model_copy(update={"encoder": made.encoder.model_copy(update={"start": base})})
+
+
+def test_known_words_keep_their_vectors_and_new_ones_are_learnt(tiny_set: Path, tmp_path: Path) -> None:
+    base = checkpoint(tmp_path / "base", 1)
+    known = load_checkpoint(base)
+    encoder = build_encoder(starting(tiny_set, base), read_dataset("cuhk_pedes", tiny_set).splits["train"]).eval()
+    old, new = known.spec.tokenizer.vocabulary, encoder.spec.tokenizer.vocabulary
+    assert new[: len(old)] == old
+    assert {"pants", "top"} <= set(new) - set(old)
+    text, pixels = ["a person in a red shirt"], torch.rand(1, 3, 32, 16)
+    ids = known.tokenize(["red shirt person"]).ids
+    assert torch.equal(ids, encoder.tokenize(["red shirt person"]).ids)
+    torch.testing.assert_close(known.encode_text(ids), encoder.encode_text(ids))
+    torch.testing.assert_close(known.encode_image(pixels)["text"], encoder.encode_image(pixels)["text"])
+    assert known.tokenize(["red pants"]).unknown == (("pants",),)
+    assert encoder.tokenize(["red pants"]).unknown == ((),)
+    assert encoder.tokenize(text).empty == (False,)
+    assert all(parameter.requires_grad for parameter in encoder.parameters())
+
+
+def test_a_run_begins_with_the_weights_and_ends_with_others(tiny_set: Path, tmp_path: Path) -> None:
+    base = checkpoint(tmp_path / "base", 1)
+    chosen = starting(tiny_set, base, schedule={"epochs": 1})
+    trainer = Trainer(chosen, read_dataset("cuhk_pedes", tiny_set), tmp_path / "run", device="cpu")
+    weights = load_checkpoint(base).state_dict()
+    begun = {name: value.clone() for name, value in trainer.encoder.state_dict().items()}
+    same = [name for name in weights if weights[name].shape == begun[name].shape]
+    assert len(same) == len(weights) - 1  # all but the word table
+    assert all(torch.equal(weights[name], begun[name]) for name in same)
+    info = trainer.run()
+    assert info.spec.backbone == "compact"
+    ended = trainer.encoder.state_dict()
+    assert any(not torch.equal(weights[name], ended[name]) for name in same)
+    assert read_events(tmp_path / "run")[0]["event"] == "start"
+
+
+def test_another_methods_checkpoint_and_too_little_data_are_refused(tiny_set: Path, tmp_path: Path) -> None:
+    base = checkpoint(tmp_path / "base", 1)
+    chosen = starting(tiny_set, base)
+    with pytest.raises(TrainingError, match="is a checkpoint of 'clip_baseline', and lgur trains 'lgur'"):
+        build_encoder(chosen.model_copy(update={"method": "lgur"}), ())
+    with pytest.raises(TrainingError, match="31 image-text pairs to train on, fewer than one batch of 32"):
+        make_plan(chosen, 31)
+    plan = make_plan(chosen, 100, device="cpu", measure=True)
+    assert (plan.steps, plan.epochs) == (9, 3)
+    assert plan.seconds_per_step is not None
+    assert plan.seconds_per_step > 0
+    assert replace(plan, seconds=None, seconds_per_step=None) == make_plan(chosen, 100)
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (MemoryError(), "out_of_memory"),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"), "out_of_memory"),
+        (RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"), "out_of_memory"),
+        (OSError(28, "No space left on device"), "disk_full"),
+        (RuntimeError("Error while serializing: I/O error: No space left on device (os error 28)"), "disk_full"),
+        (MemoryEndedError("x"), "out_of_memory"),
+        (ValueError("a batch of 3"), None),
+    ],
+)
+def test_what_libraries_raise_when_something_ends(error: Exception, code: str | None) -> None:
+    found = resource_error(error)
+    assert (found.code if found else None) == code
+    wrapped = RuntimeError("outer")
+    wrapped.__cause__ = error
+    again = resource_error(wrapped)
+    assert (again.code if again else None) == code
