@@ -47,7 +47,7 @@ class Settings(BaseSettings):
     """Images per transaction of an ingest."""
     encode_batch: int = Field(default=64, ge=1)
     """Most images per forward pass when the gallery is encoded; on a CPU one pass runs on each core."""
-    encode_share: float = Field(default=1.0, gt=0, le=1)
+    encode_share: float = Field(default=1.0, ge=0.05, le=1)
     """Part of the time that a job may encode the gallery for another model version; the rest it waits."""
     keep_versions: int = Field(default=2, ge=1)
     """Model versions whose vectors are kept after they have answered; a rollback to them is immediate."""

@@ -13,6 +13,7 @@ from app.database.tables import Embedding
 from app.errors import ModelIncompleteError, ModelInUseError, ModelRefusedError
 from app.gallery.sources import open_source
 from app.jobs.service import JobService
+from app.registry.activation import Activation
 from app.registry.adoption import adopt
 from app.registry.changes import activate_later, keep_standby
 from app.registry.retention import Retention
@@ -278,3 +279,17 @@ def test_the_next_search_follows_a_switch_elsewhere_if_the_version_is_in_memory(
     for version in (1, other, 1):
         gallery.switch(version)
         assert ask(client, "red")["model_version"]["id"] == version  # the very next one, whatever the keeper does
+
+
+@pytest.mark.parametrize("share", [1.0, 0.25])
+def test_an_encoding_leaves_the_machine_its_share(
+    gallery: Core, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, share: float
+) -> None:
+    other = another(gallery, tmp_path / "other")
+    _, _, encoder = gallery.active.load_encoder(other)
+    pauses: list[float] = []
+    monkeypatch.setattr("app.registry.activation.time.sleep", pauses.append)
+    modest = Activation(gallery.database, gallery.store, settings.model_copy(update={"encode_share": share}))
+    assert modest.encode_missing(other, encoder)
+    assert len(pauses) == 6  # one a chunk
+    assert all(pause == 0 for pause in pauses) if share == 1 else all(pause > 0 for pause in pauses)
