@@ -34,7 +34,15 @@ from app.vectors.repository import LogRepository
 
 _TYPED = re.compile(r"error: (?P<message>.+) \[(?P<code>[a-z_]+)\]")
 _PATIENCE_S = 120.0
-_OWN = ("data.", "name", "encoder.start", "encoder.pretrained", "encoder.text_pretrained")
+OWN = (
+    "data.",
+    "name",
+    "encoder.start",
+    "encoder.pretrained",
+    "encoder.text_pretrained",
+    "hkgr.parsed",
+    "bdam.descriptions",
+)
 """Overrides that the job gives itself, or that would name files."""
 _BYTES_A_PIXEL = 0.5
 """Of a stored picture, generously: a JPEG of good quality."""
@@ -119,7 +127,7 @@ class RetrainingService:
 
     def _parameters(self, asked: NewRetraining, basis: _Basis) -> dict[str, Any]:
         for override in asked.set:
-            if override.partition("=")[0].startswith(_OWN):
+            if override.partition("=")[0].startswith(OWN):
                 raise RecipeRefusedError(f"{override!r} cannot be set: the job decides on that itself")
         method = [f"method={asked.method}"] if asked.method else []
         also = [{"format": one.format, "root": str(self._root(one))} for one in asked.datasets]
