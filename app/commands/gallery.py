@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from app.core import Core
     from app.search.schemas import SearchAnswer
 
+_WIDE = 120
+"""Columns of a terminal from which on descriptions have room beside the rest."""
+
 index = typer.Typer(help="The vector index: a view of the database.", no_args_is_help=True)
 
 
@@ -43,18 +46,21 @@ def search(
         return
     for warning in answer.warnings:
         errors().print(f"[yellow]note[/]: {shown(warning.message)}", highlight=False)
-    table = Table("#", "Identity", "Score", "Camera", "Captured", "File")
-    table.add_column("Description", no_wrap=True, overflow="ellipsis", ratio=1)
+    table = Table("#", "Identity", "Score", "Confidence", "Camera", "Captured", "File")
+    described = results().width >= _WIDE
+    if described:
+        table.add_column("Description", no_wrap=True, overflow="ellipsis", ratio=1, min_width=20)
     for rank, candidate in enumerate(answer.candidates, start=1):
         best = candidate.images[0]
         table.add_row(
             str(rank),
             shown(candidate.identity.external_id or f"unnamed {candidate.identity.id}"),
             f"{candidate.score:.3f}",
+            "" if candidate.confidence is None else f"{candidate.confidence:.0%}",
             shown(best.camera or ""),
             best.captured_at.strftime("%Y-%m-%d %H:%M") if best.captured_at else "",
             shown(best.source_name or ""),
-            shown(best.description or ""),
+            *((shown(best.description or ""),) if described else ()),
         )
     results().print(table)
 

@@ -121,3 +121,21 @@ def test_a_taken_port_is_said_before_anything_slow_happens(data: Path) -> None:
 def test_an_open_host_is_refused(data: Path) -> None:
     with pytest.raises(DescryError, match="no access control"):
         runner.invoke(app, ["serve", "--host", "0.0.0.0"], catch_exceptions=False)
+
+
+def test_a_narrow_terminal_shows_who_was_found(data: Path) -> None:
+    """A table that has no room for a column shows none of the others either."""
+    verb("models", "register", str(toy_checkpoint(data / "toy")), "--activate")
+    picture(data / "p" / "good.jpg", "red")
+    verb("ingest", str(data / "p"))
+    for columns in ("80", "160"):
+        ran = subprocess.run(
+            [sys.executable, "-m", "app.cli", "search", "red person"],
+            capture_output=True,
+            text=True,
+            check=True,
+            env={**os.environ, "COLUMNS": columns},
+        )
+        assert "unnamed 1" in ran.stdout
+        assert "good.jpg" in ran.stdout
+        assert ("Description" in ran.stdout) == (columns == "160")
