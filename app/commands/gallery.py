@@ -3,6 +3,7 @@
 import time
 from functools import partial
 from pathlib import Path
+from textwrap import shorten
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
     from app.core import Core
     from app.search.schemas import SearchAnswer
 
-_WIDE = 120
-"""Columns of a terminal from which on descriptions have room beside the rest."""
+_WIDE, _OTHERS = 130, 100
+"""Columns of a terminal from which on descriptions have room, and how many the rest takes of them."""
 
 index = typer.Typer(help="The vector index: a view of the database.", no_args_is_help=True)
 
@@ -46,23 +47,33 @@ def search(
         return
     for warning in answer.warnings:
         errors().print(f"[yellow]note[/]: {shown(warning.message)}", highlight=False)
-    table = Table("#", "Identity", "Score", "Confidence", "Camera", "Captured", "File")
-    described = results().width >= _WIDE
+    table, described = (
+        Table("#", "Identity", "Score", "Confidence", "Camera", "Captured", "File"),
+        results().width >= _WIDE,
+    )
     if described:
-        table.add_column("Description", no_wrap=True, overflow="ellipsis", ratio=1, min_width=20)
+        table.add_column("Description")
     for rank, candidate in enumerate(answer.candidates, start=1):
         best = candidate.images[0]
         table.add_row(
             str(rank),
             shown(candidate.identity.external_id or f"unnamed {candidate.identity.id}"),
             f"{candidate.score:.3f}",
-            "" if candidate.confidence is None else f"{candidate.confidence:.0%}",
+            "" if candidate.confidence is None else _percent(candidate.confidence),
             shown(best.camera or ""),
             best.captured_at.strftime("%Y-%m-%d %H:%M") if best.captured_at else "",
             shown(best.source_name or ""),
-            *((shown(best.description or ""),) if described else ()),
+            *(
+                (shown(shorten(best.description or "", results().width - _OTHERS, placeholder=" …")),)
+                if described
+                else ()
+            ),
         )
     results().print(table)
+
+
+def _percent(share: float) -> str:
+    return f"{share:.0%}" if share >= 0.01 else "< 1%"
 
 
 def _answer(core: "Core", query: str | None, image: Path | None, limit: int, collection: str | None) -> "SearchAnswer":

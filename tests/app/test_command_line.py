@@ -12,6 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from app.cli import app
+from app.commands.output import results
 from app.errors import PortTakenError
 from models.errors import DescryError
 from tests.app.test_search_api import people
@@ -123,19 +124,16 @@ def test_an_open_host_is_refused(data: Path) -> None:
         runner.invoke(app, ["serve", "--host", "0.0.0.0"], catch_exceptions=False)
 
 
-def test_a_narrow_terminal_shows_who_was_found(data: Path) -> None:
+def test_a_narrow_terminal_shows_who_was_found(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A table that has no room for a column shows none of the others either."""
     verb("models", "register", str(toy_checkpoint(data / "toy")), "--activate")
     picture(data / "p" / "good.jpg", "red")
     verb("ingest", str(data / "p"))
     for columns in ("80", "160"):
-        ran = subprocess.run(
-            [sys.executable, "-m", "app.cli", "search", "red person"],
-            capture_output=True,
-            text=True,
-            check=True,
-            env={**os.environ, "COLUMNS": columns},
-        )
-        assert "unnamed 1" in ran.stdout
-        assert "good.jpg" in ran.stdout
-        assert ("Description" in ran.stdout) == (columns == "160")
+        monkeypatch.setenv("COLUMNS", columns)
+        results.cache_clear()
+        shown = verb("search", "red person")
+        assert "unnamed" in shown
+        assert "good.jpg" in shown
+        assert ("Description" in shown) == (columns == "160")
+    results.cache_clear()
