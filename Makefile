@@ -28,8 +28,9 @@ $(INSTALLED): pyproject.toml constraints.txt
 demo: install
 	@$(BIN)/descry demo --port $(PORT)
 
+# One thread a process: threads of several processes that share few cores spend their time on each other.
 test: install
-	@$(BIN)/python -m pytest $(ARGS)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 # DESCRY_CHAOS_SEED=7 make chaos   other rounds
 chaos: install
