@@ -90,8 +90,6 @@ class AttentiveCompact(AttentiveBackbone):
         heads: int = 4,
     ) -> None:
         super().__init__()
-        if text_kernel % 2 == 0:
-            raise ValueError(f"text_kernel must be odd, got {text_kernel}")
         self.dim = dim
         self.image_tower = CompactImageTower(width=image_width, rows=rows, dim=dim)
         self.text_tower = CompactTextTower(

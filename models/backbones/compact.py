@@ -86,6 +86,8 @@ class CompactWords(nn.Module):
 
     def __init__(self, *, vocabulary: int, width: int, dim: int, kernel: int, drop_words: float) -> None:
         super().__init__()
+        if kernel % 2 == 0:
+            raise ValueError(f"text_kernel must be odd, got {kernel}")
         self.drop_words = drop_words
         self.embed = nn.Embedding(vocabulary, width, padding_idx=PAD)
         nn.init.normal_(self.embed.weight, std=0.5)
@@ -150,8 +152,6 @@ class CompactBackbone(Backbone):
         drop_words: float = 0.05,
     ) -> None:
         super().__init__()
-        if text_kernel % 2 == 0:
-            raise ValueError(f"text_kernel must be odd, got {text_kernel}")
         self.dim = dim
         self.image_tower = CompactImageTower(width=image_width, rows=rows, dim=dim)
         self.text_tower = CompactTextTower(
