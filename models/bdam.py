@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from models.backbones.patches import COMPACT, PatchBackbone, build_patches
 from models.blocks import CrossBlock, SampleDropout
 from models.encoder import EncoderSpec, PersonEncoder, Space, SpaceSpec
-from models.mamba import MambaStack
+from models.mamba import MambaStack, SelectiveSSM
 from models.preprocessing import Preprocessing
 from models.registry import register
 from models.tokenizers import TokenizerSpec
@@ -208,6 +208,8 @@ class Bdam(PersonEncoder):
                 "expand": int(o.get("mamba_expand", 2)),
             },
         )
+        if o.get("quiet_start", False):
+            _silence(self)
 
     def encode_text(self, token_ids: Tensor) -> Tensor:
         return unit(self.fusion.text_alone(self.fusion.text(self.backbone.text(token_ids).pooled)))
@@ -317,6 +319,22 @@ def _decoupling(options: dict[str, Any], dim: int, dropout: float) -> Decoupling
         hidden=int(options.get("hidden", 4 * dim)),
         dropout=dropout,
     )
+
+
+def _silence(network: nn.Module) -> None:
+    """Let every residual branch begin with nothing to add, so that a deep module on trained towers begins as a shallow
+    one: the last weight of each is 0 (as in "ReZero" and "Fixup"; the paper does not say how its modules begin)."""
+    for module in network.modules():
+        last = (
+            (module.out, module.feed[-1])
+            if isinstance(module, CrossBlock)
+            else (module.out_proj,)
+            if isinstance(module, SelectiveSSM)
+            else ()
+        )
+        for layer in last:
+            for parameter in layer.parameters():
+                nn.init.zeros_(parameter)
 
 
 def _aligned(inside: int, outside: int, dropout: float, *, mlp: bool) -> nn.Module:

@@ -60,6 +60,22 @@ SWITCHES: tuple[dict[str, object], ...] = (
 )
 
 
+def test_a_quiet_start_adds_nothing_at_first_and_learns() -> None:
+    network = make(quiet_start=True)
+    module, mamba = network.decoupling, network.fusion.mamba
+    assert module is not None
+    tokens = torch.randn(3, 8, 16)
+    torch.testing.assert_close(module(tokens).identity, module.identity.project(tokens).mean(dim=1))
+    given = torch.randn(3, 1, 32)
+    torch.testing.assert_close(mamba(given), mamba.norms[-1](given))
+    assert not torch.allclose(make().fusion.mamba(given), mamba.norms[-1](given), atol=1e-3)
+    (module(tokens).identity_gated.square().sum() + mamba(given)[..., 0].sum()).backward()
+    learnt = {name for name, value in network.named_parameters() if value.grad is not None and value.grad.any()}
+    for part in ("identity.blocks.0.out", "identity_cross.out", "identity_cross.feed.2"):
+        assert f"decoupling.{part}.weight" in learnt
+    assert "fusion.mamba.mixers.0.out_proj.weight" in learnt
+
+
 @torch.inference_mode()
 def test_the_decoupling_chains_as_written() -> None:
     module = make().decoupling
