@@ -16,6 +16,7 @@ All constants were measured (docs/decisions/0017-composed.md).
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -46,6 +47,7 @@ class Line:
     shift: float
 
 
+@lru_cache(maxsize=16)
 def line_of(curve: ConfidenceCurve) -> Line | None:
     """The straight line through a curve's log-odds, least squares; None if the curve never rises."""
     scores, chances = np.asarray(curve.scores, np.float64), np.asarray(curve.probabilities, np.float64)
