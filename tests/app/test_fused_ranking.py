@@ -91,8 +91,8 @@ def queries(draw: st.DrawFn) -> Drawn:
             length = 1.0 if not (negative and space == "text") else float(rng.uniform(0.2, 1.5))
             vector *= draw(st.sampled_from([1.0, -1.0])) * length / np.linalg.norm(vector)
             parts.append(Part(vector, space, draw(st.sampled_from([0.01, 0.5, 1.0, 2.0, 30.0])), negative))
-    if draw(st.booleans()):  # a part and its opposite say nothing together
-        parts.insert(0, Part(-parts[0].vector, parts[0].space, parts[0].weight))
+    if draw(st.booleans()):  # a part and its opposite say nothing together, or next to nothing
+        parts.insert(0, Part(-parts[0].vector, parts[0].space, parts[0].weight * draw(st.sampled_from([1.0, 1.001]))))
     return Drawn(stored, parts, CURVES if draw(st.booleans()) else {}, one_space)
 
 
