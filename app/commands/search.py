@@ -66,6 +66,10 @@ def search(
     if as_json:
         print_json(answer.model_dump(mode="json"))
         return
+    _print_answer(answer)
+
+
+def _print_answer(answer: "SearchAnswer") -> None:
     for warning in answer.warnings:
         errors().print(f"[yellow]note[/]: {shown(warning.message)}", highlight=False)
     table, described = (
