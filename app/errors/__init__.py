@@ -12,12 +12,15 @@ models.errors.DescryError
     |   +-- CollectionNotFoundError       collection_not_found
     |   +-- JobNotFoundError              job_not_found
     |   +-- JobResultGoneError            job_result_gone
+    |   +-- QueryNotFoundError            query_not_found
+    |   +-- FeedbackNotFoundError         feedback_not_found
     +-- InvalidError                  422 invalid_request
     |   +-- CollectionNameError           collection_name_invalid
     |   +-- RecipeRefusedError            recipe_invalid
     |   +-- QueryEmptyError               query_empty
     |   +-- QueryTooLongError             query_too_long
     |   +-- QueryNotUnderstoodError       query_not_understood
+    |   +-- ResultsTooLargeError          results_too_large
     |   +-- CheckpointRefusedError        checkpoint_invalid
     |   +-- SourceError                   source_unreadable
     |   +-- ManifestError                 manifest_invalid
@@ -56,6 +59,7 @@ models.errors.DescryError
     |   +-- JobFinishedError              job_finished
     |   +-- JobNotRetryableError          job_not_retryable
     |   +-- JobSourceChangedError         job_source_changed
+    |   +-- QueryOutdatedError            query_outdated
     |   +-- JobTakenError                 job_taken
     |   +-- JobGivenUpError               job_given_up
     |   +-- ExportTooLargeError           export_too_large
@@ -105,6 +109,7 @@ from app.errors.base import (
     UnavailableError,
     responses,
 )
+from app.errors.queries import FeedbackNotFoundError, QueryNotFoundError, QueryOutdatedError, ResultsTooLargeError
 from app.errors.requests import (
     ArchiveError,
     AssociationNotFoundError,
@@ -222,6 +227,7 @@ __all__ = [
     "ExportTooLargeError",
     "ExternalIdTakenError",
     "FaissConflictError",
+    "FeedbackNotFoundError",
     "FileChangedError",
     "FileMissingError",
     "FileTooLargeError",
@@ -261,9 +267,12 @@ __all__ = [
     "PictureError",
     "PortTakenError",
     "QueryEmptyError",
+    "QueryNotFoundError",
     "QueryNotUnderstoodError",
+    "QueryOutdatedError",
     "QueryTooLongError",
     "RecipeRefusedError",
+    "ResultsTooLargeError",
     "RetrainingDataError",
     "ServiceError",
     "SnapshotError",

@@ -1,0 +1,85 @@
+"""/v1/queries."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query, status
+
+from app.dependencies import CoreDep, Id
+from app.errors import (
+    FeedbackNotFoundError,
+    IdentityMergedError,
+    IdentityNotFoundError,
+    ImageNotFoundError,
+    InvalidError,
+    QueryNotFoundError,
+    responses,
+)
+from app.queries.feedback import FeedbackService
+from app.queries.schemas import FeedbackList, QueryOut, QueryPage, QueryPatch, Verdicts
+from app.queries.service import QueryService
+
+router = APIRouter(prefix="/v1/queries", tags=["queries"])
+QueryId = Annotated[str, Path(pattern="^[0-9a-f]{32}$")]
+
+
+@router.get("", responses=responses(InvalidError))
+def list_queries(
+    core: CoreDep,
+    saved: Annotated[bool | None, Query(description="Saved searches only, or all others; both if absent.")] = None,
+    limit: Annotated[int, Query(ge=1, le=500)] = 50,
+    cursor: Annotated[str | None, Query(max_length=500)] = None,
+) -> QueryPage:
+    """Searches that were asked, newest first."""
+    return QueryService(core.database, core.recorder).page(saved=saved, cursor=cursor, limit=limit)
+
+
+@router.get("/{query_id}", responses=responses(QueryNotFoundError))
+def get_query(query_id: QueryId, core: CoreDep) -> QueryOut:
+    """One search: what was asked, for what purpose, and which model version answered."""
+    return QueryService(core.database, core.recorder).out(query_id)
+
+
+@router.patch("/{query_id}", responses=responses(QueryNotFoundError, InvalidError))
+def patch_query(query_id: QueryId, patch: QueryPatch, core: CoreDep) -> QueryOut:
+    """Save a search under a name, rename it, or say what it is for."""
+    return QueryService(core.database, core.recorder).change(query_id, patch)
+
+
+@router.delete("/{query_id}", status_code=status.HTTP_204_NO_CONTENT, responses=responses(QueryNotFoundError))
+def delete_query(query_id: QueryId, core: CoreDep) -> None:
+    """Forget a search with the feedback on it."""
+    QueryService(core.database, core.recorder).delete(query_id)
+
+
+@router.post(
+    "/{query_id}/feedback",
+    status_code=status.HTTP_201_CREATED,
+    responses=responses(
+        QueryNotFoundError, IdentityNotFoundError, IdentityMergedError, ImageNotFoundError, InvalidError
+    ),
+)
+def give_feedback(query_id: QueryId, verdicts: Verdicts, core: CoreDep) -> FeedbackList:
+    """Confirm or reject candidates, or single images of them. Searching again can use it, and a retraining."""
+    QueryService(core.database, core.recorder).written(query_id)
+    with core.database.write() as session:
+        return FeedbackService(session).give(query_id, verdicts)
+
+
+@router.get("/{query_id}/feedback", responses=responses(QueryNotFoundError))
+def list_feedback(query_id: QueryId, core: CoreDep) -> FeedbackList:
+    """What was said about the candidates of a search."""
+    QueryService(core.database, core.recorder).find(query_id)
+    with core.database.read() as session:
+        return FeedbackService(session).listed(query_id)
+
+
+@router.delete(
+    "/{query_id}/feedback/{feedback_id}",
+    status_code=status.HTTP_204_NO_CONTENT,
+    responses=responses(QueryNotFoundError, FeedbackNotFoundError),
+)
+def delete_feedback(query_id: QueryId, feedback_id: Id, core: CoreDep) -> None:
+    """Take a verdict back."""
+    QueryService(core.database, core.recorder).written(query_id)
+    with core.database.write() as session:
+        FeedbackService(session).take_back(query_id, feedback_id)
