@@ -85,9 +85,10 @@ def _answer(core: "Core", query: str | None, image: Path | None, limit: int, col
         data = image.read_bytes()
         picture = pictures.decode(data, max_pixels=limits.max_pixels, max_bytes=limits.max_upload_bytes)
         vector = model.encoder.submit_picture(model.encoder.encoder.preprocess(picture.image)).result()
-        asked = Query((Part(vector, "image"),), {"picture": hashlib.sha256(data).hexdigest()})
+        sha256 = hashlib.sha256(data).hexdigest()
+        asked = Query((Part(vector, "image"),), {"picture": {"sha256": sha256}}, uploaded={sha256: vector})
     else:
         text = check_query(query or "", limits.max_query_chars)
         embedding = model.encoder.submit_text(text).result()
-        asked = Query((Part(embedding.vector, "text"),), {"text": text}, tuple(text_warnings(embedding)))
+        asked = Query((Part(embedding.vector, "text"),), {"query": text}, tuple(text_warnings(embedding)))
     return service.answer(asked, options, started=started)

@@ -12,13 +12,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-_LEFT_OUT = ("cursor", "purpose")
-"""A page of the answer, and what has a column of its own."""
+from app.search.schemas import SearchOptions
+
+OPTIONS = ("limit", "images_per_identity", "collection", "filters", "group_by")
+"""What is not the question itself; without `cursor`, a page of the answer, and `purpose`, which has a column."""
 
 
-def definition(body: Mapping[str, Any]) -> dict[str, Any]:
-    """The definition of a query from its JSON body; fields that are null are left out."""
-    return {name: value for name, value in body.items() if name not in _LEFT_OUT and value is not None}
+def definition(content: Mapping[str, Any], options: SearchOptions) -> dict[str, Any]:
+    """The definition of a query from what it asks (`Query.definition`) and its options; those that are null are left
+    out."""
+    return {**content, **options.model_dump(mode="json", include=set(OPTIONS), exclude_none=True)}
 
 
 def parts_of(asked: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
@@ -40,6 +43,11 @@ def texts(asked: Mapping[str, Any]) -> list[str]:
     """The words of a definition that say what is sought; not those of its negatives."""
     sought = {name: value for name, value in asked.items() if name != "negatives"}
     return [part["text"] for part in parts_of(sought) if part.get("text")]
+
+
+def all_texts(asked: Mapping[str, Any]) -> list[str]:
+    """All words of a definition that are encoded."""
+    return list(dict.fromkeys(part["text"] for part in parts_of(asked) if part.get("text")))
 
 
 def unpacked(asked: Mapping[str, Any], vectors: bytes | None) -> dict[str, NDArray[np.float32]]:

@@ -1,22 +1,39 @@
 """/v1/queries."""
 
+import time
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query, status
+from fastapi import APIRouter, Path, Query, Request, status
+from fastapi.concurrency import run_in_threadpool
 
+from app.core import Core
 from app.dependencies import CoreDep, Id
 from app.errors import (
+    CollectionNotFoundError,
+    CursorInvalidError,
+    CursorMismatchError,
+    EncoderBusyError,
+    EncoderTimeoutError,
     FeedbackNotFoundError,
     IdentityMergedError,
     IdentityNotFoundError,
     ImageNotFoundError,
     InvalidError,
+    NoActiveModelError,
     QueryNotFoundError,
+    QueryNotUnderstoodError,
+    QueryOutdatedError,
     responses,
 )
+from app.queries.again import asked_again, options_of
+from app.queries.definition import all_texts
 from app.queries.feedback import FeedbackService
-from app.queries.schemas import FeedbackList, QueryOut, QueryPage, QueryPatch, Verdicts
+from app.queries.schemas import FeedbackList, QueryOut, QueryPage, QueryPatch, SearchAgain, Verdicts
 from app.queries.service import QueryService
+from app.registry.active import LoadedModel
+from app.search.asking import answered, encoded
+from app.search.query import Query as AskedQuery
+from app.search.schemas import SearchAnswer
 
 router = APIRouter(prefix="/v1/queries", tags=["queries"])
 QueryId = Annotated[str, Path(pattern="^[0-9a-f]{32}$")]
@@ -49,6 +66,39 @@ def patch_query(query_id: QueryId, patch: QueryPatch, core: CoreDep) -> QueryOut
 def delete_query(query_id: QueryId, core: CoreDep) -> None:
     """Forget a search with the feedback on it."""
     QueryService(core.database, core.recorder).delete(query_id)
+
+
+@router.post(
+    "/{query_id}/search",
+    responses=responses(
+        QueryNotFoundError,
+        QueryOutdatedError,
+        CollectionNotFoundError,
+        CursorInvalidError,
+        CursorMismatchError,
+        QueryNotUnderstoodError,
+        NoActiveModelError,
+        EncoderBusyError,
+        EncoderTimeoutError,
+    ),
+)
+async def search_again(query_id: QueryId, body: SearchAgain, request: Request, core: CoreDep) -> SearchAnswer:
+    """Ask a query again, with the model version that answers now; its id stays. Also for further pages."""
+    return await _ask_again(query_id, body, request, core)
+
+
+async def _ask_again(query_id: str, body: SearchAgain, request: Request, core: Core) -> SearchAnswer:
+    started = time.perf_counter()
+    row = await run_in_threadpool(QueryService(core.database, core.recorder).find, query_id)
+
+    async def encode(model: LoadedModel) -> AskedQuery:
+        words = {
+            text: await encoded(model.encoder.submit_text(text), request, core.settings.query_timeout_s)
+            for text in all_texts(row.definition)
+        }
+        return await run_in_threadpool(asked_again, core.database, model, row, words, learn=body.use_feedback)
+
+    return await answered(core, encode, options_of(row, body), started)
 
 
 @router.post(

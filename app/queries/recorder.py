@@ -9,7 +9,7 @@ import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,8 +18,12 @@ from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from app.database.sessions import Database
 from app.database.tables import Query, now
 from app.errors import ServiceError
-from app.queries.definition import fingerprints
+from app.queries.definition import definition, fingerprints
 from app.queries.repository import QueryRepository
+from app.search.schemas import SearchAnswer, SearchOptions
+
+if TYPE_CHECKING:
+    from app.search.query import Query as Answered
 
 _log = logging.getLogger(__name__)
 WAITING, GROUP = 10_000, 500
@@ -86,6 +90,13 @@ class Recorder:
                 self._thread.start()
             self._changed.notify_all()
 
+    def note(self, query: "Answered", options: SearchOptions, answer: SearchAnswer) -> None:
+        """Have a query written that was answered just now. A further page, and one asked again, are known already."""
+        if options.cursor is None and query.id is None:
+            asked = definition(query.definition, options)
+            kind: Kind = "text" if "query" in asked else "image" if "picture" in asked else "composed"
+            self.put(AskedQuery(answer.query_id, kind, asked, options.purpose, answer.model_version.id, query.uploaded))
+
     def find(self, query_id: str) -> Query | None:
         """A query that is not written yet, as the row that it will be."""
         with self._changed:
@@ -100,6 +111,12 @@ class Recorder:
             self._hurry = True
             self._changed.notify_all()
             return self._changed.wait_for(lambda: query_id not in self._waiting, timeout_s)
+
+    def settle_all(self, timeout_s: float = 1.0) -> bool:
+        """Wait until what waits now is written; False if that takes too long."""
+        with self._changed:
+            last = next(reversed(self._waiting), None)
+        return last is None or self.settle(last, timeout_s)
 
     def close(self) -> None:
         """Write what waits, and end the thread."""

@@ -60,11 +60,12 @@ class QueryService:
             return _out(session, [row])[0]
 
     def page(self, *, saved: bool | None, cursor: str | None, limit: int) -> QueryPage:
-        """Queries, newest first; of those that were asked in the last moment, some may be missing.
+        """Queries, newest first. Those that another process answered a moment ago may be missing.
 
         Raises:
             InvalidError: the cursor is none of ours.
         """
+        self._recorder.settle_all()
         with self._database.read() as session:
             rows = QueryRepository(session).page(saved=saved, before=_place(cursor), limit=limit + 1)
             told = _out(session, rows[:limit])

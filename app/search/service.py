@@ -116,7 +116,8 @@ class SearchService:
         # What another process wrote before this query came in is part of the answer.
         ranking.catch_up(head.sequence)
         with self._database.read() as session:
-            scope = Scope(within, options.filters, None if cursor is None else cursor.newest)
+            newest_shown = None if cursor is None else cursor.newest
+            scope = Scope(within, options.filters, newest_shown, query.without_identities, query.without_images)
             images = SearchRepository(session, scope)
             shown = frozenset[int]() if cursor is None else cursor.shown
             found = _find(ranking, images, scope, options, shown)
@@ -126,10 +127,11 @@ class SearchService:
             rows = IdentityRepository(session).page([image for entry in page for image, _ in entry.images])
             candidates = [_candidate(entry, rows, ranking) for entry in page]
         fetched = time.perf_counter()
-        place = Cursor(digest, self._model.version_id, newest, shown | _ids(page, options))
+        query_id = query.id or (uuid.uuid4().hex if cursor is None else cursor.query_id)
+        place = Cursor(digest, self._model.version_id, newest, shown | _ids(page, options), query_id)
         more = len(found) > len(page)
         return SearchAnswer(
-            query_id=uuid.uuid4().hex,
+            query_id=query_id,
             model_version=ModelRef(id=self._model.version_id, name=self._model.name),
             group_by=options.group_by,
             candidates=candidates,
