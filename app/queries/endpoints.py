@@ -3,7 +3,7 @@
 import time
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query, Request, status
+from fastapi import APIRouter, Path, Query, Request, Response, status
 from fastapi.concurrency import run_in_threadpool
 
 from app.core import Core
@@ -23,6 +23,9 @@ from app.errors import (
     QueryNotFoundError,
     QueryNotUnderstoodError,
     QueryOutdatedError,
+    ResultsTooLargeError,
+    StorageError,
+    StoreUnreachableError,
     responses,
 )
 from app.queries.again import asked_again, options_of
@@ -30,13 +33,24 @@ from app.queries.definition import all_texts
 from app.queries.feedback import FeedbackService
 from app.queries.schemas import FeedbackList, QueryOut, QueryPage, QueryPatch, SearchAgain, Verdicts
 from app.queries.service import QueryService
+from app.queries.sheet import MEDIA, Format, check_size, make_sheet, rendered
+from app.queries.sheet_html import CSP
 from app.registry.active import LoadedModel
 from app.search.asking import answered, encoded
 from app.search.query import Query as AskedQuery
-from app.search.schemas import SearchAnswer
+from app.search.schemas import IMAGES, LIMIT, SearchAnswer
 
 router = APIRouter(prefix="/v1/queries", tags=["queries"])
 QueryId = Annotated[str, Path(pattern="^[0-9a-f]{32}$")]
+_AGAIN_ERRORS = (
+    QueryNotFoundError,
+    QueryOutdatedError,
+    CollectionNotFoundError,
+    QueryNotUnderstoodError,
+    NoActiveModelError,
+    EncoderBusyError,
+    EncoderTimeoutError,
+)
 
 
 @router.get("", responses=responses(InvalidError))
@@ -70,17 +84,7 @@ def delete_query(query_id: QueryId, core: CoreDep) -> None:
 
 @router.post(
     "/{query_id}/search",
-    responses=responses(
-        QueryNotFoundError,
-        QueryOutdatedError,
-        CollectionNotFoundError,
-        CursorInvalidError,
-        CursorMismatchError,
-        QueryNotUnderstoodError,
-        NoActiveModelError,
-        EncoderBusyError,
-        EncoderTimeoutError,
-    ),
+    responses=responses(*_AGAIN_ERRORS, CursorInvalidError, CursorMismatchError),
 )
 async def search_again(query_id: QueryId, body: SearchAgain, request: Request, core: CoreDep) -> SearchAnswer:
     """Ask a query again, with the model version that answers now; its id stays. Also for further pages."""
@@ -99,6 +103,46 @@ async def _ask_again(query_id: str, body: SearchAgain, request: Request, core: C
         return await run_in_threadpool(asked_again, core.database, model, row, words, learn=body.use_feedback)
 
     return await answered(core, encode, options_of(row, body), started)
+
+
+@router.get(
+    "/{query_id}/results",
+    response_class=Response,
+    responses={
+        200: {"content": {media.split(";")[0]: {} for media in MEDIA.values()}, "description": "The file"},
+        **responses(*_AGAIN_ERRORS, ResultsTooLargeError, StorageError, StoreUnreachableError),
+    },
+)
+async def export_results(
+    query_id: QueryId,
+    request: Request,
+    core: CoreDep,
+    format_name: Annotated[Format, Query(alias="format")] = "html",
+    limit: Annotated[int | None, Query(ge=1, le=LIMIT)] = None,
+    images_per_identity: Annotated[int | None, Query(ge=1, le=IMAGES)] = None,
+    use_feedback: bool = False,
+) -> Response:
+    """The answer to a query as a file, as it is now: csv and json for programs, html and pdf to print.
+
+    It names the query, its purpose and the model version, and says that these are candidates, not identifications.
+    """
+    body = SearchAgain(limit=limit, images_per_identity=images_per_identity, use_feedback=use_feedback)
+    query = await run_in_threadpool(QueryService(core.database, core.recorder).out, query_id)
+    row = await run_in_threadpool(QueryService(core.database, core.recorder).find, query_id)
+    asked = options_of(row, body)
+    check_size(format_name, asked)
+    answer = await _ask_again(query_id, body, request, core)
+
+    def file() -> bytes:
+        return rendered(make_sheet(core, query, answer, asked, format_name), format_name)
+
+    headers = {
+        "Content-Disposition": f'attachment; filename="descry-{query_id[:12]}.{format_name}"',
+        "Cache-Control": "private, no-store",
+    }
+    if format_name == "html":
+        headers |= {"Content-Security-Policy": CSP, "Content-Disposition": "inline"}
+    return Response(await run_in_threadpool(file), media_type=MEDIA[format_name], headers=headers)
 
 
 @router.post(
