@@ -47,7 +47,8 @@ def ways() -> Iterator[tuple[str, str, Move]]:
     yield "left out only", "left out only", partial(rocchio, beta=0.0, gamma=0.0)
     for beta in (0.5, 1.0, 2.0):
         for gamma in (0.0, 0.1, 0.25, 0.5, 0.75):
-            yield "rocchio", f"rocchio {beta:g}, {gamma:g}", partial(rocchio, beta=beta, gamma=gamma)
+            family = "rocchio with rejections" if gamma else "rocchio"
+            yield family, f"rocchio {beta:g}, {gamma:g}", partial(rocchio, beta=beta, gamma=gamma)
     for weight in (0.25, 0.5, 1.0, 2.0):
         for c in (1.0, 10.0):
             yield "logistic", f"logistic {weight:g}, C {c:g}", partial(logistic, weight=weight, c=c)

@@ -1,5 +1,6 @@
 """A query asked once more, with the version that answers now, and with what was learnt from feedback."""
 
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -8,20 +9,21 @@ import numpy as np
 from sqlalchemy.orm import Session
 
 from app.association.repository import AssociationRepository
+from app.core import Core
 from app.database.sessions import Database
 from app.database.tables import Query as QueryRow
 from app.embedding.service import TextEmbedding
 from app.errors import QueryOutdatedError
 from app.identities.repository import IdentityRepository
-from app.queries.definition import OPTIONS, fingerprints, unpacked
+from app.queries.definition import OPTIONS, all_texts, fingerprints, unpacked
 from app.queries.feedback import Judged, judged
 from app.queries.relevance import Vectors, rocchio
 from app.queries.repository import FeedbackRepository
 from app.queries.schemas import SearchAgain
 from app.registry.active import LoadedModel
 from app.search.query import Part, Query
-from app.search.schemas import SearchOptions, Warned
-from app.search.service import text_warnings
+from app.search.schemas import SearchAnswer, SearchOptions, Warned
+from app.search.service import SearchService, text_warnings
 
 _IMAGES = 100
 """Most images by which a person who was judged is known: the newest."""
@@ -68,6 +70,18 @@ def asked_again(
         return Learning(session, model).learnt(query, row.id)
 
 
+def answer_again(core: Core, row: QueryRow, asked: SearchAgain) -> SearchAnswer:
+    """A page of the answer to a query, without HTTP. The active version must be loaded.
+
+    Raises:
+        QueryOutdatedError: see `encoded_again`. And what `SearchService.answer` raises.
+    """
+    started, model = time.perf_counter(), core.active.current()
+    words = {text: model.encoder.submit_text(text).result() for text in all_texts(row.definition)}
+    query = asked_again(core.database, model, row, words, learn=asked.use_feedback)
+    return SearchService(core.database, model).answer(query, options_of(row, asked), started=started)
+
+
 class Learning:
     """Moves a query by the verdicts on its candidates."""
 
@@ -79,10 +93,12 @@ class Learning:
         verdicts = judged(FeedbackRepository(self._session).of_query(query_id))
         if not verdicts:
             return query
-        told = Warned(code="feedback_used", message=f"{_counted(verdicts)}; scores are not calibrated then")
+        parts = tuple(self._moved(part, verdicts) for part in query.parts)
+        scale = "; the scores are not calibrated then" if any(part.learnt for part in parts) else ""
+        told = Warned(code="feedback_used", message=_counted(verdicts) + scale)
         return replace(
             query,
-            parts=tuple(self._moved(part, verdicts) for part in query.parts),
+            parts=parts,
             definition={**query.definition, "feedback": _digestible(verdicts)},
             warnings=(*query.warnings, told),
             without_identities=verdicts.rejected - verdicts.confirmed,
@@ -90,9 +106,13 @@ class Learning:
         )
 
     def _moved(self, part: Part, verdicts: Judged) -> Part:
+        if part.negative:
+            return part
         confirmed = self._rows(part, verdicts.confirmed, verdicts.confirmed_images)
         rejected = self._rows(part, verdicts.rejected, verdicts.rejected_images)
-        return replace(part, vector=rocchio(part.vector, confirmed, rejected), learnt=True)
+        moved = rocchio(part.vector, confirmed, rejected)
+        # With rejections alone the query stays where it is, and its scores mean what they meant.
+        return replace(part, vector=moved, learnt=True) if not np.allclose(moved, part.vector, atol=1e-6) else part
 
     def _rows(self, part: Part, identities: frozenset[int], images: frozenset[int]) -> Vectors:
         """One vector for each verdict: of an image its own, of a person the mean of the images'."""

@@ -141,7 +141,7 @@ async def export_results(
         "Cache-Control": "private, no-store",
     }
     if format_name == "html":
-        headers |= {"Content-Security-Policy": CSP, "Content-Disposition": "inline"}
+        headers |= {"Content-Security-Policy": f"{CSP}; frame-ancestors 'none'", "Content-Disposition": "inline"}
     return Response(await run_in_threadpool(file), media_type=MEDIA[format_name], headers=headers)
 
 

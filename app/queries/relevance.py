@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 Vectors = NDArray[np.float32]
-CONFIRMED, REJECTED = 1.0, 0.25
-"""Weights of what was confirmed and of what was rejected, beside the query's own of 1."""
+CONFIRMED, REJECTED = 2.0, 0.0
+"""Weights of what was confirmed and of what was rejected, beside the query's own of 1. What was rejected is left out of
+the answer; to move the query away from it as well has made answers worse."""
 
 
 def rocchio(

@@ -128,11 +128,14 @@ class FeedbackRepository:
         where = (Feedback.judged_id == judged_id, Feedback.identity_id == holder, Feedback.image_id.is_(None))
         self._session.execute(update(Feedback).where(*where).values(identity_id=judged_id))
 
-    def confirmed(self, *, after: int, limit: int) -> list[tuple[Feedback, Query]]:
-        """Confirmations with their queries, oldest first, beginning behind one."""
-        statement = select(Feedback, Query).join(Query, Query.id == Feedback.query_id).order_by(Feedback.id)
-        where = (Feedback.verdict == "confirm", Feedback.id > after)
-        return [(row[0], row[1]) for row in self._session.execute(statement.where(*where).limit(limit))]
+    def of_texts(self) -> list[tuple[Feedback, dict[str, Any]]]:
+        """Every verdict on candidates of queries in words, with the query's definition, oldest first.
+
+        Rejections too, for a later one takes a confirmation's place.
+        """
+        statement = select(Feedback, Query.definition).join(Query, Query.id == Feedback.query_id)
+        rows = self._session.execute(statement.where(Query.kind == "text").order_by(Feedback.id))
+        return [(row[0], row[1]) for row in rows]
 
 
 _NOT_IN_MEMORY = {"synchronize_session": False}

@@ -225,4 +225,5 @@ def caption(image: ScoredImage) -> list[str]:
 
 
 def _percent(share: float) -> str:
-    return f"{share:.0%}" if share >= 0.01 else "below 1%"
+    """Never 0 nor 100 %: nobody knows that."""
+    return "below 1%" if share < 0.01 else "above 99%" if share > 0.99 else f"{share:.0%}"

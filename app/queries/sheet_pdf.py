@@ -16,7 +16,7 @@ from app.search.schemas import Candidate, ScoredImage
 _FONT = "DejaVu"
 _MARGIN, _LINE, _NAMES = 12.0, 4.6, 30.0
 """Millimetres."""
-_WIDE, _HIGH, _GAP, _SMALL = 28.0, 36.0, 3.0, 3.1
+_WIDE, _HIGH, _GAP, _SMALL = 32.0, 36.0, 3.0, 3.1
 """Of a picture's place, and of a line below it."""
 _CHARS = 600
 """Of one value; the longest query has 2,000 and a page must stay a page."""
@@ -64,7 +64,7 @@ class _Page(FPDF):
         self.set_text_color(138, 28, 28)
         self.cell(0, 6, WARNING, new_x="LMARGIN", new_y="NEXT")
         self.set_text_color(17)
-        self.ln(1)
+        self.ln(2)
 
     def footer(self) -> None:
         """Number of the page, query and time on every page."""
@@ -99,7 +99,8 @@ class _Page(FPDF):
         row_height = _HIGH + (below + 1) * _SMALL + 2
         self.room_for(14 + min(len(rows), 1) * row_height)
         self.set_draw_color(187)
-        self.line(self.l_margin, self.get_y(), self.l_margin + self.epw, self.get_y())
+        left = self.l_margin + self.c_margin
+        self.line(left, self.get_y(), left + self.epw - 2 * self.c_margin, self.get_y())
         self.ln(1.5)
         self.set_font(_FONT, "B", 10)
         title = self.known(f"{rank}. {named(candidate)}")
@@ -125,7 +126,7 @@ class _Page(FPDF):
             with Picture.open(io.BytesIO(data)) as opened:
                 width, height = opened.size
             scale = min(_WIDE / width, _HIGH / height)
-            self.image(io.BytesIO(data), x, y, width * scale, height * scale)
+            self.image(io.BytesIO(data), x + self.c_margin, y, width * scale, height * scale)
         for number, line in enumerate(caption(image)):
             self.set_xy(x, y + _HIGH + 0.8 + number * _SMALL)
             self.cell(_WIDE, _SMALL, self.cut(self.known(line), _WIDE))

@@ -191,7 +191,7 @@ def test_feedback_changes_the_second_answer(filled: TestClient) -> None:
     assert ids(learnt)[0] == order[3]
     assert sorted(ids(learnt)) == sorted(order[1:])
     assert [warning["code"] for warning in learnt["warnings"]] == ["feedback_used"]
-    assert learnt["calibrated"] is False
+    assert learnt["candidates"][0]["score"] > first["candidates"][3]["score"]
     assert got(filled, f"/v1/queries/{first['query_id']}")["feedback"] == 2
 
 
