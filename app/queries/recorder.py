@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy.exc import OperationalError, SQLAlchemyError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError
 
 from app.database.sessions import Database
 from app.database.tables import Query, now
@@ -147,16 +147,14 @@ class Recorder:
         """Write queries; False if the database cannot be written now. One that it refuses does not keep the others."""
         try:
             self._write(group)
-        except (OperationalError, ServiceError) as error:
-            self._failing = True
-            _log.warning("%d queries cannot be written, searches go on: %s", len(group), error)
-            return False
-        except SQLAlchemyError as error:
-            if len(group) == 1:
-                _log.warning("query %s cannot be written and is not kept: %s", group[0]["id"], error)
-                self._drop(group)
-                return True
-            return all(self._write_group([row]) for row in group)
+        except (SQLAlchemyError, ServiceError) as error:
+            if not _refused(error):
+                self._failing = True
+                _log.warning("%d queries cannot be written, searches go on: %s", len(group), error)
+                return False
+            if len(group) > 1:
+                return all(self._write_group([row]) for row in group)
+            _log.warning("query %s cannot be written and is not kept: %s", group[0]["id"], error)
         self._drop(group)
         return True
 
@@ -172,3 +170,8 @@ class Recorder:
             for row in group:
                 self._waiting.pop(row["id"], None)
             self._changed.notify_all()
+
+
+def _refused(error: Exception) -> bool:
+    """Whether it is what was to be written that is wrong, and not the database."""
+    return isinstance(error, DataError | IntegrityError) or not isinstance(error, DBAPIError | ServiceError)

@@ -62,8 +62,8 @@ class RetrainingPlan(BaseModel):
 
     `images`: images of the gallery by side: those that are described, and with `feedback` confirmed candidates of
     queries in words. `pairs`: image-text pairs that are trained on, those of further data sets too. `seconds`: of its
-    steps, at the pace of the last retraining of its kind (`recorded`) or of a step that was tried now (`measured`); null
-    if neither could be had. `disk_bytes`: about what its folder will take.
+    steps, at the pace of the last retraining of its kind (`recorded`) or of a step that was tried now (`measured`);
+    null if neither could be had. `disk_bytes`: about what its folder will take.
     """
 
     recipe: str
