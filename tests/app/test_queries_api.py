@@ -251,11 +251,12 @@ def test_verdicts_that_name_nothing_are_refused_as_a_whole(filled: TestClient) -
     }
     for code, verdict in wrong.items():
         assert judge(filled, first["query_id"], good, verdict, status=404)["code"] == code
-    for verdict in (
+    malformed: list[Json] = [
         {"verdict": "confirm"},
         {"identity_id": 1, "image_id": 1, "verdict": "confirm"},
         {"identity_id": 1},
-    ):
+    ]
+    for verdict in malformed:
         assert judge(filled, first["query_id"], good, verdict, status=422)["code"] == "invalid_request"
     assert got(filled, f"/v1/queries/{first['query_id']}/feedback")["feedback"] == []
     assert judge(filled, "0" * 32, good, status=404)["code"] == "query_not_found"

@@ -10,7 +10,8 @@ from app.queries.relevance import CONFIRMED, REJECTED, Vectors, logistic, rocchi
 
 def unit(rng: np.random.Generator, *shape: int) -> Vectors:
     rows = rng.standard_normal(shape)
-    return (rows / np.linalg.norm(rows, axis=-1, keepdims=True)).astype(np.float32)
+    found: Vectors = (rows / np.linalg.norm(rows, axis=-1, keepdims=True)).astype(np.float32)
+    return found
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(0, 5), st.integers(0, 5), st.floats(0, 3), st.floats(0, 3))
