@@ -35,6 +35,7 @@ from app.queries.service import sweep
 from app.reference.endpoints import router as reference
 from app.registry.endpoints import router as registry
 from app.retraining.endpoints import router as retraining
+from app.search.composed import router as composed
 from app.search.endpoints import router as search
 from app.settings import Settings
 from models.errors import DescryError
@@ -76,6 +77,7 @@ def create_app(settings: Settings) -> FastAPI:
     )
     for router in (
         search,
+        composed,
         queries,
         identities,
         association,

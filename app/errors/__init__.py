@@ -23,6 +23,7 @@ models.errors.DescryError
     |   +-- QueryTooLongError             query_too_long
     |   +-- QueryNotUnderstoodError       query_not_understood
     |   +-- ResultsTooLargeError          results_too_large
+    |   +-- PicturesDifferError           pictures_differ
     |   +-- CheckpointRefusedError        checkpoint_invalid
     |   +-- SourceError                   source_unreadable
     |   +-- ManifestError                 manifest_invalid
@@ -80,6 +81,7 @@ models.errors.DescryError
     +-- EncoderBusyError              429 encoder_busy          Retry-After
     +-- UnavailableError              503 unavailable           Retry-After
     |   +-- EncoderTimeoutError           encoder_timeout
+    |   +-- ImageNotEncodedError          image_not_encoded
     |   +-- NoActiveModelError            no_active_model
     |   +-- DatabaseUnreachableError      database_unreachable
     +-- StorageError                  507 storage_failed
@@ -173,6 +175,8 @@ from app.errors.requests import (
 from app.errors.search import (
     CursorInvalidError,
     CursorMismatchError,
+    ImageNotEncodedError,
+    PicturesDifferError,
     QueryEmptyError,
     QueryNotUnderstoodError,
     QueryTooLongError,
@@ -247,6 +251,7 @@ __all__ = [
     "IdentityMergedError",
     "IdentityNamesDifferError",
     "IdentityNotFoundError",
+    "ImageNotEncodedError",
     "ImageNotFoundError",
     "InvalidError",
     "JobFinishedError",
@@ -273,6 +278,7 @@ __all__ = [
     "OriginNotAllowedError",
     "PathOutsideError",
     "PictureError",
+    "PicturesDifferError",
     "PortTakenError",
     "QueryEmptyError",
     "QueryNotFoundError",

@@ -45,11 +45,6 @@ def texts(asked: Mapping[str, Any]) -> list[str]:
     return [part["text"] for part in parts_of(sought) if part.get("text")]
 
 
-def all_texts(asked: Mapping[str, Any]) -> list[str]:
-    """All words of a definition that are encoded."""
-    return list(dict.fromkeys(part["text"] for part in parts_of(asked) if part.get("text")))
-
-
 def unpacked(asked: Mapping[str, Any], vectors: bytes | None) -> dict[str, NDArray[np.float32]]:
     """The stored vectors of uploaded pictures by SHA-256; empty if there are none or they were erased."""
     names = fingerprints(asked)

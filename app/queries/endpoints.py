@@ -17,6 +17,7 @@ from app.errors import (
     FeedbackNotFoundError,
     IdentityMergedError,
     IdentityNotFoundError,
+    ImageNotEncodedError,
     ImageNotFoundError,
     InvalidError,
     NoActiveModelError,
@@ -28,15 +29,14 @@ from app.errors import (
     StoreUnreachableError,
     responses,
 )
-from app.queries.again import asked_again, options_of
-from app.queries.definition import all_texts
+from app.queries.again import Again, options_of
 from app.queries.feedback import FeedbackService
 from app.queries.schemas import FeedbackList, QueryOut, QueryPage, QueryPatch, SearchAgain, Verdicts
 from app.queries.service import QueryService
 from app.queries.sheet import MEDIA, Format, check_size, make_sheet, rendered
 from app.queries.sheet_html import CSP
 from app.registry.active import LoadedModel
-from app.search.asking import answered, encoded
+from app.search.asking import answer, gathered
 from app.search.query import Query as AskedQuery
 from app.search.schemas import IMAGES, LIMIT, SearchAnswer
 
@@ -46,6 +46,10 @@ _AGAIN_ERRORS = (
     QueryNotFoundError,
     QueryOutdatedError,
     CollectionNotFoundError,
+    ImageNotFoundError,
+    ImageNotEncodedError,
+    IdentityNotFoundError,
+    IdentityMergedError,
     QueryNotUnderstoodError,
     NoActiveModelError,
     EncoderBusyError,
@@ -96,13 +100,11 @@ async def _ask_again(query_id: str, body: SearchAgain, request: Request, core: C
     row = await run_in_threadpool(QueryService(core.database, core.recorder).find, query_id)
 
     async def encode(model: LoadedModel) -> AskedQuery:
-        words = {
-            text: await encoded(model.encoder.submit_text(text), request, core.settings.query_timeout_s)
-            for text in all_texts(row.definition)
-        }
-        return await run_in_threadpool(asked_again, core.database, model, row, words, learn=body.use_feedback)
+        again = await run_in_threadpool(Again, core, model, row)
+        found = await gathered(again.queued, request, core.settings.query_timeout_s)
+        return await run_in_threadpool(again.query, found, learn=body.use_feedback)
 
-    return await answered(core, encode, options_of(row, body), started)
+    return await answer(core, encode, options_of(row, body), started)
 
 
 @router.get(
@@ -131,10 +133,10 @@ async def export_results(
     row = await run_in_threadpool(QueryService(core.database, core.recorder).find, query_id)
     asked = options_of(row, body)
     check_size(format_name, asked)
-    answer = await _ask_again(query_id, body, request, core)
+    found = await _ask_again(query_id, body, request, core)
 
     def file() -> bytes:
-        return rendered(make_sheet(core, query, answer, asked, format_name), format_name)
+        return rendered(make_sheet(core, query, found, asked, format_name), format_name)
 
     headers = {
         "Content-Disposition": f'attachment; filename="descry-{query_id[:12]}.{format_name}"',

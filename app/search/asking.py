@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Future
 from typing import TypeVar
 
@@ -17,13 +17,14 @@ from app.search.query import Query
 from app.search.schemas import SearchAnswer, SearchOptions
 from app.search.service import SearchService, SupersededError
 
+K = TypeVar("K")
 R = TypeVar("R")
 _DISCONNECT_CHECK_S = 0.25
 _SWITCHES = 3
 """Changes of the version that one query follows."""
 
 
-async def answered(
+async def answer(
     core: Core, encode: Callable[[LoadedModel], Awaitable[Query]], options: SearchOptions, started: float
 ) -> SearchAnswer:
     """Encode and search with one version, from beginning to end; again, if another one has taken over meanwhile.
@@ -38,17 +39,28 @@ async def answered(
         query = await encode(model)
         service = SearchService(core.database, model, core.active.ready)
         try:
-            answer = await run_in_threadpool(service.answer, query, options, started=started)
+            found = await run_in_threadpool(service.answer, query, options, started=started)
         except SupersededError:
             await run_in_threadpool(core.active.follow)
             continue
-        core.recorder.note(query, options, answer)
-        return answer
+        core.recorder.note(query, options, found)
+        return found
     model = core.active.current()
     query = await encode(model)
-    answer = await run_in_threadpool(SearchService(core.database, model).answer, query, options, started=started)
-    core.recorder.note(query, options, answer)
-    return answer
+    found = await run_in_threadpool(SearchService(core.database, model).answer, query, options, started=started)
+    core.recorder.note(query, options, found)
+    return found
+
+
+async def gathered(queued: "Mapping[K, Future[R]]", request: Request, timeout_s: float) -> dict[K, R]:
+    """`encoded` for several at once; when one fails, all give their places back."""
+    waiting = [asyncio.ensure_future(encoded(future, request, timeout_s)) for future in queued.values()]
+    try:
+        found = await asyncio.gather(*waiting)
+    finally:
+        for one in waiting:
+            one.cancel()
+    return dict(zip(queued, found, strict=True))
 
 
 async def encoded(future: "Future[R]", request: Request, timeout_s: float) -> R:

@@ -26,8 +26,7 @@ from app.errors import (
 )
 from app.gallery import pictures
 from app.registry.active import LoadedModel
-from app.search.asking import answered as _answer
-from app.search.asking import encoded as _encoded
+from app.search.asking import answer, encoded
 from app.search.filters import Filters
 from app.search.query import Part, Query
 from app.search.schemas import IMAGES, LIMIT, PURPOSE_CHARS, GroupBy, SearchAnswer, SearchOptions, TextQuery
@@ -48,10 +47,10 @@ async def search_text(body: TextQuery, request: Request, core: CoreDep) -> Searc
     query = check_query(body.query, core.settings.max_query_chars)
 
     async def encode(model: LoadedModel) -> Query:
-        embedding = await _encoded(model.encoder.submit_text(query), request, core.settings.query_timeout_s)
+        embedding = await encoded(model.encoder.submit_text(query), request, core.settings.query_timeout_s)
         return Query((Part(embedding.vector, "text"),), {"query": query}, tuple(text_warnings(embedding)))
 
-    return await _answer(core, encode, body, started)
+    return await answer(core, encode, body, started)
 
 
 def _form_options(
@@ -97,8 +96,8 @@ async def search_image(
 
     async def encode(model: LoadedModel) -> Query:
         pixels = await run_in_threadpool(model.encoder.encoder.preprocess, picture.image)
-        vector = await _encoded(model.encoder.submit_picture(pixels), request, limits.query_timeout_s)
+        vector = await encoded(model.encoder.submit_picture(pixels), request, limits.query_timeout_s)
         sha256 = hashlib.sha256(data).hexdigest()
         return Query((Part(vector, "image"),), {"picture": {"sha256": sha256}}, uploaded={sha256: vector})
 
-    return await _answer(core, encode, options, started)
+    return await answer(core, encode, options, started)

@@ -26,7 +26,7 @@ from app.search.grouping import (
 from app.search.query import Query
 from app.search.ranking import Ranking, ranking_of
 from app.search.repository import SearchRepository
-from app.search.schemas import Candidate, ModelRef, ScoredImage, SearchAnswer, SearchOptions, Took, Warned
+from app.search.schemas import Candidate, ModelRef, PartScore, ScoredImage, SearchAnswer, SearchOptions, Took, Warned
 from app.search.scope import Scope
 from app.vectors.repository import LogRepository
 
@@ -116,8 +116,13 @@ class SearchService:
         # What another process wrote before this query came in is part of the answer.
         ranking.catch_up(head.sequence)
         with self._database.read() as session:
-            newest_shown = None if cursor is None else cursor.newest
-            scope = Scope(within, options.filters, newest_shown, query.without_identities, query.without_images)
+            scope = Scope(
+                within,
+                options.filters,
+                None if cursor is None else cursor.newest,
+                without_images=query.without_images,
+                without_identities=query.without_identities,
+            )
             images = SearchRepository(session, scope)
             shown = frozenset[int]() if cursor is None else cursor.shown
             found = _find(ranking, images, scope, options, shown)
@@ -125,7 +130,8 @@ class SearchService:
             newest = images.newest() if cursor is None else cursor.newest
             searched = time.perf_counter()
             rows = IdentityRepository(session).page([image for entry in page for image, _ in entry.images])
-            candidates = [_candidate(entry, rows, ranking) for entry in page]
+            told = ranking.explained(np.array([entry.images[0][0] for entry in page], np.int64))
+            candidates = [_candidate(entry, rows, ranking, told.get(entry.images[0][0])) for entry in page]
         fetched = time.perf_counter()
         query_id = query.id or (uuid.uuid4().hex if cursor is None else cursor.query_id)
         place = Cursor(digest, self._model.version_id, newest, shown | _ids(page, options), query_id)
@@ -194,18 +200,18 @@ def _nothing(options: SearchOptions) -> Warned:
     return Warned(code="collection_empty", message=f"the collection “{options.collection.strip()}” holds no images yet")
 
 
-def _candidate(ranked: RankedIdentity, rows: dict[int, tuple[Image, Identity]], ranking: Ranking) -> Candidate:
+def _candidate(
+    ranked: RankedIdentity, rows: dict[int, tuple[Image, Identity]], ranking: Ranking, parts: list[PartScore] | None
+) -> Candidate:
     return Candidate(
         identity=IdentityOut.of(rows[ranked.images[0][0]][1]),
-        score=_cosine(ranked.score),
+        score=ranking.shown(ranked.score),
         confidence=ranking.confidence(ranked.score),
-        images=[ScoredImage(**image_fields(rows[image][0]), score=_cosine(score)) for image, score in ranked.images],
+        images=[
+            ScoredImage(**image_fields(rows[image][0]), score=ranking.shown(score)) for image, score in ranked.images
+        ],
+        parts=parts,
     )
-
-
-def _cosine(score: float) -> float:
-    """Vectors are kept in half precision, so that their length, and with it a score, may be 1.000005."""
-    return max(-1.0, min(1.0, score))
 
 
 def _ms(seconds: float) -> float:

@@ -1,6 +1,7 @@
 """Queries as things over HTTP: found, listed, named, asked again, judged, deleted."""
 
 import io
+import json
 import threading
 from pathlib import Path
 from typing import Any
@@ -310,3 +311,62 @@ def test_searches_go_on_where_queries_cannot_be_written(filled: TestClient, core
     serving: Core = filled.app.state.core  # type: ignore[attr-defined]  # the application of the client
     assert all(serving.recorder.settle(query_id) for query_id in answers)
     assert {query["id"] for query in got(filled, "/v1/queries")["queries"]} == set(answers)
+
+
+def composed(client: TestClient, query: Json, *colours: str) -> Json:
+    files = [("files", (colour, jpeg(colour), "image/jpeg")) for colour in colours]
+    sent: Json = {"data": {"query": json.dumps(query)}, "files": files} if files else {"json": query}
+    response = client.post("/v1/search/composed", **sent)
+    assert response.status_code == 200, response.text
+    found: Json = response.json()
+    return found
+
+
+def test_a_composed_query_is_asked_again_with_its_pictures_and_examples(filled: TestClient) -> None:
+    example = ids(ask(filled, "a blue coat", limit=1))[0]
+    query = {
+        "parts": [{"text": "a red coat"}, {"picture": "green", "weight": 2}, {"identity_id": example, "weight": 0.5}],
+        "negatives": [{"picture": "yellow"}, {"picture": "green", "weight": 0.1}],
+        "purpose": "case 3",
+        "limit": 3,
+    }
+    first = composed(filled, query, "green", "yellow")
+    kept = got(filled, f"/v1/queries/{first['query_id']}")
+    assert (kept["kind"], kept["purpose"], kept["outdated"]) == ("composed", "case 3", False)
+    asked = kept["definition"]
+    assert [sorted(part) for part in asked["parts"]] == [
+        ["text", "weight"],
+        ["picture", "weight"],
+        ["identity_id", "weight"],
+    ]
+    assert asked["parts"][1]["picture"] == asked["negatives"][1]["picture"]
+    assert kept["words"].startswith("“a red coat” + 2 times uploaded picture ")
+    second = again(filled, first["query_id"])
+    assert second["candidates"] == first["candidates"]
+    assert (second["query_id"], example in ids(second)) == (first["query_id"], False)
+    page = again(filled, first["query_id"], cursor=first["next_cursor"])
+    assert set(ids(page)).isdisjoint(ids(first))
+
+
+def test_feedback_on_a_composed_query_is_a_further_part(filled: TestClient) -> None:
+    first = composed(filled, {"parts": [{"text": "a red coat"}, {"text": "a purple coat"}], "limit": 8})
+    order = ids(first)
+    judge(
+        filled,
+        first["query_id"],
+        {"identity_id": order[4], "verdict": "confirm"},
+        {"identity_id": order[0], "verdict": "reject"},
+    )
+    learnt = again(filled, first["query_id"], use_feedback=True)
+    assert ids(learnt)[0] == order[4]
+    assert order[0] not in ids(learnt)
+    assert [part["part"] for part in learnt["candidates"][0]["parts"]] == [0, 1, 2]
+    filled.delete(f"/v1/identities/{order[4]}")
+    assert sorted(ids(again(filled, first["query_id"], use_feedback=True))) == sorted({*order} - {order[0], order[4]})
+
+
+def test_an_example_that_was_erased_is_named(filled: TestClient) -> None:
+    example = ids(ask(filled, "a blue coat", limit=1))[0]
+    first = composed(filled, {"parts": [{"text": "a red coat"}, {"identity_id": example}]})
+    filled.delete(f"/v1/identities/{example}")
+    assert again(filled, first["query_id"], 404)["code"] == "identity_not_found"
