@@ -55,6 +55,9 @@ def test_a_search_with_a_picture_is_kept_too(data: Path) -> None:
     assert CliRunner().invoke(app, ["search", "red", "--purpose", "x" * 201]).exit_code == 2
     again = json.loads(verb("queries", "search", found["query_id"], "--json"))
     assert again["candidates"] == found["candidates"]
+    found = json.loads(verb("search", "red", "--image", str(data / "people" / "blue1.jpg"), "--not", "green", "--json"))
+    again = json.loads(verb("queries", "search", found["query_id"], "--json"))
+    assert again["candidates"] == found["candidates"]
 
 
 @pytest.mark.parametrize(
