@@ -43,6 +43,8 @@ class Settings(BaseSettings):
     query_batch: int = Field(default=32, ge=1)
     query_timeout_s: float = Field(default=20.0, gt=0)
     """Longest wait of one query for its embedding, in seconds; then 503."""
+    query_keep_s: float = Field(default=7 * 24 * 3600.0, ge=0)
+    """Seconds after which a query is forgotten that has neither a name nor feedback."""
     ingest_chunk: int = Field(default=128, ge=1)
     """Images per transaction of an ingest."""
     encode_batch: int = Field(default=64, ge=1)

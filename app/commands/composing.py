@@ -92,4 +92,7 @@ def answer_composed(core: "Core", asked: Composition, options: dict[str, Any]) -
         raise typer.BadParameter(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
     encoder = QueryEncoder(core, model, query, files)
     encoded = {content: future.result() for content, future in encoder.begin().items()}
-    return SearchService(core.database, model).answer(encoder.query(encoded), query, started=started)
+    ready = encoder.query(encoded)
+    answer = SearchService(core.database, model).answer(ready, query, started=started)
+    core.recorder.note(ready, query, answer)
+    return answer

@@ -14,7 +14,7 @@ from app.commands.output import AsJson, DataDir, errors, print_json, results, sh
 
 if TYPE_CHECKING:
     from app.core import Core
-    from app.search.schemas import SearchAnswer
+    from app.search.schemas import SearchAnswer, SearchOptions
 
 _WIDE, _OTHERS = 130, 100
 """Columns of a terminal from which on descriptions have room, and how many the rest takes of them."""
@@ -37,6 +37,7 @@ def search(
     ] = None,
     limit: Annotated[int, typer.Option(min=1, max=100, help="Most candidates.")] = 10,
     collection: Annotated[str | None, typer.Option(help="Search this collection only.", show_default=False)] = None,
+    purpose: Annotated[str | None, typer.Option(help="What the search is for; a case.", show_default=False)] = None,
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
@@ -60,9 +61,14 @@ def search(
     with opened(load_settings(data_dir=data_dir)) as core:
         core.active.follow()
         if asked.plain:
-            answer = _answer(core, query, image[0] if image else None, limit, collection)
+            answer = _answer(core, query, image[0] if image else None, limit, collection, purpose)
         else:
-            answer = answer_composed(core, asked, {"limit": limit, "collection": collection})
+            answer = answer_composed(core, asked, {"limit": limit, "collection": collection, "purpose": purpose})
+    print_answer(answer, as_json=as_json)
+
+
+def print_answer(answer: "SearchAnswer", *, as_json: bool) -> None:
+    """The candidates of an answer, as a table or as JSON."""
     if as_json:
         print_json(answer.model_dump(mode="json"))
         return
@@ -95,28 +101,45 @@ def _print_answer(answer: "SearchAnswer") -> None:
             ),
         )
     results().print(table)
+    results().print(f"Candidates, not identifications. Query {answer.query_id}", style="dim", highlight=False)
 
 
 def _percent(share: float) -> str:
     return f"{share:.0%}" if share >= 0.01 else "< 1%"
 
 
-def _answer(core: "Core", query: str | None, image: Path | None, limit: int, collection: str | None) -> "SearchAnswer":
+def _answer(
+    core: "Core", query: str | None, image: Path | None, limit: int, collection: str | None, purpose: str | None
+) -> "SearchAnswer":
     from app.gallery import pictures
     from app.search.query import Part, Query
-    from app.search.schemas import SearchOptions
     from app.search.service import SearchService, check_query, text_warnings
 
     model, limits, started = core.active.current(), core.settings, time.perf_counter()
-    options = SearchOptions(limit=limit, collection=collection)
+    options = _options(limit=limit, collection=collection, purpose=purpose)
     service = SearchService(core.database, model)
     if image is not None:
         data = image.read_bytes()
         picture = pictures.decode(data, max_pixels=limits.max_pixels, max_bytes=limits.max_upload_bytes)
         vector = model.encoder.submit_picture(model.encoder.encoder.preprocess(picture.image)).result()
-        asked = Query((Part(vector, "image"),), {"picture": hashlib.sha256(data).hexdigest()})
+        sha256 = hashlib.sha256(data).hexdigest()
+        asked = Query((Part(vector, "image"),), {"picture": {"sha256": sha256}}, uploaded={sha256: vector})
     else:
         text = check_query(query or "", limits.max_query_chars)
         embedding = model.encoder.submit_text(text).result()
-        asked = Query((Part(embedding.vector, "text"),), {"text": text}, tuple(text_warnings(embedding)))
-    return service.answer(asked, options, started=started)
+        asked = Query((Part(embedding.vector, "text"),), {"query": text}, tuple(text_warnings(embedding)))
+    answer = service.answer(asked, options, started=started)
+    core.recorder.note(asked, options, answer)
+    return answer
+
+
+def _options(**given: object) -> "SearchOptions":
+    from pydantic import ValidationError
+
+    from app.search.schemas import SearchOptions
+
+    try:
+        return SearchOptions.model_validate(given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise typer.BadParameter(f"{first['loc'][0]}: {first['msg']}") from None

@@ -12,6 +12,8 @@ models.errors.DescryError
     |   +-- CollectionNotFoundError       collection_not_found
     |   +-- JobNotFoundError              job_not_found
     |   +-- JobResultGoneError            job_result_gone
+    |   +-- QueryNotFoundError            query_not_found
+    |   +-- FeedbackNotFoundError         feedback_not_found
     +-- InvalidError                  422 invalid_request
     |   +-- CollectionNameError           collection_name_invalid
     |   +-- RecipeRefusedError            recipe_invalid
@@ -20,6 +22,7 @@ models.errors.DescryError
     |   +-- QueryEmptyError               query_empty
     |   +-- QueryTooLongError             query_too_long
     |   +-- QueryNotUnderstoodError       query_not_understood
+    |   +-- ResultsTooLargeError          results_too_large
     |   +-- PicturesDifferError           pictures_differ
     |   +-- CheckpointRefusedError        checkpoint_invalid
     |   +-- SourceError                   source_unreadable
@@ -59,6 +62,7 @@ models.errors.DescryError
     |   +-- JobFinishedError              job_finished
     |   +-- JobNotRetryableError          job_not_retryable
     |   +-- JobSourceChangedError         job_source_changed
+    |   +-- QueryOutdatedError            query_outdated
     |   +-- JobTakenError                 job_taken
     |   +-- JobGivenUpError               job_given_up
     |   +-- ExportTooLargeError           export_too_large
@@ -109,6 +113,7 @@ from app.errors.base import (
     UnavailableError,
     responses,
 )
+from app.errors.queries import FeedbackNotFoundError, QueryNotFoundError, QueryOutdatedError, ResultsTooLargeError
 from app.errors.requests import (
     ArchiveError,
     AssociationNotFoundError,
@@ -234,6 +239,7 @@ __all__ = [
     "ExportTooLargeError",
     "ExternalIdTakenError",
     "FaissConflictError",
+    "FeedbackNotFoundError",
     "FileChangedError",
     "FileMissingError",
     "FileTooLargeError",
@@ -275,9 +281,12 @@ __all__ = [
     "PicturesDifferError",
     "PortTakenError",
     "QueryEmptyError",
+    "QueryNotFoundError",
     "QueryNotUnderstoodError",
+    "QueryOutdatedError",
     "QueryTooLongError",
     "RecipeRefusedError",
+    "ResultsTooLargeError",
     "RetrainingDataError",
     "ServiceError",
     "SnapshotError",

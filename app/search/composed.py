@@ -1,6 +1,5 @@
 """/v1/search/composed."""
 
-import asyncio
 import time
 from typing import Any
 
@@ -32,8 +31,8 @@ from app.errors import (
     responses,
 )
 from app.registry.active import LoadedModel
+from app.search.asking import answer, gathered
 from app.search.encoding import QueryEncoder
-from app.search.endpoints import answer, encoded
 from app.search.query import Query
 from app.search.schemas import PARTS, ComposedQuery, SearchAnswer
 
@@ -104,13 +103,8 @@ async def search_composed(request: Request, core: CoreDep) -> SearchAnswer:
     async def encode(model: LoadedModel) -> Query:
         encoder = QueryEncoder(core, model, asked, files)
         queued = await run_in_threadpool(encoder.begin)
-        waiting = [asyncio.ensure_future(encoded(f, request, core.settings.query_timeout_s)) for f in queued.values()]
-        try:
-            found = await asyncio.gather(*waiting)
-        finally:
-            for one in waiting:
-                one.cancel()
-        return await run_in_threadpool(encoder.query, dict(zip(queued, found, strict=True)))
+        found = await gathered(queued, request, core.settings.query_timeout_s)
+        return await run_in_threadpool(encoder.query, found)
 
     return await answer(core, encode, asked, started)
 

@@ -42,15 +42,24 @@ class QueryEncoder:
 
     Args:
         files: pictures by the names under which they were sent.
+        vectors: those that were encoded by this version before, by their SHA-256, which is their name in `asked` then.
     """
 
-    def __init__(self, core: Core, model: LoadedModel, asked: ComposedQuery, files: Mapping[str, bytes]) -> None:
+    def __init__(
+        self,
+        core: Core,
+        model: LoadedModel,
+        asked: ComposedQuery,
+        files: Mapping[str, bytes],
+        vectors: Mapping[str, Vectors] | None = None,
+    ) -> None:
         self._core, self._model, self._asked, self._files = core, model, asked, files
+        self._before = dict(vectors or {})
         self._places = [
             *((f"parts[{at}]", part, False) for at, part in enumerate(asked.parts)),
             *((f"negatives[{at}]", part, True) for at, part in enumerate(asked.negatives)),
         ]
-        self._stored: dict[Content, Vectors] = {}
+        self._stored: dict[Content, Vectors] = {("picture", name): vector for name, vector in self._before.items()}
 
     def begin(self) -> "dict[Content, Future[Any]]":
         """Read what is stored and queue what is to be encoded. Decodes pictures: not for the event loop.
@@ -100,11 +109,16 @@ class QueryEncoder:
             composed=True,
             without_images=frozenset(part.image_id for part in shown if part.image_id is not None),
             without_identities=frozenset(part.identity_id for part in shown if part.identity_id is not None),
+            uploaded={
+                self._sha256(part.picture): vector.vector
+                for (_, part, _), vector in zip(self._places, made, strict=True)
+                if part.picture is not None
+            },
         )
 
     def _check_names(self) -> None:
         named = {part.picture for _, part, _ in self._places if part.picture is not None}
-        if missing := sorted(named - set(self._files)):
+        if missing := sorted(named - set(self._files) - set(self._before)):
             raise PicturesDifferError(
                 f"no file named {missing[0][:200]!r} came with the query; send it as multipart/form-data, the query in "
                 "the field `query` and the pictures in `files`"
@@ -135,7 +149,7 @@ class QueryEncoder:
             for words in (in_person(text), ANYBODY) if negative else (text,):
                 if ("text", words) not in queued:
                     queued["text", words] = encoder.submit_text(words)
-        elif part.picture is not None and ("picture", part.picture) not in queued:
+        elif part.picture is not None and not {("picture", part.picture)} & (queued.keys() | self._stored.keys()):
             data = self._files[part.picture]
             picture = pictures.decode(data, max_pixels=limits.max_pixels, max_bytes=limits.max_upload_bytes)
             queued["picture", part.picture] = encoder.submit_picture(encoder.encoder.preprocess(picture.image))
@@ -166,9 +180,11 @@ class QueryEncoder:
 
     def _defined(self, part: ComposedPart) -> dict[str, Any]:
         kind, value = _content(part)
-        if kind == "picture":
-            value = hashlib.sha256(self._files[str(value)]).hexdigest()
-        return {kind: value, "weight": part.weight}
+        told: Any = {"sha256": self._sha256(str(value))} if kind == "picture" else value
+        return {kind: told, "weight": part.weight}
+
+    def _sha256(self, name: str) -> str:
+        return name if name in self._before else hashlib.sha256(self._files[name]).hexdigest()
 
 
 def _content(part: ComposedPart) -> Content:

@@ -44,7 +44,8 @@ class PartRanking:
     """By the cosine with one vector."""
 
     def __init__(self, model: LoadedModel, part: Part) -> None:
-        self._vector, self._view, self._curve = part.vector, model.view(part.space), model.curves.get(part.space)
+        self._vector, self._view = part.vector, model.view(part.space)
+        self._curve = None if part.learnt else model.curves.get(part.space)
 
     @property
     def calibrated(self) -> bool:

@@ -133,10 +133,11 @@ class SearchService:
             told = ranking.explained(np.array([entry.images[0][0] for entry in page], np.int64))
             candidates = [_candidate(entry, rows, ranking, told.get(entry.images[0][0])) for entry in page]
         fetched = time.perf_counter()
-        place = Cursor(digest, self._model.version_id, newest, shown | _ids(page, options))
+        query_id = query.id or (uuid.uuid4().hex if cursor is None else cursor.query_id)
+        place = Cursor(digest, self._model.version_id, newest, shown | _ids(page, options), query_id)
         more = len(found) > len(page)
         return SearchAnswer(
-            query_id=uuid.uuid4().hex,
+            query_id=query_id,
             model_version=ModelRef(id=self._model.version_id, name=self._model.name),
             group_by=options.group_by,
             candidates=candidates,
