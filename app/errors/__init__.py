@@ -18,6 +18,9 @@ models.errors.DescryError
     |   +-- QueryEmptyError               query_empty
     |   +-- QueryTooLongError             query_too_long
     |   +-- QueryNotUnderstoodError       query_not_understood
+    |   +-- FilterError                   filter_invalid
+    |   |   +-- TimezoneUnknownError          timezone_unknown
+    |   |   +-- AttributeProtectedError       attribute_protected
     |   +-- CheckpointRefusedError        checkpoint_invalid
     |   +-- SourceError                   source_unreadable
     |   +-- ManifestError                 manifest_invalid
@@ -111,6 +114,7 @@ from app.errors.requests import (
     AssociationRunningError,
     AssociationTooLargeError,
     AssociationUndoneError,
+    AttributeProtectedError,
     BatchEntryError,
     BatchTooLargeError,
     CheckpointRefusedError,
@@ -127,6 +131,7 @@ from app.errors.requests import (
     FileMissingError,
     FileTooLargeError,
     FileUnreadableError,
+    FilterError,
     FormatError,
     IdempotencyKeyError,
     IdentityEventNotFoundError,
@@ -159,6 +164,7 @@ from app.errors.requests import (
     RecipeRefusedError,
     RetrainingDataError,
     SourceError,
+    TimezoneUnknownError,
     TooManyPixelsError,
     TrainingDiskError,
     TrainingFailedError,
@@ -197,6 +203,7 @@ __all__ = [
     "AssociationRunningError",
     "AssociationTooLargeError",
     "AssociationUndoneError",
+    "AttributeProtectedError",
     "BatchEntryError",
     "BatchError",
     "BatchTooLargeError",
@@ -226,6 +233,7 @@ __all__ = [
     "FileMissingError",
     "FileTooLargeError",
     "FileUnreadableError",
+    "FilterError",
     "FormatError",
     "HostNotAllowedError",
     "IdempotencyKeyError",
@@ -272,6 +280,7 @@ __all__ = [
     "StorageError",
     "StoreDeniedError",
     "StoreUnreachableError",
+    "TimezoneUnknownError",
     "TooManyPixelsError",
     "TrainingDiskError",
     "TrainingFailedError",

@@ -104,6 +104,24 @@ class QueryNotUnderstoodError(InvalidError):
     code, title = "query_not_understood", "No word of the description is known"
 
 
+class FilterError(InvalidError):
+    """A filter of a search cannot be used as it is."""
+
+    code, title = "filter_invalid", "The filter cannot be used"
+
+
+class TimezoneUnknownError(FilterError):
+    """No time zone has this name."""
+
+    code, title = "timezone_unknown", "The time zone is not known"
+
+
+class AttributeProtectedError(FilterError):
+    """A filter by a protected attribute."""
+
+    code, title = "attribute_protected", "No search by a protected attribute"
+
+
 class SourceError(InvalidError):
     """A folder to ingest is missing, not a folder, or not readable."""
 
