@@ -15,6 +15,8 @@ models.errors.DescryError
     +-- InvalidError                  422 invalid_request
     |   +-- CollectionNameError           collection_name_invalid
     |   +-- RecipeRefusedError            recipe_invalid
+    |   +-- CursorInvalidError            cursor_invalid
+    |   +-- CursorMismatchError           cursor_mismatch
     |   +-- QueryEmptyError               query_empty
     |   +-- QueryTooLongError             query_too_long
     |   +-- QueryNotUnderstoodError       query_not_understood
@@ -114,7 +116,6 @@ from app.errors.requests import (
     AssociationRunningError,
     AssociationTooLargeError,
     AssociationUndoneError,
-    AttributeProtectedError,
     BatchEntryError,
     BatchTooLargeError,
     CheckpointRefusedError,
@@ -131,7 +132,6 @@ from app.errors.requests import (
     FileMissingError,
     FileTooLargeError,
     FileUnreadableError,
-    FilterError,
     FormatError,
     IdempotencyKeyError,
     IdentityEventNotFoundError,
@@ -158,19 +158,25 @@ from app.errors.requests import (
     NoPredecessorError,
     NotAnImageError,
     PathOutsideError,
-    QueryEmptyError,
-    QueryNotUnderstoodError,
-    QueryTooLongError,
     RecipeRefusedError,
     RetrainingDataError,
     SourceError,
-    TimezoneUnknownError,
     TooManyPixelsError,
     TrainingDiskError,
     TrainingFailedError,
     TrainingKilledError,
     TrainingMemoryError,
     TrainingNotFiniteError,
+)
+from app.errors.search import (
+    AttributeProtectedError,
+    CursorInvalidError,
+    CursorMismatchError,
+    FilterError,
+    QueryEmptyError,
+    QueryNotUnderstoodError,
+    QueryTooLongError,
+    TimezoneUnknownError,
 )
 from app.errors.service import (
     BodyTimeoutError,
@@ -216,6 +222,8 @@ __all__ = [
     "CollectionNotFoundError",
     "ConfigurationError",
     "ConflictError",
+    "CursorInvalidError",
+    "CursorMismatchError",
     "DamagedImageError",
     "DatabaseUnreachableError",
     "DatabaseUrlError",

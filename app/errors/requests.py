@@ -86,42 +86,6 @@ class CollectionNameError(InvalidError):
     code, title = "collection_name_invalid", "The collection's name cannot be used"
 
 
-class QueryEmptyError(InvalidError):
-    """The description holds nothing."""
-
-    code, title = "query_empty", "The description is empty"
-
-
-class QueryTooLongError(InvalidError):
-    """The description is longer than `max_query_chars`."""
-
-    code, title = "query_too_long", "The description is too long"
-
-
-class QueryNotUnderstoodError(InvalidError):
-    """The active model knows no word of the description."""
-
-    code, title = "query_not_understood", "No word of the description is known"
-
-
-class FilterError(InvalidError):
-    """A filter of a search cannot be used as it is."""
-
-    code, title = "filter_invalid", "The filter cannot be used"
-
-
-class TimezoneUnknownError(FilterError):
-    """No time zone has this name."""
-
-    code, title = "timezone_unknown", "The time zone is not known"
-
-
-class AttributeProtectedError(FilterError):
-    """A filter by a protected attribute."""
-
-    code, title = "attribute_protected", "No search by a protected attribute"
-
-
 class SourceError(InvalidError):
     """A folder to ingest is missing, not a folder, or not readable."""
 

@@ -106,7 +106,8 @@ class _Base:
         """Parameters of a search in some rows: it passes over the others, at 2 ns each, without computing them."""
         chosen = np.zeros(len(self.ids), np.bool_)
         chosen[rows] = True
-        return faiss.SearchParameters(sel=faiss.IDSelectorBitmap(np.packbits(chosen, bitorder="little")))
+        library: Any = faiss  # its stubs do not know what its Python side adds
+        return library.SearchParameters(sel=library.IDSelectorBitmap(np.packbits(chosen, bitorder="little")))
 
     def vectors(self, rows: Ids) -> NDArray[np.float32]:
         """The vectors at some rows, (n, dim) float32."""
