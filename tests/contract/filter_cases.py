@@ -1,7 +1,8 @@
 """Odd galleries, random filters, and what a filter means in plain Python: written apart from the product's own code."""
 
 import json
-from collections.abc import Iterable
+import operator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -145,20 +146,18 @@ def filters(ids: Iterable[int]) -> st.SearchStrategy[Json]:
 def passes(shot: Shot, wanted: Json) -> bool:
     """Whether an image may be found: the meaning of the filters, in plain Python."""
     at, person = shot.captured_at, shot.person
-    return all(
-        {
-            "cameras": lambda given: shot.camera in given,
-            "track": lambda given: shot.track == given,
-            "identities": lambda given: person.id in given,
-            "without_identities": lambda given: person.id not in given,
-            "provisional": lambda given: person.provisional is given,
-            "captured_at": lambda given: at is not None and _within(at, given),
-            "time_of_day": lambda given: at is not None and _by_the_clock(at, given),
-            "image_attributes": lambda given: all(holds(shot.attributes, one) for one in given),
-            "identity_attributes": lambda given: all(holds(person.attributes, one) for one in given),
-        }[name](value)
-        for name, value in wanted.items()
-    )
+    meaning: dict[str, Callable[[Any], bool]] = {
+        "cameras": lambda given: shot.camera in given,
+        "track": lambda given: shot.track == given,
+        "identities": lambda given: person.id in given,
+        "without_identities": lambda given: person.id not in given,
+        "provisional": lambda given: person.provisional is given,
+        "captured_at": lambda given: at is not None and _within(at, given),
+        "time_of_day": lambda given: at is not None and _by_the_clock(at, given),
+        "image_attributes": lambda given: all(holds(shot.attributes, one) for one in given),
+        "identity_attributes": lambda given: all(holds(person.attributes, one) for one in given),
+    }
+    return all(meaning[name](value) for name, value in wanted.items())
 
 
 def _within(at: datetime, span: Json) -> bool:
@@ -183,11 +182,9 @@ def holds(stored: Json, condition: Json) -> bool:
         return _comparable(value) == _comparable(wanted) and _comparable(value) is not None
     if condition["op"] == "in":
         return any(holds(stored, {**condition, "op": "eq", "value": one}) for one in wanted)
-    have, bounds = _comparable(value), {name: _comparable(one) for name, one in wanted.items()}
-    if have is None or any(one is None or one[0] != have[0] for one in bounds.values()):
-        return False
-    checks = {"gte": have.__ge__, "gt": have.__gt__, "lte": have.__le__, "lt": have.__lt__}
-    return all(checks[name](one) for name, one in bounds.items())
+    have, bounds = _comparable(value), [(name, _comparable(one)) for name, one in wanted.items()]
+    checks = {"gte": operator.ge, "gt": operator.gt, "lte": operator.le, "lt": operator.lt}
+    return have is not None and all(one and one[0] == have[0] and checks[name](have[1], one[1]) for name, one in bounds)
 
 
 def _comparable(value: Any) -> tuple[str, Any] | None:  # noqa: ANN401  JSON
