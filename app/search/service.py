@@ -29,7 +29,7 @@ from app.vectors.repository import LogRepository
 SUBSET = 2_000
 """Up to that many images of a narrow scope are searched alone; of more, the ranking of all images is followed.
 
-Of 100,000 images x 512, one core, milliseconds of a page (`python -m benchmarks filters`): of 1,000 that a camera took 20
+Of 100,000 images x 512, milliseconds of one core for a page (`benchmarks/filters.py`): of 1,000 that a camera took 20
 alone, 53 in the ranking; of 10,000 37 and 18; of 50,000 67 and 10. Of 10, the ranking takes 1,356.
 """
 
