@@ -18,6 +18,7 @@ from benchmarks.activation import measure_activation
 from benchmarks.archive import measure_archive
 from benchmarks.evaluation import measure_evaluation
 from benchmarks.figures import Figure
+from benchmarks.filters import measure_filters
 from benchmarks.gallery import make_gallery
 from benchmarks.ingest import measure_ingest
 from benchmarks.query import measure_queries
@@ -32,7 +33,7 @@ MEASURES: dict[str, Callable[[Path, Path], list[Figure]]] = {
     "activation": measure_activation,
 }
 """On a gallery: called with its folder and a data folder."""
-ALONE = ("evaluation", "training", "archive", "fullsize", "retraining")
+ALONE = ("evaluation", "training", "filters", "archive", "fullsize", "retraining")
 """Bring their own data."""
 LONG = ("archive", "fullsize", "retraining")
 """Take minutes: only when they are named."""
@@ -70,6 +71,8 @@ def run(
                 figures += measure_evaluation()
             elif name == "training":
                 figures += measure_training(own)
+            elif name == "filters":
+                figures += measure_filters(own)
             elif name == "archive":
                 figures += measure_archive(own, images, backbone)
             elif name == "retraining":

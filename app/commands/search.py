@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from app.commands.composing import Composition, answer_composed
+from app.commands import composing, filters
 from app.commands.output import AsJson, DataDir, errors, print_json, results, shown
 
 if TYPE_CHECKING:
@@ -22,22 +22,25 @@ _WIDE, _OTHERS = 130, 100
 
 def search(
     query: Annotated[str | None, typer.Argument(help="What the person looks like.", show_default=False)] = None,
-    image: Annotated[
-        list[Path] | None, typer.Option(help="Search with a picture.", exists=True, dir_okay=False)
-    ] = None,
-    like_image: Annotated[list[int] | None, typer.Option(help="Like an image of the gallery, by id.")] = None,
-    like_identity: Annotated[list[int] | None, typer.Option(help="Like a person of the gallery, by id.")] = None,
-    denied: Annotated[list[str] | None, typer.Option("--not", help="What the person does not have.")] = None,
-    not_picture: Annotated[
-        list[Path] | None, typer.Option(help="Not like a picture.", exists=True, dir_okay=False)
-    ] = None,
-    not_like_image: Annotated[list[int] | None, typer.Option(help="Not like an image of the gallery, by id.")] = None,
-    weight: Annotated[
-        list[str] | None, typer.Option(metavar="KIND=NUMBER", help="How much parts count, such as image=2 or not=0.5.")
-    ] = None,
+    image: composing.Pictures = None,
+    like_image: composing.LikeImages = None,
+    like_identity: composing.LikeIdentities = None,
+    denied: composing.Denied = None,
+    not_picture: composing.NotPictures = None,
+    not_like_image: composing.NotLikeImages = None,
+    weight: composing.Weights = None,
     limit: Annotated[int, typer.Option(min=1, max=100, help="Most candidates.")] = 10,
     collection: Annotated[str | None, typer.Option(help="Search this collection only.", show_default=False)] = None,
     purpose: Annotated[str | None, typer.Option(help="What the search is for; a case.", show_default=False)] = None,
+    camera: filters.Cameras = None,
+    since: filters.Since = None,
+    until: filters.Until = None,
+    time_of_day: filters.Hours = None,
+    where: filters.Where = None,
+    image_where: filters.ImageWhere = None,
+    provisional: filters.Provisional = None,
+    identity: filters.OfIdentities = None,
+    not_identity: filters.NotIdentities = None,
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
@@ -45,7 +48,7 @@ def search(
 
     What is asked for counts together, what is denied against it; all but the description may be given several times.
     """
-    asked = Composition.of(
+    asked = composing.Composition.of(
         weight or (),
         text=[] if query is None else [query],
         image=image or (),
@@ -55,15 +58,27 @@ def search(
         not_picture=not_picture or (),
         not_like_image=not_like_image or (),
     )
+    wanted = filters.read_filters(
+        cameras=camera,
+        since=since,
+        until=until,
+        hours=time_of_day,
+        where=where,
+        image_where=image_where,
+        provisional=provisional,
+        identities=identity,
+        not_identities=not_identity,
+    )
     from app.core import opened
     from app.settings import load_settings
 
     with opened(load_settings(data_dir=data_dir)) as core:
         core.active.follow()
+        options = _options(limit=limit, collection=collection, purpose=purpose, filters=wanted)
         if asked.plain:
-            answer = _answer(core, query, image[0] if image else None, limit, collection, purpose)
+            answer = _answer(core, query, image[0] if image else None, options)
         else:
-            answer = answer_composed(core, asked, {"limit": limit, "collection": collection, "purpose": purpose})
+            answer = composing.answer_composed(core, asked, options)
     print_answer(answer, as_json=as_json)
 
 
@@ -108,16 +123,13 @@ def _percent(share: float) -> str:
     return f"{share:.0%}" if share >= 0.01 else "< 1%"
 
 
-def _answer(
-    core: "Core", query: str | None, image: Path | None, limit: int, collection: str | None, purpose: str | None
-) -> "SearchAnswer":
+def _answer(core: "Core", query: str | None, image: Path | None, options: "SearchOptions") -> "SearchAnswer":
     from app.gallery import pictures
     from app.search.query import Part, Query
     from app.search.service import SearchService, check_query, text_warnings
 
     model, limits, started = core.active.current(), core.settings, time.perf_counter()
-    options = _options(limit=limit, collection=collection, purpose=purpose)
-    service = SearchService(core.database, model)
+    service = SearchService(core.database, model, protected=limits.protected_attributes)
     if image is not None:
         data = image.read_bytes()
         picture = pictures.decode(data, max_pixels=limits.max_pixels, max_bytes=limits.max_upload_bytes)

@@ -24,6 +24,9 @@ models.errors.DescryError
     |   +-- QueryNotUnderstoodError       query_not_understood
     |   +-- ResultsTooLargeError          results_too_large
     |   +-- PicturesDifferError           pictures_differ
+    |   +-- FilterError                   filter_invalid
+    |   |   +-- TimezoneUnknownError          timezone_unknown
+    |   |   +-- AttributeProtectedError       attribute_protected
     |   +-- CheckpointRefusedError        checkpoint_invalid
     |   +-- SourceError                   source_unreadable
     |   +-- ManifestError                 manifest_invalid
@@ -173,13 +176,16 @@ from app.errors.requests import (
     TrainingNotFiniteError,
 )
 from app.errors.search import (
+    AttributeProtectedError,
     CursorInvalidError,
     CursorMismatchError,
+    FilterError,
     ImageNotEncodedError,
     PicturesDifferError,
     QueryEmptyError,
     QueryNotUnderstoodError,
     QueryTooLongError,
+    TimezoneUnknownError,
 )
 from app.errors.service import (
     BodyTimeoutError,
@@ -212,6 +218,7 @@ __all__ = [
     "AssociationRunningError",
     "AssociationTooLargeError",
     "AssociationUndoneError",
+    "AttributeProtectedError",
     "BatchEntryError",
     "BatchError",
     "BatchTooLargeError",
@@ -244,6 +251,7 @@ __all__ = [
     "FileMissingError",
     "FileTooLargeError",
     "FileUnreadableError",
+    "FilterError",
     "FormatError",
     "HostNotAllowedError",
     "IdempotencyKeyError",
@@ -295,6 +303,7 @@ __all__ = [
     "StorageError",
     "StoreDeniedError",
     "StoreUnreachableError",
+    "TimezoneUnknownError",
     "TooManyPixelsError",
     "TrainingDiskError",
     "TrainingFailedError",

@@ -107,7 +107,8 @@ def answer_again(core: Core, row: QueryRow, asked: SearchAgain) -> SearchAnswer:
     again = Again(core, model, row)
     found = {content: future.result() for content, future in again.queued.items()}
     query = again.query(found, learn=asked.use_feedback)
-    return SearchService(core.database, model).answer(query, options_of(row, asked), started=started)
+    service = SearchService(core.database, model, protected=core.settings.protected_attributes)
+    return service.answer(query, options_of(row, asked), started=started)
 
 
 class Learning:

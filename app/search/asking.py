@@ -37,7 +37,7 @@ async def answer(
     for _ in range(_SWITCHES):
         model = core.active.current()
         query = await encode(model)
-        service = SearchService(core.database, model, core.active.ready)
+        service = SearchService(core.database, model, core.active.ready, core.settings.protected_attributes)
         try:
             found = await run_in_threadpool(service.answer, query, options, started=started)
         except SupersededError:
@@ -47,7 +47,8 @@ async def answer(
         return found
     model = core.active.current()
     query = await encode(model)
-    found = await run_in_threadpool(SearchService(core.database, model).answer, query, options, started=started)
+    service = SearchService(core.database, model, protected=core.settings.protected_attributes)
+    found = await run_in_threadpool(service.answer, query, options, started=started)
     core.recorder.note(query, options, found)
     return found
 

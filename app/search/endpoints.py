@@ -6,22 +6,23 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, File, Form, Request, UploadFile
 from fastapi.concurrency import run_in_threadpool
-from fastapi.exceptions import RequestValidationError
-from pydantic import ValidationError
 
 from app.dependencies import CoreDep
 from app.errors import (
+    AttributeProtectedError,
     BodyTooLargeError,
     CollectionNotFoundError,
     CursorInvalidError,
     CursorMismatchError,
     EncoderBusyError,
     EncoderTimeoutError,
+    FilterError,
     NoActiveModelError,
     PictureError,
     QueryEmptyError,
     QueryNotUnderstoodError,
     QueryTooLongError,
+    TimezoneUnknownError,
     responses,
 )
 from app.gallery import pictures
@@ -34,7 +35,14 @@ from app.search.service import check_query, text_warnings
 
 router = APIRouter(prefix="/v1/search", tags=["search"])
 _ENCODER_ERRORS = (NoActiveModelError, EncoderTimeoutError, EncoderBusyError)
-_OPTION_ERRORS = (CollectionNotFoundError, CursorInvalidError, CursorMismatchError)
+_OPTION_ERRORS = (
+    CollectionNotFoundError,
+    CursorInvalidError,
+    CursorMismatchError,
+    FilterError,
+    TimezoneUnknownError,
+    AttributeProtectedError,
+)
 
 
 @router.post(
@@ -62,16 +70,11 @@ def _form_options(
     cursor: Annotated[str | None, Form(description="`next_cursor` of the page before.")] = None,
     purpose: Annotated[str | None, Form(max_length=PURPOSE_CHARS)] = None,
 ) -> SearchOptions:
-    try:
-        wanted = None if filters is None else Filters.model_validate_json(filters)
-    except ValidationError as error:
-        found = [{**e, "loc": ("body", "filters", *e["loc"])} for e in error.errors(include_context=False)]
-        raise RequestValidationError(found) from None
     return SearchOptions(
         limit=limit,
         images_per_identity=images_per_identity,
         collection=collection,
-        filters=wanted,
+        filters=None if filters is None else Filters.read(filters),
         group_by=group_by,
         cursor=cursor,
         purpose=purpose,
