@@ -142,6 +142,15 @@ def test_examples_are_not_their_own_answer(filled: TestClient) -> None:
     assert "red" not in names(denied)
 
 
+def test_an_answer_without_candidates_says_why(filled: TestClient) -> None:
+    every = filled.post("/v1/search/text", json={"query": "red", "limit": 20}).json()["candidates"]
+    ids = [candidate["identity"]["id"] for candidate in every]
+    filters = {"without_identities": ids[1:]}
+    answer = ask(filled, [{"identity_id": ids[0]}], filters=filters)
+    assert answer["candidates"] == []
+    assert [warning["code"] for warning in answer["warnings"]] == ["nothing_matches"]
+
+
 def test_pages_of_a_composed_answer(filled: TestClient) -> None:
     parts = [{"text": "red"}, {"text": "blue"}]
     every = names(ask(filled, parts, negatives=[{"text": "green"}], limit=8))
