@@ -263,6 +263,10 @@ def test_a_calibrated_version_fuses_log_odds(empty_core: Core, settings: Setting
             "limit": 8,
         }
         answer = send(client, query, {"a": jpeg("red"), "b": jpeg("white")}).json()
+        itself = answer["candidates"][0]["images"][0]["id"]
+        again = ask(client, [{"image_id": itself}], include_examples=True)["candidates"][0]
+    assert again["images"][0]["id"] == itself
+    assert again["parts"][0]["score"] == pytest.approx(1, abs=1e-3)  # its own vector, in the space of pictures
     assert (answer["calibrated"], answer["weak_below"]) == (True, 0)
     assert names(answer)[0] == "red"
     for candidate in answer["candidates"]:
