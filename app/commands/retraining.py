@@ -20,9 +20,7 @@ def retrain(
     collections: Annotated[list[str] | None, typer.Option("--collection", help="Of the gallery, repeatable.")] = None,
     datasets: Annotated[list[str] | None, typer.Option("--with", help="FORMAT:FOLDER to train on as well.")] = None,
     feedback: Annotated[bool, typer.Option("--feedback", help="Learn from confirmed candidates of queries.")] = False,
-    benchmarks: Annotated[
-        list[str] | None, typer.Option("--protect", help="FORMAT:SPLIT:FOLDER on which it must not lose.")
-    ] = None,
+    benchmarks: Annotated[list[str] | None, typer.Option("--protect", help="FORMAT:SPLIT:FOLDER not to lose.")] = None,
     policy: Annotated[list[str] | None, typer.Option("--policy", help="field=value of the gate, repeatable.")] = None,
     activate: Annotated[bool, typer.Option("--activate", help="Let it answer if the gate accepts it.")] = False,
     name: Annotated[str | None, typer.Option(help="Name of the candidate.")] = None,

@@ -119,13 +119,8 @@ class SearchService:
         # What another process wrote before this query came in is part of the answer.
         ranking.catch_up(head.sequence)
         with self._database.read() as session:
-            scope = Scope(
-                within,
-                options.filters,
-                None if cursor is None else cursor.newest,
-                without_images=query.without_images,
-                without_identities=query.without_identities,
-            )
+            last = None if cursor is None else cursor.newest
+            scope = Scope(within, options.filters, last, query.without_images, query.without_identities)
             images = SearchRepository(session, scope)
             shown = frozenset[int]() if cursor is None else cursor.shown
             found = _find(ranking, images, scope, options, shown)
