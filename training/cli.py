@@ -13,6 +13,7 @@ from rich.table import Table
 
 from models.errors import DescryError
 from training.captioning.cli import describe
+from training.commands.answers import reliability
 from training.commands.data import datasets, synthesise, synthesise_gallery, synthesise_pictures
 from training.commands.options import AllowMissing, Beside, Device, Json, Precision, SplitName, asked_for, say, show
 from training.commands.parse import parse
@@ -35,6 +36,7 @@ cli.command("synthesise-pictures")(synthesise_pictures)
 cli.command("synthesise-gallery")(synthesise_gallery)
 cli.command()(plan)
 cli.command()(compare)
+cli.command()(reliability)
 
 
 @cli.command()
