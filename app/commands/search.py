@@ -43,6 +43,8 @@ def search(
         return
     for warning in answer.warnings:
         errors().print(f"[yellow]note[/]: {shown(warning.message)}", highlight=False)
+    if answer.no_good_match:
+        errors().print("[yellow]No good match[/]: the person is probably not in what was searched", highlight=False)
     table, described = (
         Table("#", "Identity", "Score", "Confidence", "Camera", "Captured", "File"),
         results().width >= _WIDE,

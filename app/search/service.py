@@ -28,6 +28,7 @@ from app.search.ranking import Ranking, ranking_of
 from app.search.repository import SearchRepository
 from app.search.schemas import Candidate, ModelRef, ScoredImage, SearchAnswer, SearchOptions, Took, Warned
 from app.search.scope import Scope
+from app.search.standing import PEOPLE, Standing, standing_of
 from app.vectors.repository import LogRepository
 
 SUBSET = 2_000
@@ -122,9 +123,10 @@ class SearchService:
             found = _find(ranking, images, scope, options, shown)
             page = found[: options.limit]
             newest = images.newest() if cursor is None else cursor.newest
+            standing = self._standing(query, ranking, images, scope, options, None if shown else found)
             searched = time.perf_counter()
             rows = IdentityRepository(session).page([image for entry in page for image, _ in entry.images])
-            candidates = [_candidate(entry, rows, ranking) for entry in page]
+            candidates = [_candidate(entry, rows, standing) for entry in page]
         fetched = time.perf_counter()
         place = Cursor(digest, self._model.version_id, newest, shown | _ids(page, options))
         more = len(found) > len(page)
@@ -135,6 +137,7 @@ class SearchService:
             candidates=candidates,
             calibrated=ranking.calibrated,
             weak_below=ranking.weak_below,
+            no_good_match=standing.no_good_match,
             next_cursor=place.token() if more and len(place.shown) < MOST_SHOWN else None,
             warnings=[*query.warnings, *_told(options, cursor, place, empty=not candidates, more=more)],
             took_ms=Took(
@@ -145,12 +148,29 @@ class SearchService:
             ),
         )
 
+    def _standing(
+        self,
+        query: Query,
+        ranking: Ranking,
+        images: SearchRepository,
+        scope: Scope,
+        options: SearchOptions,
+        found: list[RankedIdentity] | None,
+    ) -> Standing:
+        """The standing of the whole answer. `found` is its beginning, if this is the first page."""
+        people = found
+        if people is None or options.group_by == "image":
+            one = options.model_copy(update={"group_by": "identity", "limit": PEOPLE, "images_per_identity": 1})
+            people = _find(ranking, images, scope, one, frozenset())
+        first = [entry.identity_id for entry in people[:1]]
+        return standing_of(self._model, query, ranking, people, len(images.of_identities(first)))
+
 
 def _find(
     ranking: Ranking, images: SearchRepository, scope: Scope, options: SearchOptions, shown: frozenset[int]
 ) -> list[RankedIdentity]:
-    """The best entries that were not shown, and one more if there is one; either way of doing that is complete."""
-    limit = options.limit + 1
+    """The best entries that were not shown, and more than the page wants if there are; either way is complete."""
+    limit = max(options.limit, PEOPLE) + 1
     subset = images.some(SUBSET + 1) if scope.narrow else {}
     hits = None
     if scope.narrow and len(subset) <= SUBSET:
@@ -192,11 +212,11 @@ def _nothing(options: SearchOptions) -> Warned:
     return Warned(code="collection_empty", message=f"the collection “{options.collection.strip()}” holds no images yet")
 
 
-def _candidate(ranked: RankedIdentity, rows: dict[int, tuple[Image, Identity]], ranking: Ranking) -> Candidate:
+def _candidate(ranked: RankedIdentity, rows: dict[int, tuple[Image, Identity]], standing: Standing) -> Candidate:
     return Candidate(
         identity=IdentityOut.of(rows[ranked.images[0][0]][1]),
         score=_cosine(ranked.score),
-        confidence=ranking.confidence(ranked.score),
+        confidence=standing.confidence(ranked.score),
         images=[ScoredImage(**image_fields(rows[image][0]), score=_cosine(score)) for image, score in ranked.images],
     )
 
