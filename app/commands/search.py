@@ -78,7 +78,8 @@ def _answer(core: "Core", query: str | None, image: Path | None, limit: int, col
     from app.gallery import pictures
     from app.search.query import Part, Query
     from app.search.schemas import SearchOptions
-    from app.search.service import SearchService, check_query, text_warnings
+    from app.search.service import SearchService, check_query
+    from app.search.understanding import text_warnings, understand
 
     model, limits, started = core.active.current(), core.settings, time.perf_counter()
     options = SearchOptions(limit=limit, collection=collection)
@@ -90,6 +91,8 @@ def _answer(core: "Core", query: str | None, image: Path | None, limit: int, col
         asked = Query((Part(vector, "image"),), {"picture": hashlib.sha256(data).hexdigest()})
     else:
         text = check_query(query or "", limits.max_query_chars)
-        embedding = model.encoder.submit_text(text).result()
-        asked = Query((Part(embedding.vector, "text"),), {"text": text}, tuple(text_warnings(embedding)))
+        read = understand(text, model.encoder.spec.tokenizer)
+        embedding = model.encoder.submit_text(read.text).result()
+        warnings = (*read.warnings, *text_warnings(embedding))
+        asked = Query((Part(embedding.vector, "text"),), {"text": text}, warnings)
     return service.answer(asked, options, started=started)

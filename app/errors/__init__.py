@@ -169,6 +169,7 @@ from app.errors.search import (
     CursorInvalidError,
     CursorMismatchError,
     QueryEmptyError,
+    QueryLanguageUnsupportedError,
     QueryNotUnderstoodError,
     QueryTooLongError,
 )
@@ -269,6 +270,7 @@ __all__ = [
     "PictureError",
     "PortTakenError",
     "QueryEmptyError",
+    "QueryLanguageUnsupportedError",
     "QueryNotUnderstoodError",
     "QueryTooLongError",
     "RecipeRefusedError",

@@ -25,6 +25,7 @@ from app.errors import (
     NoActiveModelError,
     PictureError,
     QueryEmptyError,
+    QueryLanguageUnsupportedError,
     QueryNotUnderstoodError,
     QueryTooLongError,
     responses,
@@ -34,7 +35,8 @@ from app.registry.active import LoadedModel
 from app.search.filters import Filters
 from app.search.query import Part, Query
 from app.search.schemas import IMAGES, LIMIT, PURPOSE_CHARS, GroupBy, SearchAnswer, SearchOptions, TextQuery
-from app.search.service import SearchService, SupersededError, check_query, text_warnings
+from app.search.service import SearchService, SupersededError, check_query
+from app.search.understanding import text_warnings, understand
 
 R = TypeVar("R")
 router = APIRouter(prefix="/v1/search", tags=["search"])
@@ -47,7 +49,14 @@ _OPTION_ERRORS = (CollectionNotFoundError, CursorInvalidError, CursorMismatchErr
 
 @router.post(
     "/text",
-    responses=responses(*_OPTION_ERRORS, QueryEmptyError, QueryTooLongError, QueryNotUnderstoodError, *_ENCODER_ERRORS),
+    responses=responses(
+        *_OPTION_ERRORS,
+        QueryEmptyError,
+        QueryTooLongError,
+        QueryNotUnderstoodError,
+        QueryLanguageUnsupportedError,
+        *_ENCODER_ERRORS,
+    ),
 )
 async def search_text(body: TextQuery, request: Request, core: CoreDep) -> SearchAnswer:
     """Find people by a description. The answer is a list of candidates, not an identification."""
@@ -55,8 +64,10 @@ async def search_text(body: TextQuery, request: Request, core: CoreDep) -> Searc
     query = check_query(body.query, core.settings.max_query_chars)
 
     async def encode(model: LoadedModel) -> Query:
-        embedding = await _encoded(model.encoder.submit_text(query), request, core.settings.query_timeout_s)
-        return Query((Part(embedding.vector, "text"),), {"text": query}, tuple(text_warnings(embedding)))
+        read = understand(query, model.encoder.spec.tokenizer)
+        embedding = await _encoded(model.encoder.submit_text(read.text), request, core.settings.query_timeout_s)
+        warnings = (*read.warnings, *text_warnings(embedding))
+        return Query((Part(embedding.vector, "text"),), {"text": query}, warnings)
 
     return await _answer(core, encode, body, started)
 

@@ -9,8 +9,7 @@ import numpy as np
 from app.collections.service import CollectionService
 from app.database.sessions import Database
 from app.database.tables import Identity, Image
-from app.embedding.service import TextEmbedding
-from app.errors import QueryEmptyError, QueryNotUnderstoodError, QueryTooLongError
+from app.errors import QueryEmptyError, QueryTooLongError
 from app.identities.repository import IdentityRepository
 from app.identities.schemas import IdentityOut, image_fields
 from app.registry.active import LoadedModel
@@ -51,28 +50,6 @@ def check_query(text: str, max_chars: int) -> str:
     if len(text) > max_chars:
         raise QueryTooLongError(f"the description has {len(text):,} characters; at most {max_chars:,} are accepted")
     return text
-
-
-def text_warnings(embedding: TextEmbedding) -> list[Warned]:
-    """What the tokenizer made of a description.
-
-    Raises:
-        QueryNotUnderstoodError: the model knows no word of it.
-    """
-    if embedding.empty:
-        words = f" (unknown: {', '.join(embedding.unknown[:10])})" if embedding.unknown else ""
-        raise QueryNotUnderstoodError(
-            f"the active model knows no word of this description{words}; describe clothes, colours, hair and what is "
-            "carried, in English"
-        )
-    found: list[Warned] = []
-    if embedding.unknown:
-        found.append(Warned(code="unknown_words", message=f"not understood: {', '.join(embedding.unknown)}"))
-    for typed, read in embedding.corrected:
-        found.append(Warned(code="spelling_corrected", message=f"“{typed}” was read as “{read}”"))
-    if embedding.truncated:
-        found.append(Warned(code="query_truncated", message="the description is long; its end was not used"))
-    return found
 
 
 class SupersededError(Exception):
