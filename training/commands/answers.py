@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -75,6 +75,53 @@ def reliability(
             for one in found
         ],
     )  # fmt: skip
+
+
+def robustness(
+    checkpoint: Folder,
+    data: Data,
+    format_name: FormatName = "cuhk_pedes",
+    split: SplitName = "test",
+    seed: Annotated[int, typer.Option(min=0, help="Of the changes.")] = 0,
+    out: Annotated[Path | None, typer.Option(help="JSON file to write the result to as well.")] = None,
+    device: Device = "auto",
+    as_json: Json = False,
+) -> None:
+    """Measure a checkpoint on descriptions as other people would type them: misspelt, shuffled, in other words, short;
+    and on synthetic people with something denied."""
+    from models.calibration import read_calibration
+    from models.presence import presence_rules
+    from training.robustness import measure_denials, measure_rewordings
+
+    encoder, embedded = _embed(checkpoint, data, format_name, split, device)
+    rule = presence_rules(read_calibration(checkpoint)).get("text")
+    rows = measure_rewordings(encoder, embedded, rule, seed=seed)
+    synthetic = (data / "attributes.json").is_file()
+    denials = measure_denials(encoder, embedded, data, seed=seed) if synthetic else []
+    result = {"rewordings": rows, "denials": denials}
+    if out:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    if as_json:
+        typer.echo(json.dumps(result))
+        return
+    names = ("R@1 as written", "R@1", "R@10", "mAP", "refused", "flagged")
+    _print(
+        "The same descriptions, typed differently; in percent",
+        ("", "queries", *names, "for example"),
+        [(row["how"], f"{row['queries']:,}", *_percents(row, names), row["example"]) for row in rows],
+    )
+    columns = ("share", "R@1", "R@10", "mAP", "noticed")
+    if denials:
+        _print(
+            "Something denied that the person lacks; share: of the first ten, who has it; in percent",
+            ("", "queries", *columns),
+            [(row["how"], f"{row['queries']:,}", *_percents(row, columns)) for row in denials],
+        )
+
+
+def _percents(row: dict[str, Any], names: tuple[str, ...]) -> list[str]:
+    return ["" if row.get(name) is None else f"{row[name]:.2f}" for name in names]
 
 
 def _embed(checkpoint: Path, data: Path, format_name: str, split: str, device: str) -> "tuple[PersonEncoder, Embedded]":
