@@ -28,10 +28,12 @@ class PresenceRule:
             the first candidate and its images, where half of the people who are asked for are there.
         scale: of the scores in the softmax over candidates.
         least: the probability of being there below which there is no good match, in (0, 1).
+        words: a description with fewer does not say enough for that: many people would fit it.
         data, split, queries, identities: what it was fitted on. Each query was asked twice: of everybody, and of
             everybody but its person.
         flagged_absent, flagged_present: share of the queries for which it says that there is no good match: rightly,
-            when the person was taken out, and wrongly. Of people who were left out of the fit; in [0, 1].
+            when the person was taken out, and wrongly. Of people who were left out of the fit, and of descriptions of
+            any length; in [0, 1].
         error, brier: expected calibration error (10 bins of equal size) and Brier score of the confidences of the
             first candidates, over both kinds of query, likewise.
     """
@@ -41,6 +43,7 @@ class PresenceRule:
     shift: float
     scale: float
     least: float
+    words: int
     data: str
     split: str
     queries: int
@@ -72,9 +75,13 @@ class PresenceRule:
         odds = self.slope * best + self.crowd * math.log(max(images, 1)) + self.shift
         return float(1 / (1 + np.exp(-np.clip(odds, -50, 50))))
 
-    def no_good_match(self, probability: float) -> bool:
-        """Whether a probability that the person is there, from `presence` or elsewhere, is too small for a match."""
-        return probability < self.least
+    def no_good_match(self, probability: float, words: int | None = None) -> bool:
+        """Whether a probability that the person is there, from `presence` or elsewhere, is too small for a match.
+
+        Args:
+            words: of the description; None where it has none, or nobody counted them.
+        """
+        return probability < self.least and (words is None or words >= self.words)
 
     def confidence(self, score: float, among: Sequence[float], there: float) -> float:
         """The probability that a candidate is the person.

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from models.encoder import Space
 from models.presence import DEPTH, PresenceRule
+from models.tokenizers import words_of
 from training.confidence import calibration_error, questions
 from training.evaluation import Embedded, ExactScores
 
@@ -30,6 +31,8 @@ Question = tuple[ExactScores, Integers, Integers, Integers]
 """See `training.confidence.questions`."""
 MISSED = 0.05
 """Most people who are there that may be called missing, on the split that is calibrated on."""
+SHORTEST = 0.05
+"""Share of the descriptions that may be shorter than the shortest for which a person is called missing."""
 _LEAST_QUERIES, _FOLDS, _BLOCK, _STEEPEST, _SURE = 40, 5, 256, 500.0, 1e-12
 _NONE = -np.inf
 _FEW = (1, 2)
@@ -185,13 +188,19 @@ def fit_presence(embedded: Embedded, data: str, split: str) -> dict[Space, Prese
     for space, question in questions(embedded).items():
         everybody = question[2]
         galleries = [None, *(few_of_each(everybody, few, seed=few) for few in _FEW)]
-        rule = fit_rule([read_pages(question, kept) for kept in galleries], data=data, split=split)
+        words = _few_words(embedded.queries) if space == "text" else 0
+        rule = fit_rule([read_pages(question, kept) for kept in galleries], words=words, data=data, split=split)
         if rule is not None:
             found[space] = rule
     return found
 
 
-def fit_rule(galleries: Sequence[Pages], *, data: str, split: str) -> PresenceRule | None:
+def _few_words(texts: Sequence[str]) -> int:
+    """Words that all but the shortest descriptions have."""
+    return int(np.quantile([len(words_of(text)) for text in texts], SHORTEST)) if texts else 0
+
+
+def fit_rule(galleries: Sequence[Pages], *, words: int = 0, data: str, split: str) -> PresenceRule | None:
     """A rule from the pages of all images of a gallery, then of fewer; None if they are too few to say anything, or a
     higher score does not mean the person."""
     whole = galleries[0]
@@ -215,6 +224,7 @@ def fit_rule(galleries: Sequence[Pages], *, data: str, split: str) -> PresenceRu
         shift=round(fit.shift, 4),
         scale=round(fit.scale, 4),
         least=round(fit.least, 4),
+        words=words,
         data=data,
         split=split,
         queries=len(whole.people),

@@ -15,9 +15,10 @@ import numpy.typing as npt
 from models.confidence import ConfidenceCurve
 from models.encoder import Space
 from models.presence import PresenceRule
+from models.tokenizers import words_of
 from training.confidence import Floats, calibration_error, questions
 from training.evaluation import Embedded
-from training.presence import Fit, Pages, Question, calibration_of, few_of_each, read_pages
+from training.presence import Fit, Flags, Pages, Question, calibration_of, few_of_each, read_pages
 
 Names = npt.NDArray[np.str_]
 SIZES = (30, 100, 300, 1000)
@@ -78,16 +79,18 @@ def measure(
         _, ids, everybody, own = question
         if (rule := rules.get(space)) is None or not len(ids):
             continue
+        lengths = [len(words_of(text)) for text in embedded.queries] if space == "text" else [rule.words] * len(ids)
+        enough = np.array(lengths) >= rule.words
         known = np.unique(ids)
         for size in sorted({*(size for size in sizes if size < len(known)), len(known)}):
             some = np.random.default_rng(seed).permutation(known)[:size]
             pages = read_pages(question, np.isin(everybody, some))
-            found.append(worth(space, f"{size:,} people", pages, rule, curves.get(space)))
+            found.append(worth(space, f"{size:,} people", pages, enough, rule, curves.get(space)))
         single = read_pages(question, few_of_each(everybody, 1, seed))
-        found.append(worth(space, "one image of each", single, rule, curves.get(space)))
+        found.append(worth(space, "one image of each", single, enough, rule, curves.get(space)))
         seen = cameras[embedded.described if space == "text" else own]
         if by_camera := list(_by_camera(question, cameras, seen)):
-            found.append(worth(space, "one camera", Pages.joined(by_camera), rule, curves.get(space)))
+            found.append(worth(space, "one camera", Pages.joined(by_camera), enough, rule, curves.get(space)))
     return found
 
 
@@ -100,8 +103,10 @@ def _by_camera(question: Question, cameras: Names, seen: Names) -> Iterator[Page
             yield pages
 
 
-def worth(space: Space, gallery: str, pages: Pages, rule: PresenceRule, curve: ConfidenceCurve | None) -> Worth:
-    """What a rule's answers are worth."""
+def worth(
+    space: Space, gallery: str, pages: Pages, enough: Flags, rule: PresenceRule, curve: ConfidenceCurve | None
+) -> Worth:
+    """What a rule's answers are worth; `enough` says of every query whether it has words enough to miss somebody."""
     fit = Fit.of(rule)
     present, absent = fit.confidences(pages.present, pages.images[0]), fit.confidences(pages.absent, pages.images[1])
     error, brier = calibration_of(pages, present, absent)
@@ -118,8 +123,8 @@ def worth(space: Space, gallery: str, pages: Pages, rule: PresenceRule, curve: C
         error_first=calibration_error(firsts, hits),
         error_curve=None if curve is None else calibration_of(pages, *_by_curve(curve, pages))[0],
         brier=brier,
-        flagged_absent=float((fit.presence(pages.absent, pages.images[1]) < fit.least).mean()),
-        flagged_present=float((fit.presence(pages.present, pages.images[0]) < fit.least).mean()),
+        flagged_absent=float(((fit.presence(pages.absent, pages.images[1]) < fit.least) & enough[pages.rows]).mean()),
+        flagged_present=float(((fit.presence(pages.present, pages.images[0]) < fit.least) & enough[pages.rows]).mean()),
         told=firsts,
         right=hits.astype(np.float64),
     )

@@ -14,6 +14,7 @@ from models.descriptions.denials import without_denied
 from models.descriptions.language import read_language
 from models.encoder import PersonEncoder
 from models.presence import PresenceRule
+from models.tokenizers import words_of
 from training.confidence import questions
 from training.evaluation import Embedded, ExactScores, Integers, retrieval_metrics
 from training.presence import Fit, Flags, read_pages
@@ -62,7 +63,7 @@ def _row(
     row = {"how": name, "queries": len(rows), **_figures(embedded, rows, vectors)}
     row |= {"R@1 as written": plain["R@1"], "example": said[0]}
     row["refused"] = 100 * sum(not read_language(text).understood for text in said) / len(said)
-    row["flagged"] = None if rule is None else _flagged(embedded, rows, vectors, rule)
+    row["flagged"] = None if rule is None else _flagged(embedded, rows, vectors, said, rule)
     return row
 
 
@@ -72,11 +73,12 @@ def _figures(embedded: Embedded, rows: Integers, vectors: Tensor) -> dict[str, f
     return {"R@1": found.r1, "R@10": found.r10, "mAP": found.mean_ap}
 
 
-def _flagged(embedded: Embedded, rows: Integers, vectors: Tensor, rule: PresenceRule) -> float:
+def _flagged(embedded: Embedded, rows: Integers, vectors: Tensor, said: Sequence[str], rule: PresenceRule) -> float:
     _, ids, everybody, own = questions(embedded)["text"]
     pages = read_pages((ExactScores(vectors, embedded.images), ids[rows], everybody, own[rows]))
     fit = Fit.of(rule)
-    return 100 * float((fit.presence(pages.present, pages.images[0]) < fit.least).mean())
+    enough = np.array([len(words_of(said[row])) >= rule.words for row in pages.rows.tolist()])
+    return 100 * float(((fit.presence(pages.present, pages.images[0]) < fit.least) & enough).mean())
 
 
 @torch.inference_mode()

@@ -94,5 +94,5 @@ def _answer(core: "Core", query: str | None, image: Path | None, limit: int, col
         read = understand(text, model.encoder.spec.tokenizer)
         embedding = model.encoder.submit_text(read.text).result()
         warnings = (*read.warnings, *text_warnings(embedding))
-        asked = Query((Part(embedding.vector, "text"),), {"text": text}, warnings)
+        asked = Query((Part(embedding.vector, "text", words=read.words),), {"text": text}, warnings)
     return service.answer(asked, options, started=started)

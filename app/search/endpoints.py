@@ -67,7 +67,7 @@ async def search_text(body: TextQuery, request: Request, core: CoreDep) -> Searc
         read = understand(query, model.encoder.spec.tokenizer)
         embedding = await _encoded(model.encoder.submit_text(read.text), request, core.settings.query_timeout_s)
         warnings = (*read.warnings, *text_warnings(embedding))
-        return Query((Part(embedding.vector, "text"),), {"text": query}, warnings)
+        return Query((Part(embedding.vector, "text", words=read.words),), {"text": query}, warnings)
 
     return await _answer(core, encode, body, started)
 

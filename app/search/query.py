@@ -21,12 +21,14 @@ class Part:
         space: the space of the query: `text` for words, `image` for pictures.
         weight: above 0.
         negative: whether what is like it is to be left behind.
+        words: how many of them were encoded; None for a picture, or where nobody counted.
     """
 
     vector: NDArray[np.float32]
     space: Space
     weight: float = 1.0
     negative: bool = False
+    words: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

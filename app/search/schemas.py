@@ -94,8 +94,9 @@ class SearchAnswer(BaseModel):
         "score is high enough to say so."
     )
     no_good_match: bool | None = Field(
-        description="Whether the person is probably not in what was searched. Null without calibration. On the people "
-        "that the version was calibrated on, at most one in twenty who are there is called missing."
+        description="Whether the person is probably not in what was searched. Null without calibration; false also "
+        "where a description is too short to tell. Of the people that the version was calibrated on, at most one in "
+        "twenty who are there is called missing."
     )
     next_cursor: str | None = Field(description="Asks for the next page; null: there is none.")
     warnings: list[Warned]

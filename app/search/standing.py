@@ -21,12 +21,14 @@ class Standing:
     Attributes:
         scores: theirs, best first; at most `PEOPLE`.
         images: how many images the first one has in what was searched.
+        words: of the description that was asked for; None for anything else.
         rule: what the version has learnt about scores; None if nothing, or not about scores of this kind.
     """
 
     ranking: Ranking
     scores: tuple[float, ...]
     images: int
+    words: int | None
     rule: PresenceRule | None
 
     @property
@@ -40,11 +42,12 @@ class Standing:
 
     @property
     def no_good_match(self) -> bool | None:
-        """Whether the person is probably not there. None if nobody knows; where nothing was searched, nobody is."""
+        """Whether the person is probably not there: False also where a description is too short to tell. None if nobody
+        knows; where nothing was searched, nobody is there."""
         there = self.presence
         if there is None:
             return True if self.ranking.calibrated and not self.scores else None
-        return there < _RATHER_NOT if self.rule is None else self.rule.no_good_match(there)
+        return there < _RATHER_NOT if self.rule is None else self.rule.no_good_match(there, self.words)
 
     def confidence(self, score: float) -> float | None:
         """The probability that a candidate with this score is the person."""
@@ -64,5 +67,6 @@ def standing_of(
         images: how many images the first one has in the scope.
     """
     # What was learnt is about cosines with one vector.
-    rule = model.rules.get(query.parts[0].space) if len(query.parts) == 1 else None
-    return Standing(ranking, tuple(entry.score for entry in people[:PEOPLE]), images, rule)
+    first = query.parts[0]
+    rule = model.rules.get(first.space) if len(query.parts) == 1 else None
+    return Standing(ranking, tuple(entry.score for entry in people[:PEOPLE]), images, first.words, rule)

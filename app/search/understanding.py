@@ -29,6 +29,11 @@ class Understood:
     denied: tuple[str, ...] = ()
     warnings: tuple[Warned, ...] = ()
 
+    @property
+    def words(self) -> int:
+        """How many words `text` has."""
+        return len(words_of(self.text))
+
 
 def understand(text: str, tokenizer: TokenizerSpec) -> Understood:
     """Read a description for a model with this tokenizer.

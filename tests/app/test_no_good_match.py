@@ -16,7 +16,7 @@ from models.calibration import write_section
 from tests.app.test_search_api import ask, people, upload
 from tests.app.toy import picture, toy_checkpoint
 
-RULE: dict[str, Any] = {"slope": 100.0, "crowd": -0.5, "shift": -96.0, "scale": 30.0, "least": 0.4}
+RULE: dict[str, Any] = {"slope": 100.0, "crowd": -0.5, "shift": -96.0, "scale": 30.0, "least": 0.4, "words": 2}
 ABOUT = {"data": "d", "split": "val", "queries": 90, "identities": 30}
 WORTH = {"flagged_absent": 0.9, "flagged_present": 0.04, "error": 0.01, "brier": 0.02}
 CURVE = {"kind": "platt", "scores": [0.2, 0.9], "probabilities": [0.1, 0.9], "data": "d", "split": "val"}
@@ -81,6 +81,7 @@ def test_a_filter_takes_the_person_away(calibrated: TestClient) -> None:
     hidden = {"without_identities": [red[0]["identity"]["id"]]}
     assert ask(calibrated, "red coat")["no_good_match"] is False
     assert ask(calibrated, "red coat", filters=hidden)["no_good_match"] is True
+    assert ask(calibrated, "red", filters=hidden)["no_good_match"] is False  # one word is too few to tell
     assert ask(calibrated, "red coat", filters={"cameras": ["nowhere"]})["no_good_match"] is True
 
 

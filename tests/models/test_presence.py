@@ -14,7 +14,16 @@ from tests.app.toy import toy_checkpoint
 
 
 def section(**changes: object) -> dict[str, Any]:
-    plain = {"slope": 40.0, "crowd": -1.0, "shift": -24.0, "scale": 30.0, "least": 0.4, "data": "d", "split": "val"}
+    plain = {
+        "slope": 40.0,
+        "crowd": -1.0,
+        "shift": -24.0,
+        "scale": 30.0,
+        "least": 0.4,
+        "words": 2,
+        "data": "d",
+        "split": "val",
+    }
     worth = {"queries": 90, "identities": 30, "flagged_absent": 0.9, "flagged_present": 0.04}
     return {**plain, **worth, "error": 0.01, "brier": 0.02, **changes}
 
