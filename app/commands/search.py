@@ -93,6 +93,8 @@ def print_answer(answer: "SearchAnswer", *, as_json: bool) -> None:
 def _print_answer(answer: "SearchAnswer") -> None:
     for warning in answer.warnings:
         errors().print(f"[yellow]note[/]: {shown(warning.message)}", highlight=False)
+    if answer.no_good_match:
+        errors().print("[yellow]No good match[/]: the person is probably not in what was searched", highlight=False)
     table, described = (
         Table("#", "Identity", "Score", "Confidence", "Camera", "Captured", "File"),
         results().width >= _WIDE,
@@ -126,7 +128,8 @@ def _percent(share: float) -> str:
 def _answer(core: "Core", query: str | None, image: Path | None, options: "SearchOptions") -> "SearchAnswer":
     from app.gallery import pictures
     from app.search.query import Part, Query
-    from app.search.service import SearchService, check_query, text_warnings
+    from app.search.service import SearchService
+    from app.search.wording import DescriptionEncoder
 
     model, limits, started = core.active.current(), core.settings, time.perf_counter()
     service = SearchService(core.database, model, protected=limits.protected_attributes)
@@ -137,9 +140,8 @@ def _answer(core: "Core", query: str | None, image: Path | None, options: "Searc
         sha256 = hashlib.sha256(data).hexdigest()
         asked = Query((Part(vector, "image"),), {"picture": {"sha256": sha256}}, uploaded={sha256: vector})
     else:
-        text = check_query(query or "", limits.max_query_chars)
-        embedding = model.encoder.submit_text(text).result()
-        asked = Query((Part(embedding.vector, "text"),), {"query": text}, tuple(text_warnings(embedding)))
+        encoder = DescriptionEncoder(model, query or "", limits.max_query_chars)
+        asked = encoder.query({content: future.result() for content, future in encoder.begin().items()})
     answer = service.answer(asked, options, started=started)
     core.recorder.note(asked, options, answer)
     return answer

@@ -16,9 +16,15 @@ class QueryTooLongError(InvalidError):
 
 
 class QueryNotUnderstoodError(InvalidError):
-    """The active model knows no word of the description."""
+    """The description has no words, or none that the active model knows."""
 
     code, title = "query_not_understood", "No word of the description is known"
+
+
+class QueryLanguageUnsupportedError(InvalidError):
+    """The description is in a language that the models have not learnt."""
+
+    code, title = "query_language_unsupported", "The language of the description is not understood"
 
 
 class CursorInvalidError(InvalidError):

@@ -12,7 +12,6 @@ from sqlalchemy.orm import Session
 from app.association.repository import AssociationRepository
 from app.core import Core
 from app.database.tables import Query as QueryRow
-from app.embedding.service import TextEmbedding
 from app.errors import QueryOutdatedError
 from app.identities.repository import IdentityRepository
 from app.queries.definition import OPTIONS, fingerprints, unpacked
@@ -21,10 +20,11 @@ from app.queries.relevance import CONFIRMED, Vectors, rocchio
 from app.queries.repository import FeedbackRepository
 from app.queries.schemas import SearchAgain
 from app.registry.active import LoadedModel
-from app.search.encoding import Content, QueryEncoder
+from app.search.encoding import QueryEncoder
 from app.search.query import Part, Query
 from app.search.schemas import ComposedQuery, SearchAnswer, SearchOptions, Warned
-from app.search.service import SearchService, text_warnings
+from app.search.service import SearchService
+from app.search.wording import Content, DescriptionEncoder
 from models.encoder import Space
 
 _IMAGES = 100
@@ -57,9 +57,11 @@ class Again:
                 "does not answer any more. Search with the picture again"
             )
         self._composed: QueryEncoder | None = None
+        self._described: DescriptionEncoder | None = None
         self.queued: dict[Content, Future[Any]] = {}
         if row.kind == "text":
-            self.queued = {("text", self._content["query"]): model.encoder.submit_text(self._content["query"])}
+            self._described = DescriptionEncoder(model, self._content["query"], core.settings.max_query_chars)
+            self.queued = self._described.begin()
         elif row.kind == "composed":
             self._composed = QueryEncoder(core, model, _as_asked(self._content), {}, self._uploaded)
             self.queued = self._composed.begin()
@@ -79,9 +81,8 @@ class Again:
     def _plain(self, encoded: Mapping[Content, Any]) -> Query:
         if self._composed is not None:
             return self._composed.query(encoded)
-        if self._row.kind == "text":
-            told: TextEmbedding = encoded["text", self._content["query"]]
-            return Query((Part(told.vector, "text"),), self._content, tuple(text_warnings(told)))
+        if self._described is not None:
+            return self._described.query(encoded)
         (vector,) = self._uploaded.values()
         return Query((Part(vector, "image"),), self._content, uploaded=self._uploaded)
 

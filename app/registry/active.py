@@ -23,6 +23,7 @@ from app.vectors.snapshot import SnapshotKey
 from app.vectors.view import VectorView
 from models.confidence import ConfidenceCurve, confidence_curves
 from models.encoder import EncoderSpec, Space
+from models.presence import PresenceRule, presence_rules
 
 _log = logging.getLogger(__name__)
 
@@ -38,6 +39,8 @@ class LoadedModel:
     calibration: dict[str, Any] = field(default_factory=dict)
     curves: dict[Space, ConfidenceCurve] = field(default_factory=dict)
     """By the space of the query, where the version is calibrated."""
+    rules: dict[Space, PresenceRule] = field(default_factory=dict)
+    """Likewise; versions that were calibrated before there were any have none."""
 
     def view(self, space: Space) -> VectorView:
         """The view in which queries of a space are searched."""
@@ -227,4 +230,9 @@ class ActiveModel:
 
 
 def _calibrated(loaded: LoadedModel, calibration: dict[str, Any]) -> LoadedModel:
-    return replace(loaded, calibration=calibration, curves=confidence_curves(calibration))
+    return replace(
+        loaded,
+        calibration=calibration,
+        curves=confidence_curves(calibration),
+        rules=presence_rules(calibration),
+    )

@@ -20,6 +20,7 @@ from app.errors import (
     NoActiveModelError,
     PictureError,
     QueryEmptyError,
+    QueryLanguageUnsupportedError,
     QueryNotUnderstoodError,
     QueryTooLongError,
     TimezoneUnknownError,
@@ -27,11 +28,11 @@ from app.errors import (
 )
 from app.gallery import pictures
 from app.registry.active import LoadedModel
-from app.search.asking import answer, encoded
+from app.search.asking import answer, encoded, gathered
 from app.search.filters import Filters
 from app.search.query import Part, Query
 from app.search.schemas import IMAGES, LIMIT, PURPOSE_CHARS, GroupBy, SearchAnswer, SearchOptions, TextQuery
-from app.search.service import check_query, text_warnings
+from app.search.wording import DescriptionEncoder
 
 router = APIRouter(prefix="/v1/search", tags=["search"])
 _ENCODER_ERRORS = (NoActiveModelError, EncoderTimeoutError, EncoderBusyError)
@@ -47,16 +48,22 @@ _OPTION_ERRORS = (
 
 @router.post(
     "/text",
-    responses=responses(*_OPTION_ERRORS, QueryEmptyError, QueryTooLongError, QueryNotUnderstoodError, *_ENCODER_ERRORS),
+    responses=responses(
+        *_OPTION_ERRORS,
+        QueryEmptyError,
+        QueryTooLongError,
+        QueryNotUnderstoodError,
+        QueryLanguageUnsupportedError,
+        *_ENCODER_ERRORS,
+    ),
 )
 async def search_text(body: TextQuery, request: Request, core: CoreDep) -> SearchAnswer:
     """Find people by a description. The answer is a list of candidates, not an identification."""
     started = time.perf_counter()
-    query = check_query(body.query, core.settings.max_query_chars)
 
     async def encode(model: LoadedModel) -> Query:
-        embedding = await encoded(model.encoder.submit_text(query), request, core.settings.query_timeout_s)
-        return Query((Part(embedding.vector, "text"),), {"query": query}, tuple(text_warnings(embedding)))
+        encoder = DescriptionEncoder(model, body.query, core.settings.max_query_chars)
+        return encoder.query(await gathered(encoder.begin(), request, core.settings.query_timeout_s))
 
     return await answer(core, encode, body, started)
 

@@ -24,6 +24,7 @@ class Part:
         weight: above 0.
         negative: whether what is like it is to be left behind.
         learnt: whether feedback has moved it, so that its scores mean something else than those of plain queries.
+        words: how many of them were encoded; None for a picture, or where nobody counted.
     """
 
     vector: NDArray[np.float32]
@@ -31,6 +32,7 @@ class Part:
     weight: float = 1.0
     negative: bool = False
     learnt: bool = False
+    words: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -126,8 +126,9 @@ class Candidate(BaseModel):
     identity: IdentityOut
     score: float = Field(description="Score of its best image.")
     confidence: float | None = Field(
-        description="Probability, 0 to 1, that this is the person, in a gallery like the one that the version was "
-        "calibrated on. Null where `calibrated` is false."
+        description="Probability, 0 to 1, that this is the person: that the person is there, times the share of the "
+        "candidate among the first ten people of the answer. It holds for images like those that the version was "
+        "calibrated on, where one in two of the people asked for is there. Null where `calibrated` is false."
     )
     images: list[ScoredImage]
     parts: list[PartScore] | None = Field(
@@ -157,6 +158,11 @@ class SearchAnswer(BaseModel):
     weak_below: float | None = Field(
         description="Candidates with a lower score are rather not the person. Null without calibration, or where no "
         "score is high enough to say so."
+    )
+    no_good_match: bool | None = Field(
+        description="Whether the person is probably not in what was searched. Null without calibration; false also "
+        "where a description is too short to tell. Of the people that the version was calibrated on, at most one in "
+        "twenty who are there is called missing."
     )
     next_cursor: str | None = Field(description="Asks for the next page; null: there is none.")
     warnings: list[Warned]

@@ -2,15 +2,13 @@
 
 import time
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 
 from app.collections.service import CollectionService
 from app.database.sessions import Database
 from app.database.tables import Identity, Image
-from app.embedding.service import TextEmbedding
-from app.errors import QueryEmptyError, QueryNotUnderstoodError, QueryTooLongError
 from app.identities.repository import IdentityRepository
 from app.identities.schemas import IdentityOut, image_fields
 from app.registry.active import LoadedModel
@@ -22,6 +20,7 @@ from app.search.ranking import Order, Ranking, ranking_of
 from app.search.repository import SearchRepository
 from app.search.schemas import Candidate, ModelRef, PartScore, ScoredImage, SearchAnswer, SearchOptions, Took, Warned
 from app.search.scope import Scope
+from app.search.standing import PEOPLE, Standing, standing_of
 from app.settings import PROTECTED_ATTRIBUTES
 from app.vectors.contract import Hits
 from app.vectors.repository import LogRepository
@@ -32,42 +31,6 @@ SUBSET = 2_000
 Of 100,000 images x 512, milliseconds of one core for a page (`benchmarks/filters.py`): of 1,000 that a camera took 20
 alone, 53 in the ranking; of 10,000 37 and 18; of 50,000 67 and 10. Of 10, the ranking takes 1,356.
 """
-
-
-def check_query(text: str, max_chars: int) -> str:
-    """The description, trimmed.
-
-    Raises:
-        QueryEmptyError, QueryTooLongError: nothing is left, or too much.
-    """
-    text = text.strip()
-    if not text:
-        raise QueryEmptyError("the description is empty; say what the person looks like")
-    if len(text) > max_chars:
-        raise QueryTooLongError(f"the description has {len(text):,} characters; at most {max_chars:,} are accepted")
-    return text
-
-
-def text_warnings(embedding: TextEmbedding) -> list[Warned]:
-    """What the tokenizer made of a description.
-
-    Raises:
-        QueryNotUnderstoodError: the model knows no word of it.
-    """
-    if embedding.empty:
-        words = f" (unknown: {', '.join(embedding.unknown[:10])})" if embedding.unknown else ""
-        raise QueryNotUnderstoodError(
-            f"the active model knows no word of this description{words}; describe clothes, colours, hair and what is "
-            "carried, in English"
-        )
-    found: list[Warned] = []
-    if embedding.unknown:
-        found.append(Warned(code="unknown_words", message=f"not understood: {', '.join(embedding.unknown)}"))
-    for typed, read in embedding.corrected:
-        found.append(Warned(code="spelling_corrected", message=f"“{typed}” was read as “{read}”"))
-    if embedding.truncated:
-        found.append(Warned(code="query_truncated", message="the description is long; its end was not used"))
-    return found
 
 
 class SupersededError(Exception):
@@ -126,10 +89,11 @@ class SearchService:
             found = _find(ranking, images, scope, options, shown)
             page = found[: options.limit]
             newest = images.newest() if cursor is None else cursor.newest
+            standing = self._standing(query, ranking, images, scope, options, None if shown else found)
             searched = time.perf_counter()
             rows = IdentityRepository(session).page([image for entry in page for image, _ in entry.images])
             told = ranking.explained(np.array([entry.images[0][0] for entry in page], np.int64))
-            candidates = [_candidate(entry, rows, ranking, told.get(entry.images[0][0])) for entry in page]
+            candidates = [_candidate(entry, rows, ranking, standing, told) for entry in page]
         fetched = time.perf_counter()
         query_id = query.id or (uuid.uuid4().hex if cursor is None else cursor.query_id)
         place = Cursor(digest, self._model.version_id, newest, shown | _ids(page, options), query_id)
@@ -141,6 +105,7 @@ class SearchService:
             candidates=candidates,
             calibrated=ranking.calibrated,
             weak_below=ranking.weak_below,
+            no_good_match=standing.no_good_match,
             next_cursor=place.token() if more and len(place.shown) < MOST_SHOWN else None,
             warnings=[*query.warnings, *_told(query, options, cursor, place, empty=not candidates, more=more)],
             took_ms=Took(
@@ -151,12 +116,29 @@ class SearchService:
             ),
         )
 
+    def _standing(
+        self,
+        query: Query,
+        ranking: Ranking,
+        images: SearchRepository,
+        scope: Scope,
+        options: SearchOptions,
+        found: list[RankedIdentity] | None,
+    ) -> Standing:
+        """The standing of the whole answer. `found` is its beginning, if this is the first page."""
+        people = found
+        if people is None or options.group_by == "image":
+            one = options.model_copy(update={"group_by": "identity", "limit": PEOPLE, "images_per_identity": 1})
+            people = _find(ranking, images, scope, one, frozenset())
+        first = [entry.identity_id for entry in people[:1]]
+        return standing_of(self._model, query, ranking, people, len(images.of_identities(first)))
+
 
 def _find(
     order: Order, images: SearchRepository, scope: Scope, options: SearchOptions, shown: frozenset[int]
 ) -> list[RankedIdentity]:
-    """The best entries that were not shown, and one more if there is one; either way of doing that is complete."""
-    limit = options.limit + 1
+    """The best entries that were not shown, and more than the page wants if there are; either way is complete."""
+    limit = max(options.limit, PEOPLE) + 1
     search, owners, sparse = _walk(order, images, scope)
     if options.group_by == "image":
         return best_images(search, owners, limit, shown, sparse)
@@ -211,16 +193,20 @@ def _nothing(query: Query, options: SearchOptions) -> Warned:
 
 
 def _candidate(
-    ranked: RankedIdentity, rows: dict[int, tuple[Image, Identity]], ranking: Ranking, parts: list[PartScore] | None
+    ranked: RankedIdentity,
+    rows: dict[int, tuple[Image, Identity]],
+    ranking: Ranking,
+    standing: Standing,
+    told: Mapping[int, list[PartScore]],
 ) -> Candidate:
     return Candidate(
         identity=IdentityOut.of(rows[ranked.images[0][0]][1]),
         score=ranking.shown(ranked.score),
-        confidence=ranking.confidence(ranked.score),
+        confidence=standing.confidence(ranked.score),
         images=[
             ScoredImage(**image_fields(rows[image][0]), score=ranking.shown(score)) for image, score in ranked.images
         ],
-        parts=parts,
+        parts=told.get(ranked.images[0][0]),
     )
 
 
