@@ -200,6 +200,8 @@ class _OnPostgres:
         return func.coalesce(self._type != "null", false())
 
     def holds(self, of_kind: str, compared: list[Condition]) -> Condition:
+        if of_kind != "number":
+            return and_(*compared, self._type == of_kind)  # in this order, for most values are other ones
         # CASE alone promises that what is no number is never read as one.
         return case((self._type == of_kind, and_(*compared)), else_=false())
 

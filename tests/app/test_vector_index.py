@@ -64,6 +64,10 @@ class TestContract:
         wanted = np.array([1, 3, 31, 40, 7, 999])
         found = {i: vectors[i] for i in (1, 40, 7)}
         assert pairs(index.scores(query, wanted)) == brute_force(found, query, 9)
+        for k in (0, 2, 9):
+            assert pairs(index.among(query, wanted, k)) == brute_force(found, query, k)
+            assert pairs(VectorIndex.among(index, query, wanted, k)) == brute_force(found, query, k)
+        assert pairs(index.among(query, NONE, 5)) == []
 
 
 class IndexMachine(RuleBasedStateMachine):
