@@ -83,6 +83,9 @@ def test_a_search_is_kept_with_what_was_asked(filled: TestClient) -> None:
     assert (kept["kind"], kept["words"], kept["purpose"]) == ("text", "“a red coat”", "case 17")
     assert (kept["name"], kept["feedback"], kept["outdated"]) == (None, 0, False)
     assert kept["model_version"] == answer["model_version"]
+    assert again(filled, answer["query_id"])["candidates"] == answer["candidates"]
+    odd = ask(filled, "a red\0 coat", purpose=" case\0 18 ")
+    assert got(filled, f"/v1/queries/{odd['query_id']}")["purpose"] == "case 18"
 
 
 def test_a_query_is_found_before_it_is_written(filled: TestClient, core: Core) -> None:
