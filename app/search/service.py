@@ -139,7 +139,7 @@ class SearchService:
             calibrated=ranking.calibrated,
             weak_below=ranking.weak_below,
             next_cursor=place.token() if more and len(place.shown) < MOST_SHOWN else None,
-            warnings=[*query.warnings, *_told(options, cursor, place, empty=not candidates, more=more)],
+            warnings=[*query.warnings, *_told(query, options, cursor, place, empty=not candidates, more=more)],
             took_ms=Took(
                 encode=_ms(encoded - started),
                 search=_ms(searched - encoded),
@@ -173,7 +173,9 @@ def _ids(page: list[RankedIdentity], options: SearchOptions) -> frozenset[int]:
     return frozenset(entry.images[0][0] if options.group_by == "image" else entry.identity_id for entry in page)
 
 
-def _told(options: SearchOptions, cursor: Cursor | None, place: Cursor, *, empty: bool, more: bool) -> list[Warned]:
+def _told(
+    query: Query, options: SearchOptions, cursor: Cursor | None, place: Cursor, *, empty: bool, more: bool
+) -> list[Warned]:
     """What the asker should know about the page."""
     found = []
     if cursor is not None and cursor.version_id != place.version_id:
@@ -181,13 +183,15 @@ def _told(options: SearchOptions, cursor: Cursor | None, place: Cursor, *, empty
             Warned(code="version_changed", message="another model version ranks from this page on than before it")
         )
     if empty and cursor is None:
-        found.append(_nothing(options))
+        found.append(_nothing(query, options))
     if more and len(place.shown) >= MOST_SHOWN:
         found.append(Warned(code="answer_ended", message=f"answers end after {MOST_SHOWN:,}; limit the search further"))
     return found
 
 
-def _nothing(options: SearchOptions) -> Warned:
+def _nothing(query: Query, options: SearchOptions) -> Warned:
+    if query.without_images or query.without_identities:
+        return Warned(code="nothing_matches", message="there is nothing but what the query itself consists of")
     if options.filters is not None:
         return Warned(code="nothing_matches", message="no image meets the filters")
     if options.collection is None:

@@ -142,6 +142,15 @@ def test_examples_are_not_their_own_answer(filled: TestClient) -> None:
     assert "red" not in names(denied)
 
 
+def test_an_answer_without_candidates_says_why(filled: TestClient) -> None:
+    every = filled.post("/v1/search/text", json={"query": "red", "limit": 20}).json()["candidates"]
+    ids = [candidate["identity"]["id"] for candidate in every]
+    filters = {"without_identities": ids[1:]}
+    answer = ask(filled, [{"identity_id": ids[0]}], filters=filters)
+    assert answer["candidates"] == []
+    assert [warning["code"] for warning in answer["warnings"]] == ["nothing_matches"]
+
+
 def test_pages_of_a_composed_answer(filled: TestClient) -> None:
     parts = [{"text": "red"}, {"text": "blue"}]
     every = names(ask(filled, parts, negatives=[{"text": "green"}], limit=8))
@@ -254,6 +263,10 @@ def test_a_calibrated_version_fuses_log_odds(empty_core: Core, settings: Setting
             "limit": 8,
         }
         answer = send(client, query, {"a": jpeg("red"), "b": jpeg("white")}).json()
+        itself = answer["candidates"][0]["images"][0]["id"]
+        again = ask(client, [{"image_id": itself}], include_examples=True)["candidates"][0]
+    assert again["images"][0]["id"] == itself
+    assert again["parts"][0]["score"] == pytest.approx(1, abs=1e-3)  # its own vector, in the space of pictures
     assert (answer["calibrated"], answer["weak_below"]) == (True, 0)
     assert names(answer)[0] == "red"
     for candidate in answer["candidates"]:
