@@ -87,10 +87,6 @@ def print_answer(answer: "SearchAnswer", *, as_json: bool) -> None:
     if as_json:
         print_json(answer.model_dump(mode="json"))
         return
-    _print_answer(answer)
-
-
-def _print_answer(answer: "SearchAnswer") -> None:
     for warning in answer.warnings:
         errors().print(f"[yellow]note[/]: {shown(warning.message)}", highlight=False)
     if answer.no_good_match:

@@ -27,6 +27,7 @@ from app.errors import (
     ResultsTooLargeError,
     StorageError,
     StoreUnreachableError,
+    UnavailableError,
     responses,
 )
 from app.queries.again import Again, options_of
@@ -74,13 +75,15 @@ def get_query(query_id: QueryId, core: CoreDep) -> QueryOut:
     return QueryService(core.database, core.recorder).out(query_id)
 
 
-@router.patch("/{query_id}", responses=responses(QueryNotFoundError, InvalidError))
+@router.patch("/{query_id}", responses=responses(QueryNotFoundError, InvalidError, UnavailableError))
 def patch_query(query_id: QueryId, patch: QueryPatch, core: CoreDep) -> QueryOut:
     """Save a search under a name, rename it, or say what it is for."""
     return QueryService(core.database, core.recorder).change(query_id, patch)
 
 
-@router.delete("/{query_id}", status_code=status.HTTP_204_NO_CONTENT, responses=responses(QueryNotFoundError))
+@router.delete(
+    "/{query_id}", status_code=status.HTTP_204_NO_CONTENT, responses=responses(QueryNotFoundError, UnavailableError)
+)
 def delete_query(query_id: QueryId, core: CoreDep) -> None:
     """Forget a search with the feedback on it."""
     QueryService(core.database, core.recorder).delete(query_id)
@@ -151,7 +154,12 @@ async def export_results(
     "/{query_id}/feedback",
     status_code=status.HTTP_201_CREATED,
     responses=responses(
-        QueryNotFoundError, IdentityNotFoundError, IdentityMergedError, ImageNotFoundError, InvalidError
+        QueryNotFoundError,
+        IdentityNotFoundError,
+        IdentityMergedError,
+        ImageNotFoundError,
+        InvalidError,
+        UnavailableError,
     ),
 )
 def give_feedback(query_id: QueryId, verdicts: Verdicts, core: CoreDep) -> FeedbackList:
@@ -172,7 +180,7 @@ def list_feedback(query_id: QueryId, core: CoreDep) -> FeedbackList:
 @router.delete(
     "/{query_id}/feedback/{feedback_id}",
     status_code=status.HTTP_204_NO_CONTENT,
-    responses=responses(QueryNotFoundError, FeedbackNotFoundError),
+    responses=responses(QueryNotFoundError, FeedbackNotFoundError, UnavailableError),
 )
 def delete_feedback(query_id: QueryId, feedback_id: Id, core: CoreDep) -> None:
     """Take a verdict back."""

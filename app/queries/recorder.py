@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 
 from app.database.sessions import Database
 from app.database.tables import Query, now
@@ -95,7 +95,8 @@ class Recorder:
         if options.cursor is None and query.id is None:
             asked = definition(query.definition, options)
             kind: Kind = "text" if "query" in asked else "image" if "picture" in asked else "composed"
-            self.put(AskedQuery(answer.query_id, kind, asked, options.purpose, answer.model_version.id, query.uploaded))
+            purpose = (options.purpose or "").replace("\0", "").strip() or None  # PostgreSQL stores no NUL
+            self.put(AskedQuery(answer.query_id, kind, asked, purpose, answer.model_version.id, query.uploaded))
 
     def find(self, query_id: str) -> Query | None:
         """A query that is not written yet, as the row that it will be."""
@@ -147,8 +148,8 @@ class Recorder:
         """Write queries; False if the database cannot be written now. One that it refuses does not keep the others."""
         try:
             self._write(group)
-        except (SQLAlchemyError, ServiceError) as error:
-            if not _refused(error):
+        except Exception as error:  # noqa: BLE001  whatever a row does, the thread goes on for the others
+            if _away(error):
                 self._failing = True
                 _log.warning("%d queries cannot be written, searches go on: %s", len(group), error)
                 return False
@@ -172,6 +173,6 @@ class Recorder:
             self._changed.notify_all()
 
 
-def _refused(error: Exception) -> bool:
-    """Whether it is what was to be written that is wrong, and not the database."""
-    return isinstance(error, DataError | IntegrityError) or not isinstance(error, DBAPIError | ServiceError)
+def _away(error: Exception) -> bool:
+    """Whether it is the database that cannot take anything now, and not the row that is wrong."""
+    return isinstance(error, DBAPIError | ServiceError) and not isinstance(error, DataError | IntegrityError)

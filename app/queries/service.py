@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from app.database.sessions import Database
 from app.database.tables import Query, now
-from app.errors import InvalidError, QueryNotFoundError
+from app.errors import InvalidError, QueryNotFoundError, UnavailableError
 from app.queries.definition import fingerprints, in_words
 from app.queries.recorder import Recorder
 from app.queries.repository import FeedbackRepository, QueryRepository
@@ -42,9 +42,11 @@ class QueryService:
         """Wait until a query is in the database, so that a unit of work can refer to it.
 
         Raises:
-            QueryNotFoundError: there is none, or it cannot be written now.
+            QueryNotFoundError: there is none.
+            UnavailableError: it cannot be written now.
         """
-        self._recorder.settle(query_id)
+        if not self._recorder.settle(query_id):
+            raise UnavailableError("the query is not written down yet, for the database takes no writes; try again")
         with self._database.read() as session:
             if QueryRepository(session).get(query_id) is None:
                 raise QueryNotFoundError(query_id)
@@ -75,9 +77,9 @@ class QueryService:
         """Apply the fields that the patch names.
 
         Raises:
-            QueryNotFoundError: there is no such query.
+            QueryNotFoundError, UnavailableError: see `written`.
         """
-        self._recorder.settle(query_id)
+        self.written(query_id)
         with self._database.write() as session:
             if (row := QueryRepository(session).get(query_id)) is None:
                 raise QueryNotFoundError(query_id)
@@ -92,12 +94,10 @@ class QueryService:
         """Delete a query with its feedback.
 
         Raises:
-            QueryNotFoundError: there is no such query.
+            QueryNotFoundError, UnavailableError: see `written`.
         """
-        self._recorder.settle(query_id)
+        self.written(query_id)
         with self._database.write() as session:
-            if QueryRepository(session).get(query_id) is None:
-                raise QueryNotFoundError(query_id)
             QueryRepository(session).delete(query_id)
 
 

@@ -41,7 +41,7 @@ CSP = (
 
 def as_html(sheet: Sheet) -> str:
     """The file."""
-    heading = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>\n" for name, value in sheet.heading())
+    heading = "".join(f"<dt>{escape(name)}</dt><dd>{_own(value)}</dd>\n" for name, value in sheet.heading())
     candidates = "".join(_candidate(sheet, rank, one) for rank, one in enumerate(sheet.answer.candidates, start=1))
     nobody = "" if candidates else "<p>No candidate was found.</p>\n"
     return (
@@ -63,7 +63,7 @@ def _candidate(sheet: Sheet, rank: int, candidate: Candidate) -> str:
         marks += ' <span class="weak">weak match</span>'
     images = "".join(_image(sheet, rank, image) for image in candidate.images)
     return (
-        f'<li class="candidate"><h2><span class="rank">{rank}.</span>{escape(named(candidate))}</h2>\n'
+        f'<li class="candidate"><h2><span class="rank">{rank}.</span>{_own(named(candidate))}</h2>\n'
         f'<p class="figures">{escape(figures(candidate))}, identity {candidate.identity.id}{marks}</p>\n'
         f'<ul class="images">{images}</ul></li>\n'
     )
@@ -76,4 +76,9 @@ def _image(sheet: Sheet, rank: int, image: ScoredImage) -> str:
     else:
         inline = base64.b64encode(data).decode()
         picture = f'<img alt="Image {image.id} of candidate {rank}" src="data:image/jpeg;base64,{inline}">'
-    return f"<li>{picture}{'<br>'.join(escape(line) for line in caption(image))}</li>"
+    return f"<li>{picture}{'<br>'.join(map(_own, caption(image)))}</li>"
+
+
+def _own(text: str) -> str:
+    """Text from outside: no markup, and marks of writing direction in it reach no further than itself."""
+    return f"<bdi>{escape(text)}</bdi>"

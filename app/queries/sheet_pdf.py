@@ -2,6 +2,7 @@
 Korean: what it lacks is shown as a box, with a line that says so."""
 
 import io
+import secrets
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -48,6 +49,8 @@ class _Page(FPDF):
         super().__init__(format="A4")
         self.sheet = sheet
         self.lacking = False
+        # What is replaced by the number of pages; a fixed one could stand in somebody's query.
+        self.alias_nb_pages(f"{{{secrets.token_hex(2)}}}")
         self.set_margins(_MARGIN, _MARGIN, _MARGIN)
         self.set_auto_page_break(True, margin=16)
         for style, name in (("", "DejaVuSans.ttf"), ("B", "DejaVuSans-Bold.ttf")):
@@ -73,7 +76,7 @@ class _Page(FPDF):
         self.set_text_color(90)
         told = f"Query {self.sheet.query.id}, made {moment(self.sheet.made_at)}"
         self.cell(120, 5, told)
-        self.cell(0, 5, f"page {self.page_no()} of {{nb}}", align="R")
+        self.cell(0, 5, f"page {self.page_no()} of {self.str_alias_nb_pages}", align="R")
         self.set_text_color(17)
 
     def head(self) -> None:

@@ -83,6 +83,9 @@ def test_a_search_is_kept_with_what_was_asked(filled: TestClient) -> None:
     assert (kept["kind"], kept["words"], kept["purpose"]) == ("text", "“a red coat”", "case 17")
     assert (kept["name"], kept["feedback"], kept["outdated"]) == (None, 0, False)
     assert kept["model_version"] == answer["model_version"]
+    assert again(filled, answer["query_id"])["candidates"] == answer["candidates"]
+    odd = ask(filled, "a red\0 coat", purpose=" case\0 18 ")
+    assert got(filled, f"/v1/queries/{odd['query_id']}")["purpose"] == "case 18"
 
 
 def test_a_query_is_found_before_it_is_written(filled: TestClient, core: Core) -> None:
@@ -370,3 +373,17 @@ def test_an_example_that_was_erased_is_named(filled: TestClient) -> None:
     first = composed(filled, {"parts": [{"text": "a red coat"}, {"identity_id": example}]})
     filled.delete(f"/v1/identities/{example}")
     assert again(filled, first["query_id"], 404)["code"] == "identity_not_found"
+
+
+@pytest.mark.parametrize("kind", ["text", "image"])
+def test_feedback_learns_in_the_space_of_the_query(filled: TestClient, core: Core, tmp_path: Path, kind: str) -> None:
+    """A model with a vector of its own for pictures, of other dimensions."""
+    other = toy_checkpoint(tmp_path / "two", two_spaces=True)
+    activate_version(core, register_checkpoint(core, other, "two").id)
+    serving: Core = filled.app.state.core  # type: ignore[attr-defined]  # the application of the client
+    serving.active.follow()
+    first = ask(filled, "a red coat", limit=8) if kind == "text" else by_picture(filled, "red", limit="8")
+    assert first["model_version"]["name"] == "two"
+    order = ids(first)
+    judge(filled, first["query_id"], {"identity_id": order[5], "verdict": "confirm"})
+    assert ids(again(filled, first["query_id"], use_feedback=True))[0] == order[5]
