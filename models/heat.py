@@ -37,11 +37,11 @@ class NotExplainableError(DescryError):
 class Heat:
     """Attributes:
     values: (rows, columns) float32 on the CPU, in units of the score: above 0 speaks for the text, below against it.
-    score: <v(x), t>, float; the cosine, if t is a unit vector.
+    vector: (dim,) float32 on the CPU, v(x), unit-norm.
     """
 
     values: Tensor
-    score: float
+    vector: Tensor
 
 
 def heat(encoder: PersonEncoder, pixels: Tensor, direction: Tensor) -> Heat:
@@ -74,8 +74,8 @@ def heat(encoder: PersonEncoder, pixels: Tensor, direction: Tensor) -> Heat:
     shares = (slope * walk.contents).sum(dim=-1).view(2, *walk.grid).float()
     values = (shares[0] + shares[1].flip(-1)) / 2
     with torch.no_grad():
-        score = float((encoder.encode_image(picture)["text"][0].float() @ direction.to(device).float()).item())
-    return Heat(values.cpu(), score)
+        vector = encoder.encode_image(picture)["text"][0].float()
+    return Heat(values.cpu(), vector.cpu())
 
 
 class _Walk:

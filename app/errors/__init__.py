@@ -52,6 +52,7 @@ models.errors.DescryError
     |   +-- ModelIncompleteError          model_version_incomplete
     |   +-- ModelRefusedError             model_refused
     |   +-- ModelInUseError               model_in_use
+    |   +-- ModelNotExplainableError      model_not_explainable
     |   +-- NoPredecessorError            no_predecessor
     |   +-- ModelChangedError             model_changed
     |   +-- IdempotencyKeyError           idempotency_key_reused
@@ -76,6 +77,7 @@ models.errors.DescryError
     +-- EncoderBusyError              429 encoder_busy          Retry-After
     +-- UnavailableError              503 unavailable           Retry-After
     |   +-- EncoderTimeoutError           encoder_timeout
+    |   +-- ImageNotEncodedError          image_not_encoded
     |   +-- NoActiveModelError            no_active_model
     |   +-- DatabaseUnreachableError      database_unreachable
     +-- StorageError                  507 storage_failed
@@ -168,6 +170,8 @@ from app.errors.requests import (
 from app.errors.search import (
     CursorInvalidError,
     CursorMismatchError,
+    ImageNotEncodedError,
+    ModelNotExplainableError,
     QueryEmptyError,
     QueryNotUnderstoodError,
     QueryTooLongError,
@@ -241,6 +245,7 @@ __all__ = [
     "IdentityMergedError",
     "IdentityNamesDifferError",
     "IdentityNotFoundError",
+    "ImageNotEncodedError",
     "ImageNotFoundError",
     "InvalidError",
     "JobFinishedError",
@@ -257,6 +262,7 @@ __all__ = [
     "ModelIncompleteError",
     "ModelNameTakenError",
     "ModelNotCalibratedError",
+    "ModelNotExplainableError",
     "ModelNotFoundError",
     "ModelRefusedError",
     "NoActiveModelError",

@@ -55,7 +55,7 @@ async def search_text(body: TextQuery, request: Request, core: CoreDep) -> Searc
     query = check_query(body.query, core.settings.max_query_chars)
 
     async def encode(model: LoadedModel) -> Query:
-        embedding = await _encoded(model.encoder.submit_text(query), request, core.settings.query_timeout_s)
+        embedding = await encoded(model.encoder.submit_text(query), request, core.settings.query_timeout_s)
         return Query((Part(embedding.vector, "text"),), {"text": query}, tuple(text_warnings(embedding)))
 
     return await _answer(core, encode, body, started)
@@ -104,7 +104,7 @@ async def search_image(
 
     async def encode(model: LoadedModel) -> Query:
         pixels = await run_in_threadpool(model.encoder.encoder.preprocess, picture.image)
-        vector = await _encoded(model.encoder.submit_picture(pixels), request, limits.query_timeout_s)
+        vector = await encoded(model.encoder.submit_picture(pixels), request, limits.query_timeout_s)
         return Query((Part(vector, "image"),), {"picture": hashlib.sha256(data).hexdigest()})
 
     return await _answer(core, encode, options, started)
@@ -127,7 +127,7 @@ async def _answer(
     return await run_in_threadpool(SearchService(core.database, model).answer, query, options, started=started)
 
 
-async def _encoded(future: "Future[R]", request: Request, timeout_s: float) -> R:
+async def encoded(future: "Future[R]", request: Request, timeout_s: float) -> R:
     """Wait for the encoder; give the place in the queue back if the client goes away or the time is up."""
     deadline = time.monotonic() + timeout_s
     waiting = asyncio.wrap_future(future)
