@@ -25,11 +25,11 @@ from models.overlay import overlay, spread
 from models.support import support
 from training.synthetic.attributes import Identity
 from training.synthetic.person import Picture, identity_of, pictures_of
-from training.synthetic.regions import Phrase, phrases_of
+from training.synthetic.regions import REGIONS, Phrase, phrases_of
 
 _FIRST = 2_000_000
 """People that are in no split of any set, and in no demo gallery."""
-_PRIOR_PEOPLE, _PRIOR_GRID = 100, (48, 20)
+_PRIOR_PEOPLE, _PRIOR_GRID = 60, (48, 20)
 _PICTURES = 4
 _SHEET_ROW = 8
 
@@ -165,8 +165,6 @@ def _priors(seed: int) -> dict[str, torch.Tensor]:
                 small = np.asarray(shown.resize((columns, rows), Image.Resampling.BOX), np.float64)
                 sums[phrase.kind] = sums.get(phrase.kind, np.zeros(_PRIOR_GRID)) + small
     empty = torch.zeros(_PRIOR_GRID)
-    from training.synthetic.regions import REGIONS
-
     return {kind: torch.from_numpy(sums[kind]).float() if kind in sums else empty for kind in REGIONS}
 
 
@@ -174,19 +172,21 @@ def _support(encoder: PersonEncoder, chosen: Sequence[Case]) -> tuple[int, int, 
     pictures = {id(case.picture): case for case in chosen}
     shown = list(pictures.values())
     vectors = _encode_pictures(encoder, [case.image for case in shown])
+    usual = (vectors @ encode(encoder, COMMON).T).tolist()
     scores: dict[str, list[float]] = {"all": [], "coloured": [], "plain": []}
     supports: dict[str, list[float]] = {name: [] for name in scores}
     truths: dict[str, list[bool]] = {name: [] for name in scores}
     phrases = {case.phrase: None for case in chosen}
     for phrase in phrases:
-        others = alternatives(phrase.text)
-        found = vectors @ encode(encoder, [phrase.text, *others]).T
+        if (others := alternatives(phrase.text)) is None:
+            continue
+        found = (vectors @ encode(encoder, [phrase.text, *others.phrases]).T).tolist()
+        last = 1 + len(others.colours)
         group = "coloured" if any(name.endswith("_colour") for name, _ in phrase.says) else "plain"
-        for case, row in zip(shown, found.tolist(), strict=True):
-            truth = phrase.true_of(case.identity, case.picture.sight)
-            stands_out = support(row[0], row[1:])
-            if truth is None or stands_out is None:
+        for case, row, common in zip(shown, found, usual, strict=True):
+            if (truth := phrase.true_of(case.identity, case.picture.sight)) is None:
                 continue
+            stands_out = support(row[0], row[1:last], row[last:], common)
             for name in ("all", group):
                 scores[name].append(row[0])
                 supports[name].append(stands_out)

@@ -23,8 +23,8 @@ class PhraseSupport(BaseModel):
     score: float | None = Field(description="Cosine of phrase and image. Null where the model knows no word of it.")
     support: float | None = Field(
         description="0 to 1: how far the phrase stands out, on this image, from the same thing in other colours and "
-        "from other things in its colour; 0.5 is one of many. No probability. Null for persons, and where there is "
-        "nothing to compare with."
+        "from other things; 0.5 is one of many. No probability. Null for persons, and where there is nothing to "
+        "compare with."
     )
 
 

@@ -1,6 +1,7 @@
 """Which words of a description an image bears out, and where in it. Nothing here may run in the event loop."""
 
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +20,7 @@ from app.registry.active import LoadedModel
 from app.search.schemas import ModelRef, Warned
 from app.search.service import text_warnings
 from app.vectors.view import VectorView
-from models.descriptions.things import NamedThing, alternatives, named_things
+from models.descriptions.things import COMMON, NamedThing, alternatives, named_things
 from models.heat import NotExplainableError, heat
 from models.overlay import overlay
 from models.support import support
@@ -84,24 +85,26 @@ class ExplanationService:
         encoder = self._model.encoder
         score, stands_out = None, None
         if not encoder.encoder.tokenize([thing.text]).empty[0]:
-            vectors = _VECTORS.of(encoder, [thing.text, *self._others(thing.text)])
-            score, *rest = [_score(view, vector, image_id) for vector in vectors]
-            stands_out = support(score, rest)
+            score, others = self._scores(view, image_id, [thing.text])[0], alternatives(thing.text)
+            if others is not None:
+                rest = [self._scores(view, image_id, some) for some in (others.colours, others.things, COMMON)]
+                stands_out = round(support(score, *rest), 4) if rest[-1] else None
         return PhraseSupport(
             text=thing.text,
             start=thing.span.start,
             end=thing.span.end,
             absent=thing.absent,
             score=score,
-            support=None if stands_out is None else round(stands_out, 4),
+            support=stands_out,
         )
 
-    def _others(self, phrase: str) -> list[str]:
-        """The alternatives of which the model knows a word; the others would all have one and the same vector."""
-        if not (others := alternatives(phrase)):
+    def _scores(self, view: VectorView, image_id: int, phrases: Sequence[str]) -> list[float]:
+        """Cosines of those phrases of which the model knows a word; the others would all have one and the same."""
+        if not phrases:
             return []
-        empty = self._model.encoder.encoder.tokenize(others).empty
-        return [other for other, nothing in zip(others, empty, strict=True) if not nothing]
+        empty = self._model.encoder.encoder.tokenize(phrases).empty
+        known = [phrase for phrase, nothing in zip(phrases, empty, strict=True) if not nothing]
+        return [_score(view, vector, image_id) for vector in _VECTORS.of(self._model.encoder, known)] if known else []
 
     def heatmap(self, image_id: int, embedding: TextEmbedding) -> Heatmap:
         """Where an image speaks for a description or a phrase.

@@ -31,6 +31,15 @@ _THINGS = (
 )
 COMMON = tuple(f"{colour} {thing}" for colour in _COLOURS[::2] for thing in _THINGS[::2])
 """What the mean of their vectors says is common to all phrases: that there is a person."""
+_SHADES = frozenset(
+    {
+        "dark",
+        "light",
+        "pale",
+        *(f"{shade}-{ending}" for shade in ("dark", "light") for ending in ("coloured", "colored")),
+    }
+)
+"""Words that say a colour by themselves: "dark trousers"."""
 _WORD = re.compile(r"[\w-]+")
 
 
@@ -64,40 +73,50 @@ def named_things(description: str) -> tuple[NamedThing, ...]:
     return tuple(sorted(found, key=lambda thing: thing.span))
 
 
-def alternatives(phrase: str) -> tuple[str, ...]:
-    """Phrases that the given one competes with on the same picture: other colours of it, other things of its colour.
+@dataclass(frozen=True, slots=True)
+class Alternatives:
+    """What a phrase competes with on one picture.
 
-    Empty for persons, and where the phrase names neither a thing nor a colour.
+    Attributes:
+        colours: the same thing in other colours; empty where the phrase says no colour.
+        things: other things in its colour; empty where it names no thing.
     """
-    things = named_things(phrase)
-    if any(thing.kind == "person" for thing in things):
+
+    colours: tuple[str, ...]
+    things: tuple[str, ...]
+
+    @property
+    def phrases(self) -> tuple[str, ...]:
+        """All of them, colours first."""
+        return self.colours + self.things
+
+
+def alternatives(phrase: str) -> Alternatives | None:
+    """What a phrase competes with; None for persons, and where it names neither a thing nor a colour."""
+    entities = parse(phrase).entities
+    colours = _recoloured(phrase)
+    if not entities:
+        return Alternatives(colours, ()) if colours else None
+    if any(sense(entity.head.of(phrase).lower()).thing == "person" for entity in entities):
+        return None
+    first = entities[0]
+    head = first.head.of(phrase).lower()
+    said = " ".join(part.of(phrase) for part in first.attributes if _is_colour(part.of(phrase)))
+    others = () if _is_colour(head) else tuple(f"{said} {thing}".strip() for thing in _THINGS if thing not in head)
+    return Alternatives(colours, others)
+
+
+def _recoloured(phrase: str) -> tuple[str, ...]:
+    """The phrase with its hue, or a shade that stands for one, exchanged; further hues and shades are left out."""
+    words = [word.lower() for word in _WORD.findall(phrase)]
+    said = [word for word in words if word in lexicon.HUES] or [word for word in words if word in _SHADES]
+    if not said:
         return ()
-    if not things:
-        return tuple(_recoloured(phrase))
-    entity = parse(phrase).entities[0]
-    colours = " ".join(part.of(phrase) for part in entity.attributes if _is_colour(part.of(phrase)))
-    head = entity.head.of(phrase).lower()
-    others = [] if head in lexicon.HUES else [f"{colours} {thing}".strip() for thing in _THINGS if thing not in head]
-    return tuple(dict.fromkeys(_recoloured(phrase) + others))
-
-
-def _recoloured(phrase: str) -> list[str]:
-    """The phrase with its first hue exchanged, and without shades and further hues."""
-    words = _WORD.findall(phrase)
-    hues = [word for word in words if word.lower() in lexicon.HUES]
-    found = []
-    for colour in _COLOURS if hues else ():
-        if colour == hues[0].lower():
-            continue
-        kept: list[str] = []
-        for word in words:
-            if word == hues[0]:
-                kept.append(colour)
-            elif word.lower() not in lexicon.HUES | lexicon.SHADES:
-                kept.append(word)
-        found.append(" ".join(kept))
-    return found
+    kept = [word for word in words if word == said[0] or not _is_colour(word)]
+    return tuple(
+        " ".join(colour if word == said[0] else word for word in kept) for colour in _COLOURS if colour != said[0]
+    )
 
 
 def _is_colour(attribute: str) -> bool:
-    return all(word in lexicon.HUES | lexicon.SHADES for word in attribute.lower().split())
+    return all(word in lexicon.HUES | lexicon.SHADES | _SHADES for word in attribute.lower().split())
