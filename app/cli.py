@@ -7,7 +7,20 @@ import sys
 
 import typer
 
-from app.commands import export, identities, index, intake, jobs, models, queries, retraining, search, serving, training
+from app.commands import (
+    explain,
+    export,
+    identities,
+    index,
+    intake,
+    jobs,
+    models,
+    queries,
+    retraining,
+    search,
+    serving,
+    training,
+)
 from app.commands.output import errors
 from models.errors import DescryError
 
@@ -23,6 +36,7 @@ app.command("serve")(serving.serve)
 app.command("worker")(jobs.worker)
 app.command("ingest")(intake.ingest)
 app.command("search")(search.search)
+app.command("explain")(explain.explain)
 app.command("export")(export.export)
 app.command("retrain")(retraining.retrain)
 app.add_typer(index.index, name="index")

@@ -25,6 +25,8 @@ from app.batches.room import Room
 from app.collections.endpoints import router as collections
 from app.core import Core, open_core
 from app.errors import StorageError
+from app.explanations.endpoints import router as explanations
+from app.explanations.explainer import Explainer
 from app.exports.endpoints import router as exports
 from app.gallery.endpoints import router as gallery
 from app.guard import Guard
@@ -56,7 +58,7 @@ def create_app(settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         core = await run_in_threadpool(open_core, settings)
-        app.state.core, app.state.room = core, Room(settings)
+        app.state.core, app.state.room, app.state.explainer = core, Room(settings), Explainer()
         keeper = _Keeper(core)
         try:
             await run_in_threadpool(_look_at_store, core)
@@ -65,6 +67,7 @@ def create_app(settings: Settings) -> FastAPI:
             yield
         finally:
             await run_in_threadpool(keeper.stop)
+            await run_in_threadpool(app.state.explainer.close)
             await run_in_threadpool(core.close, save=True)
 
     app = FastAPI(
@@ -80,6 +83,7 @@ def create_app(settings: Settings) -> FastAPI:
         composed,
         queries,
         identities,
+        explanations,
         association,
         gallery,
         batches,

@@ -59,6 +59,7 @@ models.errors.DescryError
     |   +-- ModelIncompleteError          model_version_incomplete
     |   +-- ModelRefusedError             model_refused
     |   +-- ModelInUseError               model_in_use
+    |   +-- ModelNotExplainableError      model_not_explainable
     |   +-- NoPredecessorError            no_predecessor
     |   +-- ModelChangedError             model_changed
     |   +-- IdempotencyKeyError           idempotency_key_reused
@@ -181,6 +182,7 @@ from app.errors.search import (
     CursorMismatchError,
     FilterError,
     ImageNotEncodedError,
+    ModelNotExplainableError,
     PicturesDifferError,
     QueryEmptyError,
     QueryLanguageUnsupportedError,
@@ -277,6 +279,7 @@ __all__ = [
     "ModelIncompleteError",
     "ModelNameTakenError",
     "ModelNotCalibratedError",
+    "ModelNotExplainableError",
     "ModelNotFoundError",
     "ModelRefusedError",
     "NoActiveModelError",

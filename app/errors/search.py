@@ -1,6 +1,6 @@
 """What is wrong with a search."""
 
-from app.errors.base import InvalidError, UnavailableError
+from app.errors.base import ConflictError, InvalidError, UnavailableError
 
 
 class QueryEmptyError(InvalidError):
@@ -79,3 +79,9 @@ class AttributeProtectedError(FilterError):
     """A filter by a protected attribute."""
 
     code, title = "attribute_protected", "No search by a protected attribute"
+
+
+class ModelNotExplainableError(ConflictError):
+    """The network of the active version cannot say which places of an image a score comes from."""
+
+    code, title = "model_not_explainable", "The model cannot be explained"
