@@ -26,7 +26,7 @@ from tests.end_to_end.violence.stack import LIMIT_S, Stack, until
 IMAGES, FIRST = 192, 132
 """Of 64 people, and of those who are there before."""
 QUERIES = ("a person in a red shirt", "blue", "a person, green and white")
-PAUSE_S, LONG_S = 0.1, 400.0
+PAUSE_S, LONG_S = 0.25, 400.0
 """A client's pause after an answer: without one sixteen of them leave nothing for a training to run on. And the longest
 wait for the retraining, far above what a busy machine needs."""
 
