@@ -77,7 +77,7 @@ def test_ingest_retraining_gate_activation_and_rollback_under_load(tmp_path: Pat
             back = admin.post(f"/v1/models/{version['id']}/rollback")
             rolled_back = time.monotonic()
             assert (back.status_code, back.json()["id"], back.json()["status"]) == (200, 1, "active")
-            crowd.follow(1)
+            crowd.follow(1, asked_after=rolled_back)
         stack.stop()
     assert crowd.failures == []
     assert "Traceback" not in stack.logs

@@ -73,10 +73,14 @@ class Crowd:
                     return
                 self._ended.wait(self.pause_s)
 
-    def follow(self, version: int) -> None:
-        """Wait until every client was answered by a version."""
+    def follow(self, version: int, *, asked_after: float = 0.0) -> None:
+        """Wait until every client was answered by a version, to a question after some moment of the monotonic clock."""
+
+        def followed(last: Heard) -> bool:
+            return last.version == version and last.began > asked_after
+
         until(
-            lambda: bool(self.failures) or all(heard[-1].version == version for heard in self.heard),
+            lambda: bool(self.failures) or all(followed(heard[-1]) for heard in self.heard),
             f"every client has an answer of version {version}",
         )
         assert self.failures == []
