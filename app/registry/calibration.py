@@ -29,7 +29,7 @@ from models.encoder import SPACES, EncoderSpec, Space
 LEAST_QUERIES, LEAST_PEOPLE = 50, 20
 """Descriptions (or pictures) and people that must be held out; fewer say nothing about others."""
 _MOST_QUERIES, _MOST_IMAGES, _PIECE = 1_000, 50_000, 256
-_DATA = "the gallery"
+_DATA, _HELD_OUT, _NAMED = "the gallery", "held-out people", "named people"
 UNCALIBRATED = "uncalibrated"
 """Section of a calibration: by space, why there is no curve."""
 Going = Callable[[], bool]
@@ -133,17 +133,23 @@ class GalleryCalibration:
 
 
 def _material(session: Session, row: ModelVersion, spec: EncoderSpec, wanted: list[Space]) -> _Material:
-    repository = KnownRepository(session)
-    asked, split = repository.described(held_out=True, most=_MOST_QUERIES), "held-out people"
+    split, (asked, people) = _HELD_OUT, _asked(session, held_out=True)
     few = _too_few(asked, split)
     if few is not None and row.job_id is None and row.parent_id is None:
-        asked, split = repository.described(held_out=False, most=_MOST_QUERIES), "named people"
+        split, (asked, people) = _NAMED, _asked(session, held_out=False)
         few = _too_few(asked, split)
     if few is not None:
         nothing = np.empty(0, np.int64)
         return _Material(asked, split, few, _Known(nothing, nothing, {}))
-    people = repository.images(most=_MOST_IMAGES, people={one.identity_id for one in asked})
-    return _Material(asked, split, few, _known(session, row, spec, {spec.stored(space) for space in wanted}, people))
+    return _Material(asked, split, None, _known(session, row, spec, {spec.stored(space) for space in wanted}, people))
+
+
+def _asked(session: Session, *, held_out: bool) -> tuple[list[Described], dict[int, int]]:
+    """Descriptions of images, and the images that are looked through for them: of each picture one copy."""
+    repository = KnownRepository(session)
+    asked = repository.described(held_out=held_out, most=_MOST_QUERIES)
+    images = repository.images(most=_MOST_IMAGES, people={one.identity_id for one in asked}) if asked else {}
+    return [one for one in asked if one.image_id in images], images
 
 
 def _too_few(asked: list[Described], split: str) -> str | None:

@@ -14,6 +14,8 @@ from app.cli import app
 from app.commands.models import activate_version, register_checkpoint
 from app.core import Core
 from app.database.tables import Image
+from app.gallery.repository import ImageRepository
+from app.gallery.sources import open_source
 from app.jobs.service import JobService
 from app.registry.calibration import LEAST_PEOPLE, LEAST_QUERIES, UNCALIBRATED, GalleryCalibration, Learnt
 from app.registry.repository import KnownRepository, ModelRepository
@@ -231,12 +233,16 @@ def test_a_job_that_is_cancelled_while_it_learns_does_not_switch(
 
 def test_near_duplicates_and_second_copies_are_left_out(core: Core, ingest: IngestFolder, tmp_path: Path) -> None:
     ingest(draw(tmp_path / "people"))
-    with core.database.write() as session:
+    with core.database.read() as session:
         known = KnownRepository(session).images(most=1000, people=[])
         first, second, third = sorted(known)[:3]
-        session.get_one(Image, second).near_duplicate_of = first
         everyone = set(known.values())
+    list(core.ingest("elsewhere").run(open_source(tmp_path / "people")))
+    with core.database.write() as session:
+        for copies in (0, len(known)):
+            session.get_one(Image, second + copies).near_duplicate_of = first + copies
     with core.database.read() as session:
+        assert ImageRepository(session).count() == 2 * len(known)
         repository = KnownRepository(session)
         assert set(repository.images(most=1000, people=[])) == set(known) - {second}
         assert second not in {one.image_id for one in repository.described(held_out=False, most=1000)}
