@@ -99,7 +99,7 @@ def check_scores(core: Core, crowd: Crowd, versions: Sequence[int]) -> None:
     assert max(abs(first[pair] - second[pair]) for pair in first) > OTHER
     for heard in crowd.heard:
         for one in heard:
-            assert len(one.scores) >= 20
+            assert len(one.scores) >= 20, one
             for image, score in one.scores.items():
                 if image not in crowd.gone:
                     assert abs(score - tables[one.version][one.query, image]) < SAME
