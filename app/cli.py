@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from app.commands import export, gallery, identities, intake, jobs, models, retraining, serving, training
+from app.commands import export, identities, index, intake, jobs, models, retraining, search, serving, training
 from app.commands.output import errors
 from models.errors import DescryError
 
@@ -22,10 +22,10 @@ app.command("demo")(serving.demo)
 app.command("serve")(serving.serve)
 app.command("worker")(jobs.worker)
 app.command("ingest")(intake.ingest)
-app.command("search")(gallery.search)
+app.command("search")(search.search)
 app.command("export")(export.export)
 app.command("retrain")(retraining.retrain)
-app.add_typer(gallery.index, name="index")
+app.add_typer(index.index, name="index")
 app.add_typer(intake.images, name="images")
 app.add_typer(models.app, name="models")
 app.add_typer(jobs.app, name="jobs")

@@ -9,6 +9,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from app.core import Core
 from app.dependencies import CoreDep
 from app.errors import StorageError
+from app.search.query import Part, Query
+from app.search.schemas import SearchOptions
 from app.search.service import SearchService
 from app.vectors.repository import LogRepository
 from models.errors import DescryError
@@ -63,9 +65,9 @@ def _missing(core: Core) -> list[str]:
     started = time.perf_counter()
     try:
         probe = loaded.encoder.submit_text(_PROBE).result(core.settings.query_timeout_s)
-        SearchService(core.database, loaded).answer(
-            probe.vector, "text", limit=1, images_per_identity=1, warnings=[], started=started
-        )
+        query = Query((Part(probe.vector, "text"),), {"text": _PROBE})
+        options = SearchOptions(limit=1, images_per_identity=1)
+        SearchService(core.database, loaded).answer(query, options, started=started)
     except DescryError as error:
         return [f"search: {error.code}"]
     except (TimeoutError, SQLAlchemyError, RuntimeError):

@@ -15,6 +15,8 @@ models.errors.DescryError
     +-- InvalidError                  422 invalid_request
     |   +-- CollectionNameError           collection_name_invalid
     |   +-- RecipeRefusedError            recipe_invalid
+    |   +-- CursorInvalidError            cursor_invalid
+    |   +-- CursorMismatchError           cursor_mismatch
     |   +-- QueryEmptyError               query_empty
     |   +-- QueryTooLongError             query_too_long
     |   +-- QueryNotUnderstoodError       query_not_understood
@@ -153,9 +155,6 @@ from app.errors.requests import (
     NoPredecessorError,
     NotAnImageError,
     PathOutsideError,
-    QueryEmptyError,
-    QueryNotUnderstoodError,
-    QueryTooLongError,
     RecipeRefusedError,
     RetrainingDataError,
     SourceError,
@@ -165,6 +164,13 @@ from app.errors.requests import (
     TrainingKilledError,
     TrainingMemoryError,
     TrainingNotFiniteError,
+)
+from app.errors.search import (
+    CursorInvalidError,
+    CursorMismatchError,
+    QueryEmptyError,
+    QueryNotUnderstoodError,
+    QueryTooLongError,
 )
 from app.errors.service import (
     BodyTimeoutError,
@@ -209,6 +215,8 @@ __all__ = [
     "CollectionNotFoundError",
     "ConfigurationError",
     "ConflictError",
+    "CursorInvalidError",
+    "CursorMismatchError",
     "DamagedImageError",
     "DatabaseUnreachableError",
     "DatabaseUrlError",

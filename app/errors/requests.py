@@ -86,24 +86,6 @@ class CollectionNameError(InvalidError):
     code, title = "collection_name_invalid", "The collection's name cannot be used"
 
 
-class QueryEmptyError(InvalidError):
-    """The description holds nothing."""
-
-    code, title = "query_empty", "The description is empty"
-
-
-class QueryTooLongError(InvalidError):
-    """The description is longer than `max_query_chars`."""
-
-    code, title = "query_too_long", "The description is too long"
-
-
-class QueryNotUnderstoodError(InvalidError):
-    """The active model knows no word of the description."""
-
-    code, title = "query_not_understood", "No word of the description is known"
-
-
 class SourceError(InvalidError):
     """A folder to ingest is missing, not a folder, or not readable."""
 

@@ -61,28 +61,13 @@ class ImageRepository:
             found.update(self._session.scalars(select(Image.store_name).where(Image.store_name.in_(part))))
         return found
 
-    def identity_of(self, image_ids: Iterable[int], collection_id: int | None = None) -> dict[int, int]:
-        """The identity of each image that exists; with a collection, of each that lies in it."""
+    def identity_of(self, image_ids: Iterable[int]) -> dict[int, int]:
+        """The identity of each image that exists."""
         found: dict[int, int] = {}
         for part in pieces(image_ids):
-            where = (Image.id.in_(part), *_within(collection_id))
-            rows = self._session.execute(select(Image.id, Image.identity_id).where(*where))
+            rows = self._session.execute(select(Image.id, Image.identity_id).where(Image.id.in_(part)))
             found.update((row.id, row.identity_id) for row in rows)
         return found
-
-    def of_identities(self, identity_ids: Iterable[int], collection_id: int | None = None) -> dict[int, int]:
-        """Every image of some identities, or every one in a collection: image id to identity id."""
-        found: dict[int, int] = {}
-        for part in pieces(identity_ids):
-            where = (Image.identity_id.in_(part), *_within(collection_id))
-            rows = self._session.execute(select(Image.id, Image.identity_id).where(*where))
-            found.update((row.id, row.identity_id) for row in rows)
-        return found
-
-    def of_collection(self, collection_id: int, limit: int) -> dict[int, int]:
-        """Images of a collection, at most `limit` of them: image id to identity id."""
-        statement = select(Image.id, Image.identity_id).where(Image.collection_id == collection_id)
-        return {row.id: row.identity_id for row in self._session.execute(statement.limit(limit))}
 
     def mark_near_duplicates(self, looks: dict[int, Look], collection_id: int) -> dict[int, int]:
         """Mark those new images (id to hash) that look like an earlier one of their collection; returns which."""

@@ -1,21 +1,25 @@
 """/v1/search."""
 
 import asyncio
+import hashlib
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from typing import Annotated, TypeVar
 
-from fastapi import APIRouter, File, Form, Request, UploadFile
+from fastapi import APIRouter, Depends, File, Form, Request, UploadFile
 from fastapi.concurrency import run_in_threadpool
+from fastapi.exceptions import RequestValidationError
+from pydantic import ValidationError
 from starlette.requests import ClientDisconnect
 
 from app.core import Core
 from app.dependencies import CoreDep
-from app.embedding.service import Vectors
 from app.errors import (
     BodyTooLargeError,
     CollectionNotFoundError,
+    CursorInvalidError,
+    CursorMismatchError,
     EncoderBusyError,
     EncoderTimeoutError,
     NoActiveModelError,
@@ -27,7 +31,9 @@ from app.errors import (
 )
 from app.gallery import pictures
 from app.registry.active import LoadedModel
-from app.search.schemas import IMAGES, LIMIT, SearchAnswer, TextQuery, Warned
+from app.search.filters import Filters
+from app.search.query import Part, Query
+from app.search.schemas import IMAGES, LIMIT, PURPOSE_CHARS, GroupBy, SearchAnswer, SearchOptions, TextQuery
 from app.search.service import SearchService, SupersededError, check_query, text_warnings
 
 R = TypeVar("R")
@@ -36,46 +42,56 @@ _ENCODER_ERRORS = (NoActiveModelError, EncoderTimeoutError, EncoderBusyError)
 _DISCONNECT_CHECK_S = 0.25
 _SWITCHES = 3
 """Changes of the version that one query follows."""
-_Query = tuple[Vectors, list[Warned]]
+_OPTION_ERRORS = (CollectionNotFoundError, CursorInvalidError, CursorMismatchError)
 
 
 @router.post(
     "/text",
-    responses=responses(
-        CollectionNotFoundError, QueryEmptyError, QueryTooLongError, QueryNotUnderstoodError, *_ENCODER_ERRORS
-    ),
+    responses=responses(*_OPTION_ERRORS, QueryEmptyError, QueryTooLongError, QueryNotUnderstoodError, *_ENCODER_ERRORS),
 )
 async def search_text(body: TextQuery, request: Request, core: CoreDep) -> SearchAnswer:
     """Find people by a description. The answer is a list of candidates, not an identification."""
     started = time.perf_counter()
     query = check_query(body.query, core.settings.max_query_chars)
 
-    async def encode(model: LoadedModel) -> _Query:
+    async def encode(model: LoadedModel) -> Query:
         embedding = await _encoded(model.encoder.submit_text(query), request, core.settings.query_timeout_s)
-        return embedding.vector, text_warnings(embedding)
+        return Query((Part(embedding.vector, "text"),), {"text": query}, tuple(text_warnings(embedding)))
 
-    def search(service: SearchService, asked: _Query) -> SearchAnswer:
-        return service.answer(
-            asked[0],
-            "text",
-            limit=body.limit,
-            images_per_identity=body.images_per_identity,
-            collection=body.collection,
-            warnings=asked[1],
-            started=started,
-        )
-
-    return await _answer(core, encode, search)
+    return await _answer(core, encode, body, started)
 
 
-@router.post("/image", responses=responses(CollectionNotFoundError, PictureError, BodyTooLargeError, *_ENCODER_ERRORS))
+def _form_options(
+    limit: Annotated[int, Form(ge=1, le=LIMIT)] = 10,
+    images_per_identity: Annotated[int, Form(ge=1, le=IMAGES)] = 4,
+    collection: Annotated[str | None, Form(description="Search this collection only, by its name.")] = None,
+    filters: Annotated[str | None, Form(description="`filters` of the other searches, as JSON.")] = None,
+    group_by: Annotated[GroupBy, Form()] = "identity",
+    cursor: Annotated[str | None, Form(description="`next_cursor` of the page before.")] = None,
+    purpose: Annotated[str | None, Form(max_length=PURPOSE_CHARS)] = None,
+) -> SearchOptions:
+    try:
+        wanted = None if filters is None else Filters.model_validate_json(filters)
+    except ValidationError as error:
+        found = [{**e, "loc": ("body", "filters", *e["loc"])} for e in error.errors(include_context=False)]
+        raise RequestValidationError(found) from None
+    return SearchOptions(
+        limit=limit,
+        images_per_identity=images_per_identity,
+        collection=collection,
+        filters=wanted,
+        group_by=group_by,
+        cursor=cursor,
+        purpose=purpose,
+    )
+
+
+@router.post("/image", responses=responses(*_OPTION_ERRORS, PictureError, BodyTooLargeError, *_ENCODER_ERRORS))
 async def search_image(
     request: Request,
     core: CoreDep,
     file: Annotated[UploadFile, File(description="A JPEG, PNG or WebP picture of one person.")],
-    limit: Annotated[int, Form(ge=1, le=LIMIT)] = 10,
-    images_per_identity: Annotated[int, Form(ge=1, le=IMAGES)] = 4,
-    collection: Annotated[str | None, Form(description="Search this collection only, by its name.")] = None,
+    options: Annotated[SearchOptions, Depends(_form_options)],
 ) -> SearchAnswer:
     """Find people by an example picture. The picture is not kept."""
     started = time.perf_counter()
@@ -86,39 +102,29 @@ async def search_image(
         pictures.decode, data, max_pixels=limits.max_pixels, max_bytes=limits.max_upload_bytes
     )
 
-    async def encode(model: LoadedModel) -> _Query:
+    async def encode(model: LoadedModel) -> Query:
         pixels = await run_in_threadpool(model.encoder.encoder.preprocess, picture.image)
-        return await _encoded(model.encoder.submit_picture(pixels), request, limits.query_timeout_s), []
+        vector = await _encoded(model.encoder.submit_picture(pixels), request, limits.query_timeout_s)
+        return Query((Part(vector, "image"),), {"picture": hashlib.sha256(data).hexdigest()})
 
-    def search(service: SearchService, asked: _Query) -> SearchAnswer:
-        return service.answer(
-            asked[0],
-            "image",
-            limit=limit,
-            images_per_identity=images_per_identity,
-            collection=collection,
-            warnings=asked[1],
-            started=started,
-        )
-
-    return await _answer(core, encode, search)
+    return await _answer(core, encode, options, started)
 
 
 async def _answer(
-    core: Core,
-    encode: Callable[[LoadedModel], Awaitable[_Query]],
-    search: Callable[[SearchService, _Query], SearchAnswer],
+    core: Core, encode: Callable[[LoadedModel], Awaitable[Query]], options: SearchOptions, started: float
 ) -> SearchAnswer:
     """Encode and search with one version, from beginning to end; again, if another one has taken over meanwhile."""
     for _ in range(_SWITCHES):
         model = core.active.current()
-        asked = await encode(model)
+        query = await encode(model)
+        service = SearchService(core.database, model, core.active.ready)
         try:
-            return await run_in_threadpool(search, SearchService(core.database, model, core.active.ready), asked)
+            return await run_in_threadpool(service.answer, query, options, started=started)
         except SupersededError:
             await run_in_threadpool(core.active.follow)
     model = core.active.current()
-    return await run_in_threadpool(search, SearchService(core.database, model), await encode(model))
+    query = await encode(model)
+    return await run_in_threadpool(SearchService(core.database, model).answer, query, options, started=started)
 
 
 async def _encoded(future: "Future[R]", request: Request, timeout_s: float) -> R:

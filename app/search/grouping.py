@@ -1,6 +1,7 @@
-"""From ranked images to ranked identities. Complete: a page is only short when the gallery is."""
+"""From ranked images to the entries of a page. Complete: a page is only short when the scope is."""
 
 from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,6 +9,8 @@ import numpy as np
 from app.vectors.contract import Hits, Ids
 
 _FIRST, _GROWTH = 8, 4
+Owners = Callable[[list[int]], Mapping[int, int]]
+"""The identity of each of some images that exists and lies in the scope."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,32 +27,67 @@ class RankedIdentity:
 
 
 def best_identities(
-    search: Callable[[int], Hits], identity_of: Callable[[list[int]], Mapping[int, int]], limit: int
+    search: Callable[[int], Hits], identity_of: Owners, limit: int, shown: AbstractSet[int] = frozenset()
 ) -> list[int]:
-    """The first `limit` identities in the ranking of all images; fewer only if the gallery has no more.
+    """The first `limit` identities in the ranking of all images; fewer only if the scope has no more.
 
     Args:
         search: the best k images.
-        identity_of: the identity of each image that exists.
+        shown: identities that are left out.
     """
-    k = limit * _FIRST
+    k = (limit + len(shown)) * _FIRST
     while True:
         ids = search(k).ids.tolist()
         owners = identity_of(ids)
-        found = list(dict.fromkeys(owners[image] for image in ids if image in owners))
+        found = list(dict.fromkeys(owners[image] for image in ids if image in owners and owners[image] not in shown))
         if len(found) >= limit or len(ids) < k:
             return found[:limit]
         k *= _GROWTH
 
 
-def all_identities(hits: Hits, identity_of: Mapping[int, int], limit: int) -> list[int]:
+def all_identities(
+    hits: Hits, identity_of: Mapping[int, int], limit: int, shown: AbstractSet[int] = frozenset()
+) -> list[int]:
     """The first `limit` identities of a ranking that is complete.
 
     Args:
         identity_of: the identity of each image that exists.
+        shown: identities that are left out.
     """
-    images = (image for image in hits.ids.tolist() if image in identity_of)
-    return list(dict.fromkeys(identity_of[image] for image in images))[:limit]
+    owners = (identity_of[image] for image in hits.ids.tolist() if image in identity_of)
+    return list(dict.fromkeys(owner for owner in owners if owner not in shown))[:limit]
+
+
+def best_images(
+    search: Callable[[int], Hits], identity_of: Owners, limit: int, shown: AbstractSet[int] = frozenset()
+) -> list[RankedIdentity]:
+    """The first `limit` images of the scope in the ranking of all, each for itself.
+
+    Args:
+        search: the best k images.
+        shown: images that are left out.
+    """
+    k = limit * 2 + len(shown)
+    while True:
+        hits = search(k)
+        found = all_images(hits, identity_of(hits.ids.tolist()), limit, shown)
+        if len(found) >= limit or len(hits.ids) < k:
+            return found
+        k *= _GROWTH
+
+
+def all_images(
+    hits: Hits, identity_of: Mapping[int, int], limit: int, shown: AbstractSet[int] = frozenset()
+) -> list[RankedIdentity]:
+    """The first `limit` images of a ranking that is complete, each for itself.
+
+    Args:
+        identity_of: the identity of each image that exists.
+        shown: images that are left out.
+    """
+    found = zip(hits.ids.tolist(), hits.scores.tolist(), strict=True)
+    kept = ((image, score) for image, score in found if image in identity_of and image not in shown)
+    return [RankedIdentity(identity_of[image], ((image, score),)) for image, score in kept][:limit]
 
 
 def rank_identities(

@@ -5,26 +5,33 @@ import uuid
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
 
 from app.collections.service import CollectionService
 from app.database.sessions import Database
 from app.database.tables import Identity, Image
 from app.embedding.service import TextEmbedding
 from app.errors import QueryEmptyError, QueryNotUnderstoodError, QueryTooLongError
-from app.gallery.repository import ImageRepository
 from app.identities.repository import IdentityRepository
 from app.identities.schemas import IdentityOut, image_fields
 from app.registry.active import LoadedModel
-from app.search.grouping import RankedIdentity, all_identities, best_identities, rank_identities
-from app.search.schemas import Candidate, ModelRef, ScoredImage, SearchAnswer, Took, Warned
+from app.search.cursor import MOST_SHOWN, Cursor
+from app.search.grouping import (
+    RankedIdentity,
+    all_identities,
+    all_images,
+    best_identities,
+    best_images,
+    rank_identities,
+)
+from app.search.query import Query
+from app.search.ranking import Ranking, ranking_of
+from app.search.repository import SearchRepository
+from app.search.schemas import Candidate, ModelRef, ScoredImage, SearchAnswer, SearchOptions, Took, Warned
+from app.search.scope import Scope
 from app.vectors.repository import LogRepository
-from app.vectors.view import VectorView
-from models.confidence import ConfidenceCurve
-from models.encoder import Space
 
 SUBSET = 2_000
-"""Up to that many images of a collection are scored one by one; more are filtered out of the ranking of all.
+"""Up to that many images of a narrow scope are scored one by one; more are filtered out of the ranking of all.
 
 Of 60,000 images x 512, two cores: scoring takes 1 ms for 100, 30 ms for 5,000, 98 ms for 20,000; following the ranking
 takes 245 ms for 100, 14 ms for 5,000, 24 ms for 20,000.
@@ -84,59 +91,52 @@ class SearchService:
     ) -> None:
         self._database, self._model, self._ready = database, model, ready
 
-    def answer(
-        self,
-        vector: NDArray[np.float32],
-        space: Space,
-        *,
-        limit: int,
-        images_per_identity: int,
-        collection: str | None = None,
-        warnings: list[Warned],
-        started: float,
-    ) -> SearchAnswer:
-        """The answer to an encoded query.
+    def answer(self, query: Query, options: SearchOptions, *, started: float) -> SearchAnswer:
+        """One page of the answer to an encoded query.
 
         Args:
-            vector: (dim,) unit-norm, in the given space.
-            collection: name of the one to search; None searches all.
+            query: encoded with this version.
             started: `time.perf_counter()` when the query arrived; encoding ended now.
 
         Raises:
             CollectionNotFoundError: no collection has the name.
+            CursorInvalidError, CursorMismatchError: the cursor is no cursor, or of another question.
             SupersededError: another version answers by now.
         """
         encoded = time.perf_counter()
-        view = self._model.view(space)
+        digest = query.digest(options)
+        cursor = None if options.cursor is None else Cursor.read(options.cursor, digest)
+        ranking = ranking_of(self._model, query)
         with self._database.read() as session:
             head = LogRepository(session).head()
-            within = None if collection is None else CollectionService(session).find(collection)
+            within = None if options.collection is None else CollectionService(session).find(options.collection)
         active = head.active_version_id
         if active is not None and active != self._model.version_id and self._ready(active):
             raise SupersededError
         # What another process wrote before this query came in is part of the answer.
-        view.catch_up(head.sequence)
+        ranking.catch_up(head.sequence)
         with self._database.read() as session:
-            images = ImageRepository(session)
-            found = _find(view, vector, images, within, limit)
-            members = images.of_identities(found, within)
-            ranked = rank_identities(found, members, lambda ids: view.scores(vector, ids), images_per_identity)
+            scope = Scope(within, options.filters, None if cursor is None else cursor.newest)
+            images = SearchRepository(session, scope)
+            shown = frozenset[int]() if cursor is None else cursor.shown
+            found = _find(ranking, images, scope, options, shown)
+            page = found[: options.limit]
+            newest = images.newest() if cursor is None else cursor.newest
             searched = time.perf_counter()
-            wanted = [image for identity in ranked for image, _ in identity.images]
-            rows = IdentityRepository(session).page(wanted)
-            curve = self._model.curves.get(space)
-            candidates = [_candidate(identity, rows, curve) for identity in ranked]
+            rows = IdentityRepository(session).page([image for entry in page for image, _ in entry.images])
+            candidates = [_candidate(entry, rows, ranking) for entry in page]
         fetched = time.perf_counter()
-        if not candidates:
-            warnings = [*warnings, _nothing(collection)]
+        place = Cursor(digest, self._model.version_id, newest, shown | _ids(page, options))
+        more = len(found) > len(page)
         return SearchAnswer(
             query_id=uuid.uuid4().hex,
             model_version=ModelRef(id=self._model.version_id, name=self._model.name),
+            group_by=options.group_by,
             candidates=candidates,
-            calibrated=curve is not None,
-            weak_below=None if curve is None else curve.weak_below,
-            next_cursor=None,
-            warnings=warnings,
+            calibrated=ranking.calibrated,
+            weak_below=ranking.weak_below,
+            next_cursor=place.token() if more and len(place.shown) < MOST_SHOWN else None,
+            warnings=[*query.warnings, *_told(options, cursor, place, empty=not candidates, more=more)],
             took_ms=Took(
                 encode=_ms(encoded - started),
                 search=_ms(searched - encoded),
@@ -147,29 +147,56 @@ class SearchService:
 
 
 def _find(
-    view: VectorView, vector: NDArray[np.float32], images: ImageRepository, within: int | None, limit: int
-) -> list[int]:
-    """The best identities, of all images or of those in a collection; both ways of doing that are complete."""
-    if within is not None:
-        subset = images.of_collection(within, SUBSET + 1)
-        if len(subset) <= SUBSET:
-            return all_identities(view.scores(vector, np.fromiter(subset, np.int64, len(subset))), subset, limit)
-    return best_identities(lambda k: view.search(vector, k), lambda ids: images.identity_of(ids, within), limit)
+    ranking: Ranking, images: SearchRepository, scope: Scope, options: SearchOptions, shown: frozenset[int]
+) -> list[RankedIdentity]:
+    """The best entries that were not shown, and one more if there is one; either way of doing that is complete."""
+    limit = options.limit + 1
+    subset = images.some(SUBSET + 1) if scope.narrow else {}
+    hits = None
+    if scope.narrow and len(subset) <= SUBSET:
+        hits = ranking.scores(np.fromiter(subset, np.int64, len(subset)))
+    if options.group_by == "image":
+        if hits is not None:
+            return all_images(hits, subset, limit, shown)
+        return best_images(ranking.search, images.identity_of, limit, shown)
+    if hits is not None:
+        found = all_identities(hits, subset, limit, shown)
+    else:
+        found = best_identities(ranking.search, images.identity_of, limit, shown)
+    return rank_identities(found, images.of_identities(found), ranking.scores, options.images_per_identity)
 
 
-def _nothing(collection: str | None) -> Warned:
-    if collection is None:
+def _ids(page: list[RankedIdentity], options: SearchOptions) -> frozenset[int]:
+    return frozenset(entry.images[0][0] if options.group_by == "image" else entry.identity_id for entry in page)
+
+
+def _told(options: SearchOptions, cursor: Cursor | None, place: Cursor, *, empty: bool, more: bool) -> list[Warned]:
+    """What the asker should know about the page."""
+    found = []
+    if cursor is not None and cursor.version_id != place.version_id:
+        found.append(
+            Warned(code="version_changed", message="another model version ranks from this page on than before it")
+        )
+    if empty and cursor is None:
+        found.append(_nothing(options))
+    if more and len(place.shown) >= MOST_SHOWN:
+        found.append(Warned(code="answer_ended", message=f"answers end after {MOST_SHOWN:,}; limit the search further"))
+    return found
+
+
+def _nothing(options: SearchOptions) -> Warned:
+    if options.filters is not None:
+        return Warned(code="nothing_matches", message="no image meets the filters")
+    if options.collection is None:
         return Warned(code="gallery_empty", message="the gallery holds no images yet")
-    return Warned(code="collection_empty", message=f"the collection “{collection.strip()}” holds no images yet")
+    return Warned(code="collection_empty", message=f"the collection “{options.collection.strip()}” holds no images yet")
 
 
-def _candidate(
-    ranked: RankedIdentity, rows: dict[int, tuple[Image, Identity]], curve: ConfidenceCurve | None
-) -> Candidate:
+def _candidate(ranked: RankedIdentity, rows: dict[int, tuple[Image, Identity]], ranking: Ranking) -> Candidate:
     return Candidate(
         identity=IdentityOut.of(rows[ranked.images[0][0]][1]),
         score=_cosine(ranked.score),
-        confidence=None if curve is None else round(curve(ranked.score), 4),
+        confidence=ranking.confidence(ranked.score),
         images=[ScoredImage(**image_fields(rows[image][0]), score=_cosine(score)) for image, score in ranked.images],
     )
 

@@ -11,6 +11,8 @@ import numpy as np
 from app.core import Core
 from app.gallery.sources import open_source
 from app.identities.service import IdentityService
+from app.search.query import Part, Query
+from app.search.schemas import SearchOptions
 from app.search.service import SearchService
 from tests.app.toy import COLOURS, DIM, picture
 
@@ -76,5 +78,6 @@ def _keep(core: Core, stop: threading.Event) -> int:
 def _search(core: Core, vector: np.ndarray[tuple[int], np.dtype[np.float32]]) -> list[int]:
     service = SearchService(core.database, core.active.current())
     began = time.perf_counter()
-    answer = service.answer(vector, "image", limit=100, images_per_identity=20, warnings=[], started=began)
+    query = Query((Part(vector, "image"),), {"picture": "-"})
+    answer = service.answer(query, SearchOptions(limit=100, images_per_identity=20), started=began)
     return [image.id for candidate in answer.candidates for image in candidate.images]

@@ -15,6 +15,8 @@ from app.database.tables import EXTERNAL_ID_CHARS, Deletion, Embedding, Identity
 from app.gallery.repository import IN_LIMIT, ImageRepository
 from app.identities.repository import IdentityRepository
 from app.registry.repository import ModelRepository
+from app.search.repository import SearchRepository
+from app.search.scope import Scope
 from app.vectors.repository import LogRepository, NewEmbedding
 
 MANY = IN_LIMIT * 2 + 7
@@ -115,7 +117,9 @@ def test_lists_longer_than_a_statement(database: Database, statements: list[int]
             f"00/00/{number:032x}" for number in range(12)
         }
         assert list(images.identity_of(everything)) == ids
-        assert sorted(images.of_identities([*range(10**9, 10**9 + MANY), owner])) == ids
+        found = SearchRepository(session, Scope())
+        assert sorted(found.of_identities([*range(10**9, 10**9 + MANY), owner])) == ids
+        assert sorted(found.identity_of(everything)) == ids
         assert sorted(people.page(everything)) == ids
         assert images.still_lacking(stores(1, "text"), everything) == set(ids)
         LogRepository(session).delete(everything)

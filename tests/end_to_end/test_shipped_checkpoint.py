@@ -10,6 +10,8 @@ from app.core import Core, open_core
 from app.gallery.sources import open_source
 from app.registry.adoption import adopt
 from app.registry.service import ModelService
+from app.search.query import Part, Query
+from app.search.schemas import SearchOptions
 from app.search.service import SearchService
 from app.settings import Settings
 from models.checkpoint import DEMO, load_checkpoint
@@ -44,7 +46,8 @@ def found(core: Core, query: str, limit: int) -> list[str | None]:
     model = core.active.current()
     vector = model.encoder.submit_text(query).result().vector
     service = SearchService(core.database, model)
-    answer = service.answer(vector, "text", limit=limit, images_per_identity=1, warnings=[], started=0.0)
+    asked = Query((Part(vector, "text"),), {"text": query})
+    answer = service.answer(asked, SearchOptions(limit=limit, images_per_identity=1), started=0.0)
     return [candidate.identity.external_id for candidate in answer.candidates]
 
 

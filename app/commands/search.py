@@ -1,7 +1,7 @@
-"""descry search, index rebuild."""
+"""descry search."""
 
+import hashlib
 import time
-from functools import partial
 from pathlib import Path
 from textwrap import shorten
 from typing import TYPE_CHECKING, Annotated
@@ -9,18 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from app.commands.output import AsJson, DataDir, errors, print_json, progress_bar, results, shown
+from app.commands.output import AsJson, DataDir, errors, print_json, results, shown
 
 if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
-
     from app.core import Core
     from app.search.schemas import SearchAnswer
 
 _WIDE, _OTHERS = 130, 100
 """Columns of a terminal from which on descriptions have room, and how many the rest takes of them."""
-
-index = typer.Typer(help="The vector index: a view of the database.", no_args_is_help=True)
 
 
 def search(
@@ -78,55 +74,20 @@ def _percent(share: float) -> str:
 
 def _answer(core: "Core", query: str | None, image: Path | None, limit: int, collection: str | None) -> "SearchAnswer":
     from app.gallery import pictures
+    from app.search.query import Part, Query
+    from app.search.schemas import SearchOptions
     from app.search.service import SearchService, check_query, text_warnings
 
     model, limits, started = core.active.current(), core.settings, time.perf_counter()
-    answer = partial(
-        SearchService(core.database, model).answer,
-        limit=limit,
-        images_per_identity=4,
-        collection=collection,
-        started=started,
-    )
+    options = SearchOptions(limit=limit, collection=collection)
+    service = SearchService(core.database, model)
     if image is not None:
-        picture = pictures.decode(image.read_bytes(), max_pixels=limits.max_pixels, max_bytes=limits.max_upload_bytes)
+        data = image.read_bytes()
+        picture = pictures.decode(data, max_pixels=limits.max_pixels, max_bytes=limits.max_upload_bytes)
         vector = model.encoder.submit_picture(model.encoder.encoder.preprocess(picture.image)).result()
-        return answer(vector, "image", warnings=[])
-    embedding = model.encoder.submit_text(check_query(query or "", limits.max_query_chars)).result()
-    return answer(embedding.vector, "text", warnings=text_warnings(embedding))
-
-
-@index.command("rebuild")
-def rebuild(
-    queue: Annotated[bool, typer.Option("--queue", help="Leave it to a worker, and return at once.")] = False,
-    data_dir: DataDir = None,
-    as_json: AsJson = False,
-) -> None:
-    """Build the index of the active model version anew from the database."""
-    if queue:
-        from app.commands.jobs import queue_rebuild
-
-        queue_rebuild(data_dir, as_json=as_json)
-        return
-    from app.core import opened
-    from app.settings import load_settings
-
-    with opened(load_settings(data_dir=data_dir)) as core:
-        core.active.follow()
-        report = []
-        for space, view in core.active.current().views.items():
-            started = time.perf_counter()
-            with progress_bar() as bar:
-                task = bar.add_task(f"Rebuilding {space}", total=view.count, note="")
-                view.rebuild(partial(_show, bar, task))
-            seconds = round(time.perf_counter() - started, 3)
-            report.append({"space": space, "vectors": view.count, "sequence": view.sequence, "seconds": seconds})
-    if as_json:
-        print_json(report)
-        return
-    for item in report:
-        results().print(f"{item['space']}: {item['vectors']:,} vectors in {item['seconds']} s", highlight=False)
-
-
-def _show(bar: "Progress", task: "TaskID", done: int) -> None:
-    bar.update(task, completed=done)
+        asked = Query((Part(vector, "image"),), {"picture": hashlib.sha256(data).hexdigest()})
+    else:
+        text = check_query(query or "", limits.max_query_chars)
+        embedding = model.encoder.submit_text(text).result()
+        asked = Query((Part(embedding.vector, "text"),), {"text": text}, tuple(text_warnings(embedding)))
+    return service.answer(asked, options, started=started)

@@ -1,0 +1,50 @@
+"""A query after encoding."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.search.schemas import SearchOptions, Warned
+from models.encoder import Space
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One thing that was asked for, encoded.
+
+    Attributes:
+        vector: (dim,) unit-norm, in `space`.
+        space: the space of the query: `text` for words, `image` for pictures.
+        weight: above 0.
+        negative: whether what is like it is to be left behind.
+    """
+
+    vector: NDArray[np.float32]
+    space: Space
+    weight: float = 1.0
+    negative: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What is searched for.
+
+    Attributes:
+        parts: at least one that is not negative.
+        definition: what was asked, JSON-ready: the body of the request without its options, pictures by their SHA-256.
+        warnings: what the asker should know about it.
+    """
+
+    parts: tuple[Part, ...]
+    definition: dict[str, Any]
+    warnings: tuple[Warned, ...] = ()
+
+    def digest(self, options: SearchOptions) -> str:
+        """What tells this question from another one, whatever page of it is asked for; 16 hex digits."""
+        asked = options.model_dump(mode="json", include={"collection", "filters", "group_by"})
+        text = json.dumps([self.definition, asked], sort_keys=True, ensure_ascii=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,0 +1,64 @@
+"""The images of a version in the order in which a query wants them."""
+
+from typing import Protocol
+
+from app.registry.active import LoadedModel
+from app.search.query import Part, Query
+from app.vectors.contract import Hits, Ids
+
+
+class Ranking(Protocol):
+    """Every image has one score. The first k, and the scores of some, come out of the same order."""
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether it is known what the scores mean."""
+
+    @property
+    def weak_below(self) -> float | None:
+        """The score below which a candidate is rather not the person."""
+
+    def confidence(self, score: float) -> float | None:
+        """The probability, 0 to 1, that a candidate with this score is the person; None without calibration."""
+
+    def catch_up(self, sequence: int) -> None:
+        """Let it see the log up to a number."""
+
+    def search(self, k: int) -> Hits:
+        """The best k images."""
+
+    def scores(self, ids: Ids) -> Hits:
+        """The given images with their scores, ranked; those that do not exist are left out."""
+
+
+class PartRanking:
+    """By the cosine with one vector."""
+
+    def __init__(self, model: LoadedModel, part: Part) -> None:
+        self._vector, self._view, self._curve = part.vector, model.view(part.space), model.curves.get(part.space)
+
+    @property
+    def calibrated(self) -> bool:
+        return self._curve is not None
+
+    @property
+    def weak_below(self) -> float | None:
+        return None if self._curve is None else self._curve.weak_below
+
+    def confidence(self, score: float) -> float | None:
+        return None if self._curve is None else round(self._curve(score), 4)
+
+    def catch_up(self, sequence: int) -> None:
+        self._view.catch_up(sequence)
+
+    def search(self, k: int) -> Hits:
+        return self._view.search(self._vector, k)
+
+    def scores(self, ids: Ids) -> Hits:
+        return self._view.scores(self._vector, ids)
+
+
+def ranking_of(model: LoadedModel, query: Query) -> Ranking:
+    """The order in which a query wants the images of a version."""
+    (part,) = query.parts
+    return PartRanking(model, part)

@@ -1,0 +1,56 @@
+"""All SQL of a search: which images lie in its scope, and whose they are."""
+
+from collections.abc import Iterable
+
+from sqlalchemy import ColumnElement, func, select
+from sqlalchemy.orm import Session
+
+from app.database.tables import Image
+from app.gallery.repository import pieces
+from app.search.scope import Scope
+
+
+class SearchRepository:
+    """Reads the images of one scope."""
+
+    def __init__(self, session: Session, scope: Scope) -> None:
+        self._session, self._conditions = session, _conditions(scope)
+
+    def newest(self) -> int:
+        """The id of the newest image of the gallery; 0 without one."""
+        return int(self._session.execute(select(func.coalesce(func.max(Image.id), 0))).scalar_one())
+
+    def some(self, limit: int) -> dict[int, int]:
+        """Images of the scope, at most `limit` of them: image id to identity id."""
+        statement = select(Image.id, Image.identity_id).where(*self._conditions).limit(limit)
+        return {row.id: row.identity_id for row in self._session.execute(statement)}
+
+    def identity_of(self, image_ids: Iterable[int]) -> dict[int, int]:
+        """The identity of each of some images that exists and lies in the scope."""
+        found: dict[int, int] = {}
+        for part in pieces(image_ids):
+            statement = select(Image.id, Image.identity_id).where(Image.id.in_(part), *self._conditions)
+            found.update((row.id, row.identity_id) for row in self._session.execute(statement))
+        return found
+
+    def of_identities(self, identity_ids: Iterable[int]) -> dict[int, int]:
+        """Every image of some identities that lies in the scope: image id to identity id."""
+        found: dict[int, int] = {}
+        for part in pieces(identity_ids):
+            statement = select(Image.id, Image.identity_id).where(Image.identity_id.in_(part), *self._conditions)
+            found.update((row.id, row.identity_id) for row in self._session.execute(statement))
+        return found
+
+
+def _conditions(scope: Scope) -> list[ColumnElement[bool]]:
+    found: list[ColumnElement[bool]] = []
+    if scope.collection_id is not None:
+        found.append(Image.collection_id == scope.collection_id)
+    if scope.newest is not None:
+        found.append(Image.id <= scope.newest)
+    if scope.filters is not None:
+        if scope.filters.cameras is not None:
+            found.append(Image.camera.in_(scope.filters.cameras))
+        if scope.filters.without_identities is not None:
+            found.append(Image.identity_id.not_in(scope.filters.without_identities))
+    return found
