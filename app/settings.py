@@ -102,6 +102,9 @@ class Settings(BaseSettings):
     """Threads of a training process; half of the cores unless it is set."""
     training_memory_bytes: int = Field(default=0, ge=0)
     """Most bytes of data that a training process may take in memory; 0 for no limit but the machine's."""
+    training_niceness: int = Field(default=5, ge=0, le=19)
+    """How far a training process steps back behind its worker. More than 19 together is 19, which gets next to nothing
+    of a machine that has other work all the time."""
     worker_poll_s: float = Field(default=0.5, gt=0)
     """Seconds between two looks of an idle worker for a job."""
     heartbeat_s: float = Field(default=2.0, gt=0)

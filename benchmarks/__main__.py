@@ -6,6 +6,7 @@ import platform
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -26,7 +27,8 @@ from benchmarks.retraining import measure_retraining
 from benchmarks.training import measure_full_size, measure_training
 from benchmarks.visibility import measure_visibility
 
-MEASURES: dict[str, Callable[[Path, Path], list[Figure]]] = {
+Measure = Callable[[Path, Path], list[Figure]]
+MEASURES: dict[str, Measure] = {
     "ingest": measure_ingest,
     "query": measure_queries,
     "visibility": measure_visibility,
@@ -51,6 +53,7 @@ def run(
     method: Annotated[str, typer.Option(help="fullsize: which training method.")] = "clip_baseline",
     steps: Annotated[int, typer.Option(min=2, help="fullsize: steps on the fixed batch.")] = 6,
     batch: Annotated[int, typer.Option(min=2, help="fullsize: pairs in it.")] = 64,
+    training: Annotated[bool, typer.Option("--training", help="activation: also while a retraining trains.")] = False,
 ) -> None:
     """Measure a synthetic gallery under the shipped checkpoint, evaluation at the sizes of published sets, training."""
     known = (*MEASURES, *ALONE)
@@ -63,6 +66,7 @@ def run(
         gallery = Path(folder) / "gallery"
         if set(names) & set(MEASURES):
             make_gallery(gallery, identities)
+        measures: dict[str, Measure] = {**MEASURES, "activation": partial(measure_activation, training=training)}
         figures: list[Figure] = []
         for name in names:
             console.print(f"measuring {name} ...")
@@ -80,7 +84,7 @@ def run(
             elif name == "fullsize":
                 figures += measure_full_size(own, method, steps, batch)
             else:
-                figures += MEASURES[name](gallery, own)
+                figures += measures[name](gallery, own)
     console.print(_table(figures))
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(record | {"figures": [figure.to_dict() for figure in figures]}, indent=1) + "\n")

@@ -112,7 +112,7 @@ class ActiveModel:
     def _build(self, version_id: int) -> LoadedModel:
         if (present := self._present(version_id)) is not None:
             present.catch_up()
-            return present
+            return _calibrated(present, self._calibration(version_id))  # which may be newer than what was loaded
         name, _, encoder = self.load_encoder(version_id)
         views = self.views(version_id)
         for view in views.values():
@@ -230,6 +230,8 @@ class ActiveModel:
 
 
 def _calibrated(loaded: LoadedModel, calibration: dict[str, Any]) -> LoadedModel:
+    if calibration == loaded.calibration:
+        return loaded
     return replace(
         loaded,
         calibration=calibration,

@@ -1,6 +1,7 @@
 """Retrainings as endpoints and verbs ask for them: checked, estimated, queued."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -23,6 +24,7 @@ from app.errors import (
 )
 from app.files import check_free
 from app.jobs.service import JobService
+from app.jobs.training_process import thread_limit
 from app.registry.repository import ModelRepository
 from app.registry.service import ModelService
 from app.retraining.dataset import check_sides, sides_of
@@ -177,7 +179,12 @@ class RetrainingService:
         command += ["--measure"] if measure else []
         try:
             done = subprocess.run(
-                [*command, "--", basis.recipe], capture_output=True, text=True, check=False, timeout=_PATIENCE_S
+                [*command, "--", basis.recipe],
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=_PATIENCE_S,
+                env={**os.environ, **thread_limit(self._settings)},  # as the run: else its pace would not be measured
             )
         except subprocess.TimeoutExpired:
             raise UnavailableError(f"the training package did not answer in {_PATIENCE_S:.0f} s; try again") from None
