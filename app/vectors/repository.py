@@ -134,16 +134,6 @@ class LogRepository:
         where = (Embedding.model_version_id == version_id, Embedding.space == space)
         return int(self._session.execute(select(func.count()).select_from(Embedding).where(*where)).scalar_one())
 
-    def vectors(self, version_id: int, space: str, image_ids: Sequence[int], dim: int) -> dict[int, Half]:
-        """What some images have under one version in a space: (dim,) each; those that lack it are left out."""
-        found: dict[int, Half] = {}
-        for start in range(0, len(image_ids), PAGE):
-            part = Embedding.image_id.in_(image_ids[start : start + PAGE])
-            where = (Embedding.model_version_id == version_id, Embedding.space == space, part)
-            rows = self._session.execute(select(Embedding.image_id, Embedding.vector).where(*where))
-            found.update((row.image_id, np.frombuffer(row.vector, "<f2", dim)) for row in rows)
-        return found
-
     def changes(self, version_id: int, space: str, dim: int, *, after: int) -> Iterator[Changes]:
         """The log of one view after a sequence number, in pieces of bounded size; the last one reaches the head."""
         upto = self.head().sequence
