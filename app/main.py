@@ -33,6 +33,7 @@ from app.jobs.endpoints import router as jobs
 from app.reference.endpoints import router as reference
 from app.registry.endpoints import router as registry
 from app.retraining.endpoints import router as retraining
+from app.search.composed import router as composed
 from app.search.endpoints import router as search
 from app.settings import Settings
 from models.errors import DescryError
@@ -74,6 +75,7 @@ def create_app(settings: Settings) -> FastAPI:
     )
     for router in (
         search,
+        composed,
         identities,
         association,
         gallery,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
+from app.commands.composing import Composition, answer_composed
 from app.commands.output import AsJson, DataDir, errors, print_json, results, shown
 
 if TYPE_CHECKING:
@@ -22,25 +23,53 @@ _WIDE, _OTHERS = 130, 100
 def search(
     query: Annotated[str | None, typer.Argument(help="What the person looks like.", show_default=False)] = None,
     image: Annotated[
-        Path | None, typer.Option("--image", help="Search with a picture instead.", exists=True, dir_okay=False)
+        list[Path] | None, typer.Option(help="Search with a picture.", exists=True, dir_okay=False)
+    ] = None,
+    like_image: Annotated[list[int] | None, typer.Option(help="Like an image of the gallery, by id.")] = None,
+    like_identity: Annotated[list[int] | None, typer.Option(help="Like a person of the gallery, by id.")] = None,
+    denied: Annotated[list[str] | None, typer.Option("--not", help="What the person does not have.")] = None,
+    not_picture: Annotated[
+        list[Path] | None, typer.Option(help="Not like a picture.", exists=True, dir_okay=False)
+    ] = None,
+    not_like_image: Annotated[list[int] | None, typer.Option(help="Not like an image of the gallery, by id.")] = None,
+    weight: Annotated[
+        list[str] | None, typer.Option(metavar="KIND=NUMBER", help="How much parts count, such as image=2 or not=0.5.")
     ] = None,
     limit: Annotated[int, typer.Option(min=1, max=100, help="Most candidates.")] = 10,
     collection: Annotated[str | None, typer.Option(help="Search this collection only.", show_default=False)] = None,
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
-    """Find people by a description, or by a picture. The answer is candidates, not identifications."""
-    if (query is None) == (image is None):
-        raise typer.BadParameter("give a description, or --image FILE, and not both")
+    """Find people by a description, by pictures, or by both. The answer is candidates, not identifications.
+
+    What is asked for counts together, what is denied against it; all but the description may be given several times.
+    """
+    asked = Composition.of(
+        weight or (),
+        text=[] if query is None else [query],
+        image=image or (),
+        like_image=like_image or (),
+        like_identity=like_identity or (),
+        **{"not": denied or ()},
+        not_picture=not_picture or (),
+        not_like_image=not_like_image or (),
+    )
     from app.core import opened
     from app.settings import load_settings
 
     with opened(load_settings(data_dir=data_dir)) as core:
         core.active.follow()
-        answer = _answer(core, query, image, limit, collection)
+        if asked.plain:
+            answer = _answer(core, query, image[0] if image else None, limit, collection)
+        else:
+            answer = answer_composed(core, asked, {"limit": limit, "collection": collection})
     if as_json:
         print_json(answer.model_dump(mode="json"))
         return
+    _print_answer(answer)
+
+
+def _print_answer(answer: "SearchAnswer") -> None:
     for warning in answer.warnings:
         errors().print(f"[yellow]note[/]: {shown(warning.message)}", highlight=False)
     if answer.no_good_match:
@@ -79,6 +108,7 @@ def _answer(core: "Core", query: str | None, image: Path | None, limit: int, col
     from app.search.query import Part, Query
     from app.search.schemas import SearchOptions
     from app.search.service import SearchService, check_query
+    from app.search.steering import steered_query, steering
     from app.search.understanding import text_warnings, understand
 
     model, limits, started = core.active.current(), core.settings, time.perf_counter()
@@ -92,6 +122,10 @@ def _answer(core: "Core", query: str | None, image: Path | None, limit: int, col
     else:
         text = check_query(query or "", limits.max_query_chars)
         read = understand(text, model.encoder.spec.tokenizer)
+        if read.denied:
+            steered = steering(core, model, read)
+            encoded = {content: future.result() for content, future in steered.begin().items()}
+            return service.answer(steered_query(steered, read, text, encoded), options, started=started)
         embedding = model.encoder.submit_text(read.text).result()
         warnings = (*read.warnings, *text_warnings(embedding))
         asked = Query((Part(embedding.vector, "text", words=read.words),), {"text": text}, warnings)

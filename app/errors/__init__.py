@@ -20,6 +20,7 @@ models.errors.DescryError
     |   +-- QueryEmptyError               query_empty
     |   +-- QueryTooLongError             query_too_long
     |   +-- QueryNotUnderstoodError       query_not_understood
+    |   +-- PicturesDifferError           pictures_differ
     |   +-- CheckpointRefusedError        checkpoint_invalid
     |   +-- SourceError                   source_unreadable
     |   +-- ManifestError                 manifest_invalid
@@ -76,6 +77,7 @@ models.errors.DescryError
     +-- EncoderBusyError              429 encoder_busy          Retry-After
     +-- UnavailableError              503 unavailable           Retry-After
     |   +-- EncoderTimeoutError           encoder_timeout
+    |   +-- ImageNotEncodedError          image_not_encoded
     |   +-- NoActiveModelError            no_active_model
     |   +-- DatabaseUnreachableError      database_unreachable
     +-- StorageError                  507 storage_failed
@@ -168,6 +170,8 @@ from app.errors.requests import (
 from app.errors.search import (
     CursorInvalidError,
     CursorMismatchError,
+    ImageNotEncodedError,
+    PicturesDifferError,
     QueryEmptyError,
     QueryLanguageUnsupportedError,
     QueryNotUnderstoodError,
@@ -242,6 +246,7 @@ __all__ = [
     "IdentityMergedError",
     "IdentityNamesDifferError",
     "IdentityNotFoundError",
+    "ImageNotEncodedError",
     "ImageNotFoundError",
     "InvalidError",
     "JobFinishedError",
@@ -268,6 +273,7 @@ __all__ = [
     "OriginNotAllowedError",
     "PathOutsideError",
     "PictureError",
+    "PicturesDifferError",
     "PortTakenError",
     "QueryEmptyError",
     "QueryLanguageUnsupportedError",

@@ -1,6 +1,6 @@
 """What is wrong with a search."""
 
-from app.errors.base import InvalidError
+from app.errors.base import InvalidError, UnavailableError
 
 
 class QueryEmptyError(InvalidError):
@@ -46,3 +46,18 @@ class CursorMismatchError(InvalidError):
             "this cursor is of an answer to another question; ask with the same query, collection, filters and "
             "`group_by`, or leave `cursor` out to begin with the first page"
         )
+
+
+class PicturesDifferError(InvalidError):
+    """The pictures that a query names are not those that came with it."""
+
+    code, title = "pictures_differ", "The pictures are not those that the query names"
+
+
+class ImageNotEncodedError(UnavailableError):
+    """An image has no vector under the version that answers, because another one takes over just now."""
+
+    code, title = "image_not_encoded", "The image is not encoded yet"
+
+    def __init__(self, image_id: int) -> None:
+        super().__init__(f"image {image_id} is not encoded for the model version that answers; try again in a moment")

@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Future
 from typing import Annotated, TypeVar
 
@@ -36,8 +36,10 @@ from app.search.filters import Filters
 from app.search.query import Part, Query
 from app.search.schemas import IMAGES, LIMIT, PURPOSE_CHARS, GroupBy, SearchAnswer, SearchOptions, TextQuery
 from app.search.service import SearchService, SupersededError, check_query
+from app.search.steering import steered_query, steering
 from app.search.understanding import text_warnings, understand
 
+K = TypeVar("K")
 R = TypeVar("R")
 router = APIRouter(prefix="/v1/search", tags=["search"])
 _ENCODER_ERRORS = (NoActiveModelError, EncoderTimeoutError, EncoderBusyError)
@@ -65,11 +67,17 @@ async def search_text(body: TextQuery, request: Request, core: CoreDep) -> Searc
 
     async def encode(model: LoadedModel) -> Query:
         read = understand(query, model.encoder.spec.tokenizer)
-        embedding = await _encoded(model.encoder.submit_text(read.text), request, core.settings.query_timeout_s)
+        if read.denied:
+            steered = steering(core, model, read)
+            queued = await run_in_threadpool(steered.begin)
+            return steered_query(
+                steered, read, query, await encoded_all(queued, request, core.settings.query_timeout_s)
+            )
+        embedding = await encoded(model.encoder.submit_text(read.text), request, core.settings.query_timeout_s)
         warnings = (*read.warnings, *text_warnings(embedding))
         return Query((Part(embedding.vector, "text", words=read.words),), {"text": query}, warnings)
 
-    return await _answer(core, encode, body, started)
+    return await answer(core, encode, body, started)
 
 
 def _form_options(
@@ -115,13 +123,13 @@ async def search_image(
 
     async def encode(model: LoadedModel) -> Query:
         pixels = await run_in_threadpool(model.encoder.encoder.preprocess, picture.image)
-        vector = await _encoded(model.encoder.submit_picture(pixels), request, limits.query_timeout_s)
+        vector = await encoded(model.encoder.submit_picture(pixels), request, limits.query_timeout_s)
         return Query((Part(vector, "image"),), {"picture": hashlib.sha256(data).hexdigest()})
 
-    return await _answer(core, encode, options, started)
+    return await answer(core, encode, options, started)
 
 
-async def _answer(
+async def answer(
     core: Core, encode: Callable[[LoadedModel], Awaitable[Query]], options: SearchOptions, started: float
 ) -> SearchAnswer:
     """Encode and search with one version, from beginning to end; again, if another one has taken over meanwhile."""
@@ -138,7 +146,17 @@ async def _answer(
     return await run_in_threadpool(SearchService(core.database, model).answer, query, options, started=started)
 
 
-async def _encoded(future: "Future[R]", request: Request, timeout_s: float) -> R:
+async def encoded_all(queued: "Mapping[K, Future[R]]", request: Request, timeout_s: float) -> dict[K, R]:
+    """Wait for several things in the encoder's queues at once; give their places back as `encoded` does."""
+    waiting = [asyncio.ensure_future(encoded(future, request, timeout_s)) for future in queued.values()]
+    try:
+        return dict(zip(queued, await asyncio.gather(*waiting), strict=True))
+    finally:
+        for one in waiting:
+            one.cancel()
+
+
+async def encoded(future: "Future[R]", request: Request, timeout_s: float) -> R:
     """Wait for the encoder; give the place in the queue back if the client goes away or the time is up."""
     deadline = time.monotonic() + timeout_s
     waiting = asyncio.wrap_future(future)

@@ -17,7 +17,8 @@ class Part:
     """One thing that was asked for, encoded.
 
     Attributes:
-        vector: (dim,) unit-norm, in `space`.
+        vector: (dim,) unit-norm, in `space`. Of words that are denied it is a difference of two such vectors, as
+            `app.search.encoding` makes it.
         space: the space of the query: `text` for words, `image` for pictures.
         weight: above 0.
         negative: whether what is like it is to be left behind.
@@ -39,11 +40,16 @@ class Query:
         parts: at least one that is not negative.
         definition: what was asked, JSON-ready: the body of the request without its options, pictures by their SHA-256.
         warnings: what the asker should know about it.
+        composed: whether the answer says how each part contributed, even if there is one part only.
+        without_images, without_identities: what is not in the answer, because it is a part itself.
     """
 
     parts: tuple[Part, ...]
     definition: dict[str, Any]
     warnings: tuple[Warned, ...] = ()
+    composed: bool = False
+    without_images: frozenset[int] = frozenset()
+    without_identities: frozenset[int] = frozenset()
 
     def digest(self, options: SearchOptions) -> str:
         """What tells this question from another one, whatever page of it is asked for; 16 hex digits."""

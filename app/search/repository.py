@@ -48,6 +48,10 @@ def _conditions(scope: Scope) -> list[ColumnElement[bool]]:
         found.append(Image.collection_id == scope.collection_id)
     if scope.newest is not None:
         found.append(Image.id <= scope.newest)
+    if scope.without_images:
+        found.append(Image.id.not_in(scope.without_images))
+    if scope.without_identities:
+        found.append(Image.identity_id.not_in(scope.without_identities))
     if scope.filters is not None:
         if scope.filters.cameras is not None:
             found.append(Image.camera.in_(scope.filters.cameras))

@@ -25,7 +25,7 @@ from app.search.grouping import (
 from app.search.query import Query
 from app.search.ranking import Ranking, ranking_of
 from app.search.repository import SearchRepository
-from app.search.schemas import Candidate, ModelRef, ScoredImage, SearchAnswer, SearchOptions, Took, Warned
+from app.search.schemas import Candidate, ModelRef, PartScore, ScoredImage, SearchAnswer, SearchOptions, Took, Warned
 from app.search.scope import Scope
 from app.search.standing import PEOPLE, Standing, standing_of
 from app.vectors.repository import LogRepository
@@ -94,7 +94,13 @@ class SearchService:
         # What another process wrote before this query came in is part of the answer.
         ranking.catch_up(head.sequence)
         with self._database.read() as session:
-            scope = Scope(within, options.filters, None if cursor is None else cursor.newest)
+            scope = Scope(
+                within,
+                options.filters,
+                None if cursor is None else cursor.newest,
+                without_images=query.without_images,
+                without_identities=query.without_identities,
+            )
             images = SearchRepository(session, scope)
             shown = frozenset[int]() if cursor is None else cursor.shown
             found = _find(ranking, images, scope, options, shown)
@@ -103,7 +109,8 @@ class SearchService:
             standing = self._standing(query, ranking, images, scope, options, None if shown else found)
             searched = time.perf_counter()
             rows = IdentityRepository(session).page([image for entry in page for image, _ in entry.images])
-            candidates = [_candidate(entry, rows, standing) for entry in page]
+            told = ranking.explained(np.array([entry.images[0][0] for entry in page], np.int64))
+            candidates = [_candidate(entry, rows, standing, told.get(entry.images[0][0])) for entry in page]
         fetched = time.perf_counter()
         place = Cursor(digest, self._model.version_id, newest, shown | _ids(page, options))
         more = len(found) > len(page)
@@ -116,7 +123,7 @@ class SearchService:
             weak_below=ranking.weak_below,
             no_good_match=standing.no_good_match,
             next_cursor=place.token() if more and len(place.shown) < MOST_SHOWN else None,
-            warnings=[*query.warnings, *_told(options, cursor, place, empty=not candidates, more=more)],
+            warnings=[*query.warnings, *_told(query, options, cursor, place, empty=not candidates, more=more)],
             took_ms=Took(
                 encode=_ms(encoded - started),
                 search=_ms(searched - encoded),
@@ -167,7 +174,9 @@ def _ids(page: list[RankedIdentity], options: SearchOptions) -> frozenset[int]:
     return frozenset(entry.images[0][0] if options.group_by == "image" else entry.identity_id for entry in page)
 
 
-def _told(options: SearchOptions, cursor: Cursor | None, place: Cursor, *, empty: bool, more: bool) -> list[Warned]:
+def _told(
+    query: Query, options: SearchOptions, cursor: Cursor | None, place: Cursor, *, empty: bool, more: bool
+) -> list[Warned]:
     """What the asker should know about the page."""
     found = []
     if cursor is not None and cursor.version_id != place.version_id:
@@ -175,13 +184,15 @@ def _told(options: SearchOptions, cursor: Cursor | None, place: Cursor, *, empty
             Warned(code="version_changed", message="another model version ranks from this page on than before it")
         )
     if empty and cursor is None:
-        found.append(_nothing(options))
+        found.append(_nothing(query, options))
     if more and len(place.shown) >= MOST_SHOWN:
         found.append(Warned(code="answer_ended", message=f"answers end after {MOST_SHOWN:,}; limit the search further"))
     return found
 
 
-def _nothing(options: SearchOptions) -> Warned:
+def _nothing(query: Query, options: SearchOptions) -> Warned:
+    if query.without_images or query.without_identities:
+        return Warned(code="nothing_matches", message="there is nothing but what the query itself consists of")
     if options.filters is not None:
         return Warned(code="nothing_matches", message="no image meets the filters")
     if options.collection is None:
@@ -189,18 +200,17 @@ def _nothing(options: SearchOptions) -> Warned:
     return Warned(code="collection_empty", message=f"the collection “{options.collection.strip()}” holds no images yet")
 
 
-def _candidate(ranked: RankedIdentity, rows: dict[int, tuple[Image, Identity]], standing: Standing) -> Candidate:
+def _candidate(
+    ranked: RankedIdentity, rows: dict[int, tuple[Image, Identity]], standing: Standing, parts: list[PartScore] | None
+) -> Candidate:
+    shown = standing.ranking.shown
     return Candidate(
         identity=IdentityOut.of(rows[ranked.images[0][0]][1]),
-        score=_cosine(ranked.score),
+        score=shown(ranked.score),
         confidence=standing.confidence(ranked.score),
-        images=[ScoredImage(**image_fields(rows[image][0]), score=_cosine(score)) for image, score in ranked.images],
+        images=[ScoredImage(**image_fields(rows[image][0]), score=shown(score)) for image, score in ranked.images],
+        parts=parts,
     )
-
-
-def _cosine(score: float) -> float:
-    """Vectors are kept in half precision, so that their length, and with it a score, may be 1.000005."""
-    return max(-1.0, min(1.0, score))
 
 
 def _ms(seconds: float) -> float:

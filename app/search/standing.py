@@ -66,7 +66,7 @@ def standing_of(
         people: the first identities of the whole scope, best first, whatever was shown before.
         images: how many images the first one has in the scope.
     """
-    # What was learnt is about cosines with one vector.
+    # What was learnt is about cosines with one vector, and a fused score is none.
     first = query.parts[0]
-    rule = model.rules.get(first.space) if len(query.parts) == 1 else None
+    rule = model.rules.get(first.space) if len(query.parts) == 1 and not query.composed else None
     return Standing(ranking, tuple(entry.score for entry in people[:PEOPLE]), images, first.words, rule)

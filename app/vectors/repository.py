@@ -112,6 +112,19 @@ class LogRepository:
             self._session.execute(delete(Embedding).where(*upto))
         return len(gone)
 
+    def vectors(self, version_id: int, space: str, image_ids: Sequence[int]) -> dict[int, Half]:
+        """What some images have under a version in a space, (dim,) each; those that have nothing are left out."""
+        found: dict[int, Half] = {}
+        for start in range(0, len(image_ids), PAGE):
+            where = (
+                Embedding.model_version_id == version_id,
+                Embedding.space == space,
+                Embedding.image_id.in_(image_ids[start : start + PAGE]),
+            )
+            for row in self._session.execute(select(Embedding.image_id, Embedding.vector).where(*where)):
+                found[row.image_id] = np.frombuffer(row.vector, "<f2").astype(np.float16)
+        return found
+
     def deleted_after(self, sequence: int) -> set[int]:
         """Images that were deleted after a place in the log."""
         return set(self._session.scalars(select(Deletion.image_id).where(Deletion.sequence > sequence)))
