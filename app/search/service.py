@@ -94,13 +94,7 @@ class SearchService:
         # What another process wrote before this query came in is part of the answer.
         ranking.catch_up(head.sequence)
         with self._database.read() as session:
-            scope = Scope(
-                within,
-                options.filters,
-                None if cursor is None else cursor.newest,
-                without_images=query.without_images,
-                without_identities=query.without_identities,
-            )
+            scope = _scope(query, options, within, cursor)
             images = SearchRepository(session, scope)
             shown = frozenset[int]() if cursor is None else cursor.shown
             found = _find(ranking, images, scope, options, shown)
@@ -108,9 +102,7 @@ class SearchService:
             newest = images.newest() if cursor is None else cursor.newest
             standing = self._standing(query, ranking, images, scope, options, None if shown else found)
             searched = time.perf_counter()
-            rows = IdentityRepository(session).page([image for entry in page for image, _ in entry.images])
-            told = ranking.explained(np.array([entry.images[0][0] for entry in page], np.int64))
-            candidates = [_candidate(entry, rows, standing, told.get(entry.images[0][0])) for entry in page]
+            candidates = _candidates(IdentityRepository(session), page, standing)
         fetched = time.perf_counter()
         place = Cursor(digest, self._model.version_id, newest, shown | _ids(page, options))
         more = len(found) > len(page)
@@ -124,12 +116,7 @@ class SearchService:
             no_good_match=standing.no_good_match,
             next_cursor=place.token() if more and len(place.shown) < MOST_SHOWN else None,
             warnings=[*query.warnings, *_told(query, options, cursor, place, empty=not candidates, more=more)],
-            took_ms=Took(
-                encode=_ms(encoded - started),
-                search=_ms(searched - encoded),
-                fetch=_ms(fetched - searched),
-                total=_ms(fetched - started),
-            ),
+            took_ms=_took(started, encoded, searched, fetched),
         )
 
     def _standing(
@@ -148,6 +135,16 @@ class SearchService:
             people = _find(ranking, images, scope, one, frozenset())
         first = [entry.identity_id for entry in people[:1]]
         return standing_of(self._model, query, ranking, people, len(images.of_identities(first)))
+
+
+def _scope(query: Query, options: SearchOptions, within: int | None, cursor: Cursor | None) -> Scope:
+    return Scope(
+        within,
+        options.filters,
+        None if cursor is None else cursor.newest,
+        without_images=query.without_images,
+        without_identities=query.without_identities,
+    )
 
 
 def _find(
@@ -200,6 +197,12 @@ def _nothing(query: Query, options: SearchOptions) -> Warned:
     return Warned(code="collection_empty", message=f"the collection “{options.collection.strip()}” holds no images yet")
 
 
+def _candidates(identities: IdentityRepository, page: list[RankedIdentity], standing: Standing) -> list[Candidate]:
+    rows = identities.page([image for entry in page for image, _ in entry.images])
+    told = standing.ranking.explained(np.array([entry.images[0][0] for entry in page], np.int64))
+    return [_candidate(entry, rows, standing, told.get(entry.images[0][0])) for entry in page]
+
+
 def _candidate(
     ranked: RankedIdentity, rows: dict[int, tuple[Image, Identity]], standing: Standing, parts: list[PartScore] | None
 ) -> Candidate:
@@ -210,6 +213,15 @@ def _candidate(
         confidence=standing.confidence(ranked.score),
         images=[ScoredImage(**image_fields(rows[image][0]), score=shown(score)) for image, score in ranked.images],
         parts=parts,
+    )
+
+
+def _took(started: float, encoded: float, searched: float, fetched: float) -> Took:
+    return Took(
+        encode=_ms(encoded - started),
+        search=_ms(searched - encoded),
+        fetch=_ms(fetched - searched),
+        total=_ms(fetched - started),
     )
 
 

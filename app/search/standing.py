@@ -66,7 +66,8 @@ def standing_of(
         people: the first identities of the whole scope, best first, whatever was shown before.
         images: how many images the first one has in the scope.
     """
-    # What was learnt is about cosines with one vector, and a fused score is none.
     first = query.parts[0]
-    rule = model.rules.get(first.space) if len(query.parts) == 1 and not query.composed else None
+    # What was learnt is about cosines with one vector, and a fused score is none.
+    plain = len(query.parts) == 1 and not query.composed and ranking.calibrated
+    rule = model.rules.get(first.space) if plain else None
     return Standing(ranking, tuple(entry.score for entry in people[:PEOPLE]), images, first.words, rule)
