@@ -1,7 +1,7 @@
 """How a checkpoint answers the same descriptions typed differently, and descriptions that deny something."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -10,9 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from models.confidence import ConfidenceCurve
 from models.descriptions.denials import without_denied
 from models.descriptions.language import read_language
-from models.encoder import PersonEncoder
+from models.encoder import PersonEncoder, Space
+from models.fusion import ANYBODY, Fusion, in_person
 from models.presence import PresenceRule
 from models.tokenizers import words_of
 from training.confidence import questions
@@ -23,6 +25,7 @@ from training.rewording import REWORDINGS
 PAGE = 10
 _BATCH = 256
 Row = dict[str, Any]
+Scores = Callable[[int, int], Tensor]
 DENIED: dict[str, tuple[str, str | None]] = {
     "hat": ("hat", None),
     "bag": ("bag", None),
@@ -59,16 +62,15 @@ def _row(
     name: str, encoder: PersonEncoder, embedded: Embedded, rows: Integers, said: list[str], rule: PresenceRule | None
 ) -> Row:
     vectors = encode(encoder, said)
-    plain = _figures(embedded, rows, embedded.texts[torch.from_numpy(rows)])
-    row = {"how": name, "queries": len(rows), **_figures(embedded, rows, vectors)}
+    plain = _figures(embedded, rows, ExactScores(embedded.texts[torch.from_numpy(rows)], embedded.images))
+    row = {"how": name, "queries": len(rows), **_figures(embedded, rows, ExactScores(vectors, embedded.images))}
     row |= {"R@1 as written": plain["R@1"], "example": said[0]}
     row["refused"] = 100 * sum(not read_language(text).understood for text in said) / len(said)
     row["flagged"] = None if rule is None else _flagged(embedded, rows, vectors, said, rule)
     return row
 
 
-def _figures(embedded: Embedded, rows: Integers, vectors: Tensor) -> dict[str, float]:
-    scores = ExactScores(vectors, embedded.images)
+def _figures(embedded: Embedded, rows: Integers, scores: Scores) -> dict[str, float]:
     found = retrieval_metrics(scores, embedded.query_ids[rows], embedded.gallery_ids)
     return {"R@1": found.r1, "R@10": found.r10, "mAP": found.mean_ap}
 
@@ -92,8 +94,16 @@ def encode(encoder: PersonEncoder, texts: Sequence[str]) -> Tensor:
     return torch.cat(parts)
 
 
-def measure_denials(encoder: PersonEncoder, embedded: Embedded, folder: Path, *, seed: int = 0) -> list[Row]:
-    """Descriptions with something denied that their person lacks: encoded as typed, and without it as the service does.
+def measure_denials(
+    encoder: PersonEncoder,
+    embedded: Embedded,
+    folder: Path,
+    curves: Mapping[Space, ConfidenceCurve],
+    *,
+    seed: int = 0,
+) -> list[Row]:
+    """Descriptions with something denied that their person lacks: as typed, without it, and searched against as the
+    service does it.
 
     `share`: of the first page, who has the denied thing, in percent. Needs the truth of a synthetic set.
     """
@@ -117,13 +127,14 @@ def measure_denials(encoder: PersonEncoder, embedded: Embedded, folder: Path, *,
     taken = [without_denied(text) for text in typed]
     ways = {"nothing denied": texts, "denied, as typed": typed, "denied, taken out": [one.text for one in taken]}
     truth = np.stack([has[thing] for thing in things])
+    scores: dict[str, Scores] = {how: ExactScores(encode(encoder, said), embedded.images) for how, said in ways.items()}
+    scores["denied, searched against"] = _against(encoder, embedded, scores["denied, taken out"], things, curves)
     found = []
-    for how, said in ways.items():
-        vectors = encode(encoder, said)
-        share = _share(embedded, rows, vectors, identities, truth)
-        found.append({"how": how, "queries": len(rows), "share": share, **_figures(embedded, rows, vectors)})
+    for how, one in scores.items():
+        share = _share(embedded, one, identities, truth)
+        found.append({"how": how, "queries": len(rows), "share": share, **_figures(embedded, rows, one)})
     noticed = sum(thing in one.denied for thing, one in zip(things, taken, strict=True))
-    found[-1]["noticed"] = 100 * noticed / len(rows)
+    found[2]["noticed"] = 100 * noticed / len(rows)
     return found
 
 
@@ -136,14 +147,35 @@ def _has(attributes: dict[str, str], name: str, value: str | None) -> bool:
     return attributes[name] != "none" if value is None else attributes[name] == value
 
 
-def _share(embedded: Embedded, rows: Integers, vectors: Tensor, identities: Integers, truth: Flags) -> float:
+def _against(
+    encoder: PersonEncoder,
+    embedded: Embedded,
+    kept: Scores,
+    things: Sequence[str],
+    curves: Mapping[Space, ConfidenceCurve],
+) -> Scores:
+    """Scores of descriptions less what they deny, as the service fuses them."""
+    fusion = Fusion.of(curves, {"text"})
+    names = sorted(set(things))
+    having = encode(encoder, [in_person(name) for name in names]) - encode(encoder, [ANYBODY])
+    taken = fusion.denial("text", (having.double() @ embedded.images.double().T).numpy())
+    which = np.array([names.index(thing) for thing in things])
+
+    def scores(first: int, last: int) -> Tensor:
+        support = fusion.support("text", kept(first, last).double().numpy())
+        return torch.from_numpy(support - taken[which[first:last]]).float()
+
+    return scores
+
+
+def _share(embedded: Embedded, scores: Scores, identities: Integers, truth: Flags) -> float:
     """Of the first page of people, who has what (Q, people) says, in percent."""
-    scores, total = ExactScores(vectors, embedded.images), 0.0
+    total, count = 0.0, len(truth)
     members = torch.from_numpy(np.searchsorted(identities, embedded.gallery_ids))
-    for start in range(0, len(rows), _BATCH):
-        block = scores(start, min(start + _BATCH, len(rows)))
+    for start in range(0, count, _BATCH):
+        block = scores(start, min(start + _BATCH, count))
         best = torch.full((len(block), len(identities)), -torch.inf)
         best.scatter_reduce_(1, members.expand(len(block), -1), block, "amax")
         page = best.topk(min(PAGE, len(identities)), dim=1).indices.numpy()
         total += float(np.take_along_axis(truth[start : start + len(block)], page, axis=1).mean(axis=1).sum())
-    return 100 * total / len(rows)
+    return 100 * total / count

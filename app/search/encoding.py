@@ -27,7 +27,7 @@ from app.search.query import Part, Query
 from app.search.repository import SearchRepository
 from app.search.schemas import CONTENTS, ComposedPart, ComposedQuery, Warned
 from app.search.scope import Scope
-from app.search.understanding import check_query
+from app.search.understanding import check_query, understand
 from app.search.wording import Content, Queued, Wording, denied_part, given_back, submit_denied
 from app.vectors.repository import LogRepository
 
@@ -138,7 +138,9 @@ class QueryEncoder:
     def _submit(self, place: str, part: ComposedPart, negative: bool, queued: Queued) -> None:
         encoder, limits = self._model.encoder, self._core.settings
         if part.text is not None and negative:
-            submit_denied(self._model, check_query(part.text, limits.max_query_chars), queued)
+            text = check_query(part.text, limits.max_query_chars)
+            understand(text, encoder.spec.tokenizer)  # refuses other languages; what is denied is denied as it stands
+            submit_denied(self._model, text, queued)
         elif part.text is not None:
             self._wordings[place] = Wording(self._model, part.text, limits.max_query_chars)
             self._wordings[place].submit(queued)

@@ -1,5 +1,7 @@
 """What the service makes of descriptions: languages, denials, and ends that do not fit."""
 
+from typing import Any
+
 import pytest
 from starlette.testclient import TestClient
 
@@ -44,18 +46,44 @@ def test_a_model_with_words_of_another_language_is_asked_in_it() -> None:
             understand("ein Mann in einer roten Jacke", tokenizer)
 
 
-def test_a_denied_thing_is_not_searched_for(filled: TestClient) -> None:  # noqa: F811
-    plain = ask(filled, "a person in a red coat")
-    steered = ask(filled, "a person in a red coat without a blue coat")
+def score(answer: dict[str, Any], name: str) -> float:
+    (found,) = [c["score"] for c in answer["candidates"] if c["identity"]["external_id"] == name]
+    return float(found)
+
+
+def test_a_denied_thing_is_searched_against(filled: TestClient) -> None:  # noqa: F811
+    plain = ask(filled, "a person in a red coat", limit=100)
+    steered = ask(filled, "a person in a red coat without a purple coat", limit=100)
     assert [w["code"] for w in steered["warnings"]] == ["negation_steered"]
-    assert "“blue coat”" in steered["warnings"][0]["message"]
-    assert "`negatives`" in steered["warnings"][0]["message"]
-    assert plain["candidates"][0]["parts"] is None
-    parts = {found["identity"]["external_id"]: found["parts"] for found in steered["candidates"]}
-    assert steered["candidates"][0]["identity"]["external_id"] == "red"
-    assert [part["negative"] for part in parts["red"]] == [False, True]
-    assert parts["blue"][1]["contribution"] < parts["red"][1]["contribution"]
+    assert "“purple coat”" in steered["warnings"][0]["message"]
+    body = {"parts": [{"text": "a person in a red coat"}], "negatives": [{"text": "purple coat"}], "limit": 100}
+    same = filled.post("/v1/search/composed", json=body).json()
+    assert steered["candidates"] == same["candidates"]
+    assert score(steered, "purple") < score(plain, "purple")
+    assert [part["negative"] for part in steered["candidates"][0]["parts"]] == [False, True]
     assert plain["warnings"] == []
+    page = ask(filled, "a person in a red coat without a purple coat", limit=3)
+    assert [c["identity"]["id"] for c in page["candidates"]] == [c["identity"]["id"] for c in steered["candidates"][:3]]
+    more = ask(filled, "a person in a red coat without a purple coat", limit=3, cursor=page["next_cursor"])
+    assert [c["identity"]["id"] for c in more["candidates"]] == [
+        c["identity"]["id"] for c in steered["candidates"][3:6]
+    ]
+
+
+def test_parts_of_a_composed_search_are_read_likewise(filled: TestClient) -> None:  # noqa: F811
+    def composed(**body: Any) -> Any:  # noqa: ANN401  JSON
+        return filled.post("/v1/search/composed", json=body)
+
+    answer = composed(parts=[{"text": "a red coat without a purple coat"}]).json()
+    (warning,) = answer["warnings"]
+    assert warning["code"] == "negation_steered"
+    assert "`negatives`" in warning["message"]
+    refused = composed(parts=[{"text": "red coat"}, {"text": "un homme en veste rouge"}])
+    assert (refused.status_code, refused.json()["code"]) == (422, "query_language_unsupported")
+    assert "parts[1]" in refused.json()["detail"]
+    assert composed(parts=[{"text": "red coat"}], negatives=[{"text": "без шапки"}]).json()["code"] == (
+        "query_language_unsupported"
+    )
 
 
 def test_what_did_not_fit_is_named(filled: TestClient) -> None:  # noqa: F811

@@ -26,7 +26,8 @@ def test_the_verb_measures_rewordings_and_denials(tmp_path: Path) -> None:
     assert rows["words shuffled"]["R@1"] < rows["phrases shuffled"]["R@1"]
     assert all(row["refused"] == 0 for row in rows.values())
     assert rows["one garment and its colour"]["flagged"] == 0  # too short to call anybody missing
-    plain, typed, taken = found["denials"]
+    plain, typed, taken, against = found["denials"]
     assert taken["noticed"] == 100
     assert (taken["share"], taken["R@1"]) == (plain["share"], plain["R@1"])
     assert typed["share"] > taken["share"]
+    assert against["share"] < taken["share"]

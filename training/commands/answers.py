@@ -90,14 +90,15 @@ def robustness(
     """Measure a checkpoint on descriptions as other people would type them: misspelt, shuffled, in other words, short;
     and on synthetic people with something denied."""
     from models.calibration import read_calibration
+    from models.confidence import confidence_curves
     from models.presence import presence_rules
     from training.robustness import measure_denials, measure_rewordings
 
     encoder, embedded = _embed(checkpoint, data, format_name, split, device)
-    rule = presence_rules(read_calibration(checkpoint)).get("text")
-    rows = measure_rewordings(encoder, embedded, rule, seed=seed)
+    calibration = read_calibration(checkpoint)
+    rows = measure_rewordings(encoder, embedded, presence_rules(calibration).get("text"), seed=seed)
     synthetic = (data / "attributes.json").is_file()
-    denials = measure_denials(encoder, embedded, data, seed=seed) if synthetic else []
+    denials = measure_denials(encoder, embedded, data, confidence_curves(calibration), seed=seed) if synthetic else []
     result = {"rewordings": rows, "denials": denials}
     if out:
         out.parent.mkdir(parents=True, exist_ok=True)
