@@ -62,6 +62,7 @@ models.errors.DescryError
     |   +-- JobGivenUpError               job_given_up
     |   +-- ExportTooLargeError           export_too_large
     |   +-- ExportTargetError             export_target_exists
+    |   +-- EnginesDifferError            vector_engines_differ
     |   +-- RetrainingDataError           retraining_data
     |   +-- TrainingFailedError           training_failed
     |   |   +-- TrainingNotFiniteError        training_not_finite
@@ -78,6 +79,10 @@ models.errors.DescryError
     |   +-- EncoderTimeoutError           encoder_timeout
     |   +-- NoActiveModelError            no_active_model
     |   +-- DatabaseUnreachableError      database_unreachable
+    |   +-- VectorStoreError              vector_store_failed
+    |   |   +-- VectorStoreUnreachableError   vector_store_unreachable
+    |   |   +-- VectorStoreDeniedError        vector_store_denied
+    |   |   +-- VectorStoreLostError          vector_store_lost
     +-- StorageError                  507 storage_failed
     |   +-- StoreUnreachableError     503 store_unreachable     Retry-After
     |   +-- DatabaseWriteError            database_write_failed
@@ -92,6 +97,9 @@ models.errors.DescryError
         +-- FaissConflictError            faiss_conflict
         +-- SnapshotError                 snapshot_invalid
         +-- DatabaseUrlError              database_url_invalid
+        +-- VectorEngineMissingError      vector_engine_missing
+        +-- VectorStoreInUseError         vector_store_in_use
+        +-- VectorStoreMismatchError      vector_store_mismatch
 """
 
 from app.errors.base import (
@@ -195,6 +203,16 @@ from app.errors.service import (
     UploadsBusyError,
     WorkerNameTakenError,
 )
+from app.errors.vectors import (
+    EnginesDifferError,
+    VectorEngineMissingError,
+    VectorStoreDeniedError,
+    VectorStoreError,
+    VectorStoreInUseError,
+    VectorStoreLostError,
+    VectorStoreMismatchError,
+    VectorStoreUnreachableError,
+)
 
 __all__ = [
     "PROBLEM_JSON",
@@ -225,6 +243,7 @@ __all__ = [
     "EmptyFileError",
     "EncoderBusyError",
     "EncoderTimeoutError",
+    "EnginesDifferError",
     "EntryError",
     "ExportTargetError",
     "ExportTooLargeError",
@@ -288,6 +307,13 @@ __all__ = [
     "TrainingNotFiniteError",
     "UnavailableError",
     "UploadsBusyError",
+    "VectorEngineMissingError",
+    "VectorStoreDeniedError",
+    "VectorStoreError",
+    "VectorStoreInUseError",
+    "VectorStoreLostError",
+    "VectorStoreMismatchError",
+    "VectorStoreUnreachableError",
     "WorkerNameTakenError",
     "responses",
 ]
