@@ -83,6 +83,7 @@ models.errors.DescryError
     |   |   +-- VectorStoreUnreachableError   vector_store_unreachable
     |   |   +-- VectorStoreDeniedError        vector_store_denied
     |   |   +-- VectorStoreLostError          vector_store_lost
+    |   |   +-- VectorStoreReleasedError      vector_store_released
     +-- StorageError                  507 storage_failed
     |   +-- StoreUnreachableError     503 store_unreachable     Retry-After
     |   +-- DatabaseWriteError            database_write_failed
@@ -211,6 +212,7 @@ from app.errors.vectors import (
     VectorStoreInUseError,
     VectorStoreLostError,
     VectorStoreMismatchError,
+    VectorStoreReleasedError,
     VectorStoreUnreachableError,
 )
 
@@ -313,6 +315,7 @@ __all__ = [
     "VectorStoreInUseError",
     "VectorStoreLostError",
     "VectorStoreMismatchError",
+    "VectorStoreReleasedError",
     "VectorStoreUnreachableError",
     "WorkerNameTakenError",
     "responses",

@@ -27,6 +27,12 @@ class VectorStoreLostError(VectorStoreError):
     code, title = "vector_store_lost", "The vector store has lost an index"
 
 
+class VectorStoreReleasedError(VectorStoreError):
+    """The vector store has an index and does not hold it ready: it was started anew, or somebody released it."""
+
+    code, title = "vector_store_released", "The vector store does not hold an index ready"
+
+
 class VectorStoreInUseError(ConfigurationError):
     """Another process has the files of Milvus Lite open, and it allows one."""
 

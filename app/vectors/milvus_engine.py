@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from app.errors import VectorStoreError, VectorStoreMismatchError
+from app.errors import VectorStoreError, VectorStoreMismatchError, VectorStoreReleasedError
 from app.vectors.contract import Changes, Half, Hits, Ids, VectorIndex
 from app.vectors.milvus_server import SLOW_S, Milvus
 from app.vectors.scoring import MARGIN, ranked
@@ -197,7 +197,11 @@ class MilvusIndex(VectorIndex):
         self._position = sequence
 
     def _ask(self, operation: str, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401  pymilvus has no types
-        return self._milvus.ask(operation, self.name, *args, **kwargs)
+        try:
+            return self._milvus.ask(operation, self.name, *args, **kwargs)
+        except VectorStoreReleasedError:
+            self._milvus.ask("load_collection", self.name, timeout=SLOW_S)
+            return self._milvus.ask(operation, self.name, *args, **kwargs)
 
     def _prepare(self) -> None:
         """Make what is missing of the collection; another process may be doing the same."""

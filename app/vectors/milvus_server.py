@@ -18,16 +18,17 @@ from app.errors import (
     VectorStoreError,
     VectorStoreInUseError,
     VectorStoreLostError,
+    VectorStoreReleasedError,
     VectorStoreUnreachableError,
 )
 
 TIMEOUT_S, SLOW_S = 10.0, 600.0
 """Longest wait for an answer; and for what takes long in a large collection, such as loading it."""
 _AFTER_FAILURE_S = 2.0
-"""Seconds after a failure to reach it within which nobody waits for the same failure again."""
+"""Seconds after a failure to reach it within which nobody tries again."""
 _UNREACHABLE = {"UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED", "ConnectError", "MilvusUnavailableException", "2"}
 _DENIED = {"UNAUTHENTICATED", "PERMISSION_DENIED", "1400", "1401"}
-_LOST = {"100"}
+_LOST, _RELEASED = {"100"}, {"101"}
 """What pymilvus and gRPC call these: a code of theirs, or the name of a class."""
 
 
@@ -45,7 +46,8 @@ class Milvus:
         self._connecting = threading.Lock()
         self._client: Any = None
         self._lite: _Lite | None = None
-        self._away_until = 0.0
+        self._away, self._again_at = False, 0.0
+        self._probing = threading.Lock()
 
     @property
     def lite(self) -> bool:
@@ -100,17 +102,23 @@ class Milvus:
 
     @contextmanager
     def _typed(self) -> Iterator[None]:
-        if time.monotonic() < self._away_until:
+        """Errors as ours. While Milvus is away one caller at a time waits for it, and the others are told at once."""
+        probing = self._away
+        if probing and (time.monotonic() < self._again_at or not self._probing.acquire(blocking=False)):
             raise _unreachable(self.place)
         try:
             yield
+            self._away = False
         except Exception as error:
             found = _meaning(error, self.place)
+            self._away = isinstance(found, VectorStoreUnreachableError)
+            self._again_at = time.monotonic() + _AFTER_FAILURE_S
             if found is None:
                 raise
-            if isinstance(found, VectorStoreUnreachableError):
-                self._away_until = time.monotonic() + _AFTER_FAILURE_S
             raise found from error
+        finally:
+            if probing:
+                self._probing.release()
 
 
 def _library() -> Any:  # noqa: ANN401  pymilvus has no types
@@ -139,6 +147,8 @@ def _meaning(error: Exception, place: str) -> VectorStoreError | None:
         return VectorStoreDeniedError(f"Milvus at {place} refuses the credentials; check DESCRY_MILVUS_TOKEN")
     if names & _LOST:
         return VectorStoreLostError(f"Milvus at {place} has lost a collection; it is loaded anew from the database")
+    if names & _RELEASED:
+        return VectorStoreReleasedError(f"Milvus at {place} does not hold a collection ready; try again in a moment")
     said = str(getattr(error, "message", "") or error).splitlines()
     return VectorStoreError(f"Milvus at {place} failed: {said[0] if said else type(error).__name__}")
 
