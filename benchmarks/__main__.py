@@ -16,6 +16,7 @@ from rich.table import Table
 
 from benchmarks.activation import measure_activation
 from benchmarks.archive import measure_archive
+from benchmarks.engines import measure_engines
 from benchmarks.evaluation import measure_evaluation
 from benchmarks.figures import Figure
 from benchmarks.gallery import make_gallery
@@ -32,10 +33,10 @@ MEASURES: dict[str, Callable[[Path, Path], list[Figure]]] = {
     "activation": measure_activation,
 }
 """On a gallery: called with its folder and a data folder."""
-ALONE = ("evaluation", "training", "archive", "fullsize", "retraining")
+ALONE = ("evaluation", "training", "archive", "fullsize", "retraining", "engines")
 """Bring their own data."""
-LONG = ("archive", "fullsize", "retraining")
-"""Take minutes: only when they are named."""
+LONG = ("archive", "fullsize", "retraining", "engines")
+"""Take minutes or what is not always installed: only when they are named."""
 
 
 def run(
@@ -74,6 +75,8 @@ def run(
                 figures += measure_archive(own, images, backbone)
             elif name == "retraining":
                 figures += measure_retraining(own, identities)
+            elif name == "engines":
+                figures += measure_engines(own)
             elif name == "fullsize":
                 figures += measure_full_size(own, method, steps, batch)
             else:

@@ -113,7 +113,8 @@ def test_a_slow_replica_does_not_bring_back_what_another_has_deleted(
     (late,) = (outcome.image_id for outcome in ingest(tmp_path / "q"))
     assert late is not None
     slow = index_of(view_of(replica))
-    original, states = slow._ask, []
+    original = slow._ask
+    states: list[int] = []
 
     def stalled(operation: str, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
         """Between what the replica has read and what it writes, the other one adds and deletes the image."""

@@ -50,7 +50,7 @@ def unit(seed: int, count: int, dim: int = DIM) -> Half:
 
 
 def asked(seed: int, dim: int = DIM) -> Query:
-    return unit(seed, 1, dim)[0].astype(np.float32)
+    return np.asarray(unit(seed, 1, dim)[0], np.float32)
 
 
 def brute_force(stored: dict[int, NDArray[np.float16]], query: Query, k: int) -> list[tuple[int, float]]:
