@@ -54,8 +54,11 @@ class Milvus:
         """Whether it is Milvus Lite in this process."""
         return "://" not in self.place
 
-    def ask(self, operation: str, *args: Any, timeout: float = TIMEOUT_S, **kwargs: Any) -> Any:  # noqa: ANN401
+    def ask(self, operation: str, *args: Any, timeout: float | None = None, **kwargs: Any) -> Any:  # noqa: ANN401
         """Call an operation of `pymilvus.MilvusClient`.
+
+        Args:
+            timeout: seconds, if not the usual `TIMEOUT_S`; pymilvus tries again and again until they are over.
 
         Raises:
             VectorStoreError: it failed; a subclass says how, where that is known.
@@ -63,6 +66,7 @@ class Milvus:
         """
         with self._typed():
             client = self._connected()
+            timeout = TIMEOUT_S if timeout is None else timeout
             if self._lite is None:
                 return getattr(client, operation)(*args, timeout=timeout, **kwargs)
             with self._lite.turn:

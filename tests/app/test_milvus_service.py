@@ -71,6 +71,7 @@ def test_the_service_answers_as_with_faiss(
     list(core.ingest("other").run(_folder(tmp_path / "people")))
     first = asked(client)
     assert len(first) > 20
+    assert all(found for found, _ in first)
     assert isinstance(core.active.loaded and core.active.loaded.view("text")._index, MilvusIndex)
     assert on(settings, "faiss") == first
     best = first[0][0][0]["images"][0]["id"]

@@ -2,8 +2,10 @@
 
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -263,21 +265,53 @@ def test_a_version_that_is_deleted_takes_its_collection_with_it(filled: Core) ->
     assert index._milvus.ask("list_collections") == []
 
 
-def test_a_store_that_is_away_is_a_503_and_comes_back(filled: Core, tmp_path: Path) -> None:
+def test_a_store_that_is_away_is_a_503_and_comes_back(
+    filled: Core, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with server_process(tmp_path / "server") as server:
         settings = filled.settings.model_copy(update={"milvus_uri": server.uri})
         filled.close()
         with TestClient(create_app(settings), base_url="http://127.0.0.1:8000") as client:
             first = client.post("/v1/search/text", json={"query": "a red coat"}).json()["candidates"]
             assert client.get("/readyz").status_code == 200
+            monkeypatch.setattr("app.vectors.milvus_server.TIMEOUT_S", 1.0)
             server.kill()
             away = client.post("/v1/search/text", json={"query": "a red coat"})
             assert (away.status_code, away.json()["code"]) == (503, "vector_store_unreachable")
             assert int(away.headers["Retry-After"]) > 0
             assert client.get("/readyz").json() == {"ready": False, "missing": ["search: vector_store_unreachable"]}
+            monkeypatch.undo()
             server.start()
             assert _until_answered(client)["candidates"] == first
             assert client.get("/readyz").status_code == 200
+
+
+def test_while_it_is_away_one_caller_waits_and_the_others_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    need_milvus_lite()
+    milvus, waiting, go_on = Milvus("http://127.0.0.1:1"), threading.Event(), threading.Event()
+    tries: list[str] = []
+
+    def slow() -> None:
+        tries.append("")
+        waiting.set()
+        assert go_on.wait(60)
+        raise VectorStoreUnreachableError("as pymilvus would have it")
+
+    monkeypatch.setattr(milvus_server, "_AFTER_FAILURE_S", 0.0)
+    with pytest.raises(VectorStoreUnreachableError):
+        milvus.ask("list_collections")
+    monkeypatch.setattr(milvus, "_connected", slow)
+    monkeypatch.setattr(milvus_server, "_meaning", lambda error, place: error)
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(milvus.ask, "list_collections")
+        assert waiting.wait(60)
+        for _ in range(3):
+            with pytest.raises(VectorStoreUnreachableError, match="does not answer"):
+                milvus.ask("list_collections")
+        go_on.set()
+        with pytest.raises(VectorStoreUnreachableError, match="pymilvus"):
+            first.result()
+    assert len(tries) == 1
 
 
 def test_a_start_without_the_store_says_so(filled: Core) -> None:

@@ -212,5 +212,5 @@ def test_any_order_of_changes_leaves_what_brute_force_finds(
 ) -> None:
     monkeypatch.setattr(milvus_engine, "TOP", top)
     monkeypatch.setattr(IndexMachine, "place", staticmethod(lambda: storage(DIM)), raising=False)
-    examples = settings(max_examples=12, stateful_step_count=15, deadline=None, suppress_health_check=list(HealthCheck))
+    examples = settings(max_examples=8, stateful_step_count=15, deadline=None, suppress_health_check=list(HealthCheck))
     run_state_machine_as_test(IndexMachine, settings=examples)
