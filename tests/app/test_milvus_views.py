@@ -1,5 +1,8 @@
 """Views in Milvus: what several processes on one store do to each other, what is lost, what is away."""
 
+import json
+import os
+import signal
 import subprocess
 import sys
 import threading
@@ -35,6 +38,8 @@ from tests.app.test_index_view import answers, fill
 from tests.app.toy import DIM, picture
 from tests.contract.milvus import milvus_server as server_process
 from tests.contract.milvus import need_milvus_lite
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -137,27 +142,33 @@ def test_a_slow_replica_does_not_bring_back_what_another_has_deleted(
     assert answers(replica) == answers(filled.active) == faiss_answers(filled)
 
 
-def test_a_kill_between_vectors_and_position_is_made_up_for(
-    filled: Core, ingest: IngestFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from app.core import open_core
+from app.settings import Settings
+from app.vectors.milvus_engine import MilvusIndex
+import tests.app.toy
+
+MilvusIndex._write_position = lambda index, sequence: os.kill(os.getpid(), signal.SIGKILL)
+open_core(Settings(data_dir=Path(sys.argv[1]), device="cpu", vector_engine="milvus")).active.follow()
+"""
+
+
+def test_a_kill_between_vectors_and_position_is_made_up_for(filled: Core, ingest: IngestFolder, tmp_path: Path) -> None:
+    before, held = view_of(filled.active).sequence, answers(filled.active)
     picture(tmp_path / "q" / "late.jpg", "red", "white", shade=99)
     ingest(tmp_path / "q")
-
-    def killed(index: MilvusIndex, sequence: int) -> None:
-        raise KeyboardInterrupt
-
-    before = view_of(filled.active).sequence
-    with monkeypatch.context() as patch:
-        patch.setattr(MilvusIndex, "_write_position", killed)
-        with pytest.raises(KeyboardInterrupt):
-            view_of(filled.active).catch_up()
+    filled.close()
+    ran = subprocess.run([sys.executable, "-c", KILLED, str(filled.settings.data_dir)], cwd=ROOT, check=False)
+    assert ran.returncode == -signal.SIGKILL
     again = ActiveModel(filled.database, filled.settings)
     index = view_of_unopened(again).storage.reopen(lambda: before)
     assert index is not None
-    assert (index.sequence, index.count) == (before, 25)
+    assert (index.sequence, index.count) == (before, 25)  # the vector is there, and nothing says so
     again.follow()
     assert (view_of(again).count, view_of(again).sequence > before) == (25, True)
-    assert answers(again) == faiss_answers(filled)
+    assert answers(again) == faiss_answers(filled) != held
     again.close(save=False)
 
 
@@ -274,6 +285,7 @@ def test_a_store_that_is_away_is_a_503_and_comes_back(
         with TestClient(create_app(settings), base_url="http://127.0.0.1:8000") as client:
             first = client.post("/v1/search/text", json={"query": "a red coat"}).json()["candidates"]
             assert client.get("/readyz").status_code == 200
+            assert _searched_elsewhere(settings) == first
             monkeypatch.setattr("app.vectors.milvus_server.TIMEOUT_S", 1.0)
             server.kill()
             away = client.post("/v1/search/text", json={"query": "a red coat"})
@@ -322,6 +334,20 @@ def test_a_start_without_the_store_says_so(filled: Core) -> None:
     with pytest.raises(VectorStoreUnreachableError, match="does not answer"):
         core.active.current()
     core.close()
+
+
+def _searched_elsewhere(settings: Settings) -> Any:  # noqa: ANN401  JSON
+    """What another process on the same Milvus says, while this one uses it."""
+    chosen = {
+        "DESCRY_DATA_DIR": str(settings.data_dir),
+        "DESCRY_VECTOR_ENGINE": "milvus",
+        "DESCRY_MILVUS_URI": settings.milvus_uri,
+    }
+    code = "import sys, tests.app.toy\nfrom app.cli import main\nmain()"
+    command = [sys.executable, "-c", code, "search", "a red coat", "--json"]
+    ran = subprocess.run(command, cwd=ROOT, env={**os.environ, **chosen}, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    return json.loads(ran.stdout)["candidates"]
 
 
 def _until_answered(client: TestClient) -> dict[str, Any]:
