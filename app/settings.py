@@ -9,6 +9,15 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from app.errors import ConfigurationError, OpenHostError
 
+PROTECTED_ATTRIBUTES = (
+    *("skin", "complexion", "race", "racial", "ethnicity", "ethnic", "caste", "ancestry", "national origin"),
+    *("nationality", "citizenship", "immigration", "religion", "religious", "faith", "belief", "political", "politics"),
+    *("union membership", "trade union", "sexual orientation", "sexuality", "sexual", "gender identity", "transgender"),
+    *("disability", "disabled", "health", "medical", "diagnosis", "disease", "pregnancy", "pregnant", "genetic"),
+)
+"""The special categories of the GDPR (article 9) and the grounds of discrimination of the EU charter (article 21), as
+far as pictures of people tempt to them. Sex and age are not among them: descriptions of people name both."""
+
 
 class Settings(BaseSettings):
     """Settings of one process; `Settings()` reads the environment, keyword arguments override it."""
@@ -45,6 +54,8 @@ class Settings(BaseSettings):
     max_query_chars: int = Field(default=2000, ge=1)
     max_body_bytes: int = Field(default=2**20, ge=1)
     """Largest request body that is no upload, in bytes."""
+    protected_attributes: Annotated[tuple[str, ...], NoDecode] = PROTECTED_ATTRIBUTES
+    """Comma-separated names of attributes by which nobody may search; empty for none."""
     query_queue: int = Field(default=256, ge=1)
     """Queries that may wait for the encoder; one more is answered 429."""
     query_batch: int = Field(default=32, ge=1)
@@ -105,7 +116,7 @@ class Settings(BaseSettings):
     worker_lost_s: float = Field(default=30.0, gt=0)
     """Seconds without a sign of life after which another worker takes a job over; well above `heartbeat_s`."""
 
-    @field_validator("allowed_hosts", "protected_splits", mode="before")
+    @field_validator("allowed_hosts", "protected_attributes", "protected_splits", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value

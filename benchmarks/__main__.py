@@ -19,6 +19,7 @@ from benchmarks.archive import measure_archive
 from benchmarks.engines import measure_engines
 from benchmarks.evaluation import measure_evaluation
 from benchmarks.figures import Figure
+from benchmarks.filters import measure_filters
 from benchmarks.gallery import make_gallery
 from benchmarks.ingest import measure_ingest
 from benchmarks.query import measure_queries
@@ -33,7 +34,13 @@ MEASURES: dict[str, Callable[[Path, Path], list[Figure]]] = {
     "activation": measure_activation,
 }
 """On a gallery: called with its folder and a data folder."""
-ALONE = ("evaluation", "training", "archive", "fullsize", "retraining", "engines")
+OWN: dict[str, Callable[[Path], list[Figure]]] = {
+    "training": measure_training,
+    "filters": measure_filters,
+    "engines": measure_engines,
+}
+"""With data of their own: called with a folder."""
+ALONE = ("evaluation", *OWN, "archive", "fullsize", "retraining")
 """Bring their own data."""
 LONG = ("archive", "fullsize", "retraining", "engines")
 """Take minutes or what is not always installed: only when they are named."""
@@ -69,14 +76,12 @@ def run(
             own = Path(folder) / f"data-{name}"
             if name == "evaluation":
                 figures += measure_evaluation()
-            elif name == "training":
-                figures += measure_training(own)
+            elif name in OWN:
+                figures += OWN[name](own)
             elif name == "archive":
                 figures += measure_archive(own, images, backbone)
             elif name == "retraining":
                 figures += measure_retraining(own, identities)
-            elif name == "engines":
-                figures += measure_engines(own)
             elif name == "fullsize":
                 figures += measure_full_size(own, method, steps, batch)
             else:

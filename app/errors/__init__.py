@@ -20,6 +20,9 @@ models.errors.DescryError
     |   +-- QueryEmptyError               query_empty
     |   +-- QueryTooLongError             query_too_long
     |   +-- QueryNotUnderstoodError       query_not_understood
+    |   +-- FilterError                   filter_invalid
+    |   |   +-- TimezoneUnknownError          timezone_unknown
+    |   |   +-- AttributeProtectedError       attribute_protected
     |   +-- CheckpointRefusedError        checkpoint_invalid
     |   +-- SourceError                   source_unreadable
     |   +-- ManifestError                 manifest_invalid
@@ -175,11 +178,14 @@ from app.errors.requests import (
     TrainingNotFiniteError,
 )
 from app.errors.search import (
+    AttributeProtectedError,
     CursorInvalidError,
     CursorMismatchError,
+    FilterError,
     QueryEmptyError,
     QueryNotUnderstoodError,
     QueryTooLongError,
+    TimezoneUnknownError,
 )
 from app.errors.service import (
     BodyTimeoutError,
@@ -223,6 +229,7 @@ __all__ = [
     "AssociationRunningError",
     "AssociationTooLargeError",
     "AssociationUndoneError",
+    "AttributeProtectedError",
     "BatchEntryError",
     "BatchError",
     "BatchTooLargeError",
@@ -255,6 +262,7 @@ __all__ = [
     "FileMissingError",
     "FileTooLargeError",
     "FileUnreadableError",
+    "FilterError",
     "FormatError",
     "HostNotAllowedError",
     "IdempotencyKeyError",
@@ -301,6 +309,7 @@ __all__ = [
     "StorageError",
     "StoreDeniedError",
     "StoreUnreachableError",
+    "TimezoneUnknownError",
     "TooManyPixelsError",
     "TrainingDiskError",
     "TrainingFailedError",

@@ -40,3 +40,21 @@ class CursorMismatchError(InvalidError):
             "this cursor is of an answer to another question; ask with the same query, collection, filters and "
             "`group_by`, or leave `cursor` out to begin with the first page"
         )
+
+
+class FilterError(InvalidError):
+    """A filter cannot be used as it is."""
+
+    code, title = "filter_invalid", "The filter cannot be used"
+
+
+class TimezoneUnknownError(FilterError):
+    """No time zone has this name."""
+
+    code, title = "timezone_unknown", "The time zone is not known"
+
+
+class AttributeProtectedError(FilterError):
+    """A filter by a protected attribute."""
+
+    code, title = "attribute_protected", "No search by a protected attribute"

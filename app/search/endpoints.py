@@ -9,24 +9,25 @@ from typing import Annotated, TypeVar
 
 from fastapi import APIRouter, Depends, File, Form, Request, UploadFile
 from fastapi.concurrency import run_in_threadpool
-from fastapi.exceptions import RequestValidationError
-from pydantic import ValidationError
 from starlette.requests import ClientDisconnect
 
 from app.core import Core
 from app.dependencies import CoreDep
 from app.errors import (
+    AttributeProtectedError,
     BodyTooLargeError,
     CollectionNotFoundError,
     CursorInvalidError,
     CursorMismatchError,
     EncoderBusyError,
     EncoderTimeoutError,
+    FilterError,
     NoActiveModelError,
     PictureError,
     QueryEmptyError,
     QueryNotUnderstoodError,
     QueryTooLongError,
+    TimezoneUnknownError,
     responses,
 )
 from app.gallery import pictures
@@ -42,7 +43,14 @@ _ENCODER_ERRORS = (NoActiveModelError, EncoderTimeoutError, EncoderBusyError)
 _DISCONNECT_CHECK_S = 0.25
 _SWITCHES = 3
 """Changes of the version that one query follows."""
-_OPTION_ERRORS = (CollectionNotFoundError, CursorInvalidError, CursorMismatchError)
+_OPTION_ERRORS = (
+    CollectionNotFoundError,
+    CursorInvalidError,
+    CursorMismatchError,
+    FilterError,
+    TimezoneUnknownError,
+    AttributeProtectedError,
+)
 
 
 @router.post(
@@ -70,16 +78,11 @@ def _form_options(
     cursor: Annotated[str | None, Form(description="`next_cursor` of the page before.")] = None,
     purpose: Annotated[str | None, Form(max_length=PURPOSE_CHARS)] = None,
 ) -> SearchOptions:
-    try:
-        wanted = None if filters is None else Filters.model_validate_json(filters)
-    except ValidationError as error:
-        found = [{**e, "loc": ("body", "filters", *e["loc"])} for e in error.errors(include_context=False)]
-        raise RequestValidationError(found) from None
     return SearchOptions(
         limit=limit,
         images_per_identity=images_per_identity,
         collection=collection,
-        filters=wanted,
+        filters=None if filters is None else Filters.read(filters),
         group_by=group_by,
         cursor=cursor,
         purpose=purpose,
@@ -117,14 +120,15 @@ async def _answer(
     for _ in range(_SWITCHES):
         model = core.active.current()
         query = await encode(model)
-        service = SearchService(core.database, model, core.active.ready)
+        service = SearchService(core.database, model, core.active.ready, core.settings.protected_attributes)
         try:
             return await run_in_threadpool(service.answer, query, options, started=started)
         except SupersededError:
             await run_in_threadpool(core.active.follow)
     model = core.active.current()
     query = await encode(model)
-    return await run_in_threadpool(SearchService(core.database, model).answer, query, options, started=started)
+    service = SearchService(core.database, model, protected=core.settings.protected_attributes)
+    return await run_in_threadpool(service.answer, query, options, started=started)
 
 
 async def _encoded(future: "Future[R]", request: Request, timeout_s: float) -> R:

@@ -27,6 +27,9 @@ class Ranking(Protocol):
     def search(self, k: int) -> Hits:
         """The best k images."""
 
+    def among(self, ids: Ids, k: int) -> Hits:
+        """The best k of the given images, each of which is given once; those that do not exist are left out."""
+
     def scores(self, ids: Ids) -> Hits:
         """The given images with their scores, ranked; those that do not exist are left out."""
 
@@ -53,6 +56,9 @@ class PartRanking:
 
     def search(self, k: int) -> Hits:
         return self._view.search(self._vector, k)
+
+    def among(self, ids: Ids, k: int) -> Hits:
+        return self._view.among(self._vector, ids, k)
 
     def scores(self, ids: Ids) -> Hits:
         return self._view.scores(self._vector, ids)

@@ -79,6 +79,15 @@ class VectorIndex(ABC):
     def scores(self, query: NDArray[np.float32], ids: Ids) -> Hits:
         """Scores of the given ids, those that are not in the index left out; ranked as `search` ranks."""
 
+    def among(self, query: NDArray[np.float32], ids: Ids, k: int) -> Hits:
+        """The best k of the given ids, those that are not in the index left out; an engine may do better than this.
+
+        Args:
+            ids: each of them once.
+        """
+        found = self.scores(query, ids)
+        return Hits(found.ids[:k], found.scores[:k])
+
     @abstractmethod
     def ids(self) -> Ids:
         """Ids of all vectors, in no particular order."""

@@ -94,7 +94,6 @@ class MilvusIndex(VectorIndex):
         return self._best(query, k, [_Span(_BEFORE, _LAST)])
 
     def among(self, query: Query, ids: Ids, k: int) -> Hits:
-        """The best k of the given ids, those that are not in the index left out."""
         if len(ids) <= 2 * k:
             found = self.scores(query, ids)
             return Hits(found.ids[:k], found.scores[:k])

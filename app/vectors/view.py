@@ -133,6 +133,10 @@ class VectorView:
         """Scores of the given images, see `VectorIndex.scores`."""
         return self._index.scores(query, ids)
 
+    def among(self, query: NDArray[float32], ids: Ids, k: int) -> Hits:
+        """The best k of the given images, see `VectorIndex.among`."""
+        return self._index.among(query, ids, k)
+
     def maintain(self) -> None:
         """Compact, save and count when that is worth it. Deleted vectors leave the disk with the next call."""
         with self._maintaining:

@@ -83,7 +83,7 @@ def test_filters_come_before_the_ranking(filled: TestClient, tmp_path: Path) -> 
     by_picture = upload(filled, data, filters=json.dumps({"cameras": ["cam-1"]}), group_by="image", limit="100").json()
     assert len(by_picture["candidates"]) == len(COLOURS)
     refused = upload(filled, data, filters='{"camera": "cam-1"}')
-    assert (refused.status_code, refused.json()["code"]) == (422, "invalid_request")
+    assert (refused.status_code, refused.json()["code"]) == (422, "filter_invalid")
 
 
 def test_a_cursor_of_another_question_is_refused(filled: TestClient) -> None:

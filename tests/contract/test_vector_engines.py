@@ -189,11 +189,9 @@ class IndexMachine(RuleBasedStateMachine):
 
     @rule(seed=st.integers(0, 999), chosen=st.sets(st.integers(0, 150), min_size=20), k=st.integers(1, 30))
     def among(self, seed: int, chosen: set[int], k: int) -> None:
-        among = getattr(self.index, "among", None)
-        if among is not None:
-            found = {number: self.stored[number] for number in chosen & set(self.stored)}
-            hits = among(asked(seed), np.array(sorted(chosen), np.int64), k)
-            assert pairs(hits) == brute_force(found, asked(seed), k)
+        found = {number: self.stored[number] for number in chosen & set(self.stored)}
+        hits = self.index.among(asked(seed), np.array(sorted(chosen), np.int64), k)
+        assert pairs(hits) == brute_force(found, asked(seed), k)
 
     @invariant()
     def counts(self) -> None:
