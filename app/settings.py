@@ -2,9 +2,9 @@
 
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from app.errors import ConfigurationError, OpenHostError
@@ -38,6 +38,13 @@ class Settings(BaseSettings):
     """Where pictures are kept: empty means `data_dir`, else s3://bucket/prefix (credentials: AWS_* variables)."""
     s3_endpoint: str = Field(default="", pattern=r"^(https?://[^/@?#]+/?)?$")
     """Address of an S3-compatible server, such as https://minio.example:9000; empty means Amazon's."""
+    vector_engine: Literal["faiss", "milvus"] = "faiss"
+    """What holds the vectors that are searched: FAISS in each process, or a Milvus that all processes share."""
+    milvus_uri: str = Field(default="", pattern=r"^(https?://[^/@?#\s]+/?|[^:@?#]+)?$")
+    """Address of a Milvus cluster, such as http://milvus.example:19530. A path means Milvus Lite, for one process;
+    empty means `milvus.db` in `data_dir`."""
+    milvus_token: SecretStr = SecretStr("")
+    """user:password, or a key of Milvus."""
     device: str = "auto"
     """Where the encoder runs: auto, cpu, cuda, cuda:1, ...; auto takes a GPU where there is one."""
     max_upload_bytes: int = Field(default=20 * 2**20, ge=1)
@@ -131,6 +138,11 @@ class Settings(BaseSettings):
     @property
     def index_dir(self) -> Path:
         return self.data_dir / "index"
+
+    @property
+    def milvus(self) -> str:
+        """The address or path of Milvus in force."""
+        return self.milvus_uri or str(self.data_dir / "milvus.db")
 
     @property
     def models_dir(self) -> Path:

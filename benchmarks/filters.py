@@ -23,6 +23,7 @@ from app.search.repository import SearchRepository
 from app.search.schemas import SearchOptions
 from app.search.scope import Scope
 from app.vectors.contract import Hits, Ids
+from app.vectors.engines import FaissEngine
 from app.vectors.repository import LogRepository
 from app.vectors.snapshot import SnapshotKey
 from app.vectors.view import VectorView
@@ -113,8 +114,7 @@ def make_gallery(data_dir: Path, images: int) -> tuple[Database, VectorView, Vec
             _insert(session, version, places[start : start + _PIECE], vectors, start, images)
         with_head = LogRepository(session).head()
     key = SnapshotKey(with_head.history, "0" * 64, "text", DIM)
-    view = VectorView(database, version, key, data_dir / "index")
-    view.path.parent.mkdir(parents=True, exist_ok=True)
+    view = VectorView(database, version, key, FaissEngine(data_dir / "index").storage(version, key))
     view.open()
     return database, view, vectors
 

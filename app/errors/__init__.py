@@ -71,6 +71,7 @@ models.errors.DescryError
     |   +-- JobGivenUpError               job_given_up
     |   +-- ExportTooLargeError           export_too_large
     |   +-- ExportTargetError             export_target_exists
+    |   +-- EnginesDifferError            vector_engines_differ
     |   +-- RetrainingDataError           retraining_data
     |   +-- TrainingFailedError           training_failed
     |   |   +-- TrainingNotFiniteError        training_not_finite
@@ -88,6 +89,11 @@ models.errors.DescryError
     |   +-- ImageNotEncodedError          image_not_encoded
     |   +-- NoActiveModelError            no_active_model
     |   +-- DatabaseUnreachableError      database_unreachable
+    |   +-- VectorStoreError              vector_store_failed
+    |   |   +-- VectorStoreUnreachableError   vector_store_unreachable
+    |   |   +-- VectorStoreDeniedError        vector_store_denied
+    |   |   +-- VectorStoreLostError          vector_store_lost
+    |   |   +-- VectorStoreReleasedError      vector_store_released
     +-- StorageError                  507 storage_failed
     |   +-- StoreUnreachableError     503 store_unreachable     Retry-After
     |   +-- DatabaseWriteError            database_write_failed
@@ -102,6 +108,9 @@ models.errors.DescryError
         +-- FaissConflictError            faiss_conflict
         +-- SnapshotError                 snapshot_invalid
         +-- DatabaseUrlError              database_url_invalid
+        +-- VectorEngineMissingError      vector_engine_missing
+        +-- VectorStoreInUseError         vector_store_in_use
+        +-- VectorStoreMismatchError      vector_store_mismatch
 """
 
 from app.errors.base import (
@@ -213,6 +222,17 @@ from app.errors.service import (
     UploadsBusyError,
     WorkerNameTakenError,
 )
+from app.errors.vectors import (
+    EnginesDifferError,
+    VectorEngineMissingError,
+    VectorStoreDeniedError,
+    VectorStoreError,
+    VectorStoreInUseError,
+    VectorStoreLostError,
+    VectorStoreMismatchError,
+    VectorStoreReleasedError,
+    VectorStoreUnreachableError,
+)
 
 __all__ = [
     "PROBLEM_JSON",
@@ -244,6 +264,7 @@ __all__ = [
     "EmptyFileError",
     "EncoderBusyError",
     "EncoderTimeoutError",
+    "EnginesDifferError",
     "EntryError",
     "ExportTargetError",
     "ExportTooLargeError",
@@ -317,6 +338,14 @@ __all__ = [
     "TrainingNotFiniteError",
     "UnavailableError",
     "UploadsBusyError",
+    "VectorEngineMissingError",
+    "VectorStoreDeniedError",
+    "VectorStoreError",
+    "VectorStoreInUseError",
+    "VectorStoreLostError",
+    "VectorStoreMismatchError",
+    "VectorStoreReleasedError",
+    "VectorStoreUnreachableError",
     "WorkerNameTakenError",
     "responses",
 ]

@@ -20,9 +20,9 @@ from threadpoolctl import threadpool_limits
 
 from app.errors import FaissConflictError
 from app.vectors.contract import Changes, Half, Hits, Ids, Scores, VectorIndex
+from app.vectors.scoring import MARGIN as _MARGIN
+from app.vectors.scoring import ranked as _ranked
 
-_MARGIN = 1e-4
-"""Above any difference between FAISS's fp32 sum and the double-precision one for unit vectors (about 1e-6)."""
 _GPU_MAX_K = 2048
 _DELTA_MIN, _DELTA_SHARE, _DEAD_SHARE = 4096, 0.1, 0.1
 _BLOCK = 65_536
@@ -204,6 +204,10 @@ class FaissIndex(VectorIndex):
         vectors = np.concatenate([state.base.vectors(rows), state.delta[chosen]])
         return _ranked(np.ascontiguousarray(query, np.float32), found, vectors, len(found))
 
+    def ids(self) -> Ids:
+        state = self._state
+        return np.concatenate([_alive_ids(state), state.delta_ids])
+
     def contents(self) -> tuple[int, Ids, Half]:
         state = self._state
         return (state.sequence, *_contents(state))
@@ -274,10 +278,3 @@ def _contents(state: _State) -> tuple[Ids, Half]:
         vectors[start : start + len(part)] = state.base.vectors(part)
     vectors[len(rows) :] = state.delta
     return np.concatenate([state.base.ids[rows], state.delta_ids]), vectors
-
-
-def _ranked(query: Query, ids: Ids, vectors: NDArray[np.float32], k: int) -> Hits:
-    """Exact scores, the same for equal vectors wherever they lie: a matrix product would not promise that."""
-    scores = (vectors.astype(np.float64) * query.astype(np.float64)).sum(axis=1).astype(np.float32)
-    order = np.lexsort((ids, -scores))[:k]
-    return Hits(ids[order], scores[order])

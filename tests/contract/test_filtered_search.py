@@ -20,24 +20,28 @@ from app.search.filters import Filters
 from app.search.query import Part, Query
 from app.search.schemas import SearchAnswer, SearchOptions
 from app.search.service import SearchService
-from app.vectors import view
-from app.vectors.contract import VectorIndex
+from app.settings import Settings
 from app.vectors.repository import LogRepository, NewEmbedding
-from tests.app.test_vector_index import ENGINES
 from tests.app.toy import DIM
 from tests.contract.filter_cases import Json, Person, Shot, filters, galleries, passes, people, shots
+from tests.contract.milvus import need_milvus_lite
 from tests.contract.test_filter_conditions import store
 
 Vector = NDArray[np.float32]
 Entry = tuple[int, tuple[tuple[int, float], ...]]
 
 
-@pytest.fixture(params=ENGINES)
-def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], VectorIndex]:
-    """The engine of the views that are opened after it; ask for it before `core`."""
-    found: Callable[[int], VectorIndex] = request.param
-    monkeypatch.setattr(view, "FaissIndex", found)
-    return found
+@pytest.fixture(params=["faiss", "milvus"])
+def engine(request: pytest.FixtureRequest) -> str:
+    """The engine of the settings, and so of `core`."""
+    if request.param == "milvus":
+        need_milvus_lite()
+    return str(request.param)
+
+
+@pytest.fixture
+def settings(settings: Settings, engine: str) -> Settings:
+    return settings.model_copy(update={"vector_engine": engine})
 
 
 def unit(values: list[int]) -> NDArray[np.float16]:
@@ -109,11 +113,14 @@ def walk(core: Core, vector: Vector, wanted: Json, between: Callable[[], None], 
 
 @pytest.mark.parametrize("subset", [0, 3, 1000])  # the ranking is followed; either; the few are searched alone
 def test_filtered_search_equals_brute_force(
-    engine: Callable[[int], VectorIndex], core: Core, monkeypatch: pytest.MonkeyPatch, subset: int
+    engine: str, core: Core, monkeypatch: pytest.MonkeyPatch, subset: int
 ) -> None:
     monkeypatch.setattr(service, "SUBSET", subset)
 
-    @hypothesis_settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+    # Milvus Lite takes its time, and its engine has searches of its own in test_vector_engines.
+    @hypothesis_settings(
+        max_examples=12 if engine == "faiss" else 3, deadline=None, suppress_health_check=list(HealthCheck)
+    )
     @given(st.data())
     def check(data: st.DataObject) -> None:
         clear(core)
@@ -141,9 +148,9 @@ def test_filtered_search_equals_brute_force(
     check()
 
 
-def test_every_selectivity(engine: Callable[[int], VectorIndex], core: Core, monkeypatch: pytest.MonkeyPatch) -> None:
-    """From 1 in 10,000 to all, on pages that the ranking begins with what does not match, and with what does."""
-    count, dice = 10_000, np.random.default_rng(7)
+def test_every_selectivity(engine: str, core: Core, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From 1 in 10,000 to all (Milvus Lite: 1,000), on rankings that begin with what does not match, or does."""
+    count, dice = 10_000 if engine == "faiss" else 1_000, np.random.default_rng(7)
     values = dice.integers(-1, 2, (count, 5))
     crowd = [Person({"row": row}, bool(row % 2)) for row in range(count // 4)]
     order = dice.permutation(count)
