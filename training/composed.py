@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from models.confidence_fit import calibration_error
 from models.encoder import Space
 from models.fusion import Fusion
-from training.confidence import calibration_error
 from training.evaluation import Embedded, Integers
 from training.synthetic.errors import SyntheticSetError
 

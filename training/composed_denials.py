@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from models.confidence_fit import calibration_error
 from models.fusion import ANYBODY, Fusion, in_person
 from training.composed import PAGE, Booleans, Encode, Floats, Known, Row, row_of
-from training.confidence import calibration_error
 from training.evaluation import Integers
 
 _FEW = 0.2

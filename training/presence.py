@@ -18,10 +18,11 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GroupKFold
 from torch import Tensor
 
+from models.confidence_fit import calibration_error
 from models.encoder import Space
 from models.presence import DEPTH, PresenceRule
 from models.tokenizers import words_of
-from training.confidence import calibration_error, questions
+from training.confidence import questions
 from training.evaluation import Embedded, ExactScores
 
 Floats = npt.NDArray[np.float64]

@@ -13,10 +13,11 @@ import numpy as np
 import numpy.typing as npt
 
 from models.confidence import ConfidenceCurve
+from models.confidence_fit import Floats, calibration_error
 from models.encoder import Space
 from models.presence import PresenceRule
 from models.tokenizers import words_of
-from training.confidence import Floats, calibration_error, questions
+from training.confidence import questions
 from training.evaluation import Embedded
 from training.presence import Fit, Flags, Pages, Question, calibration_of, few_of_each, read_pages
 

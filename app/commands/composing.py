@@ -4,13 +4,32 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
     from app.core import Core
-    from app.search.schemas import SearchAnswer
+    from app.search.schemas import SearchAnswer, SearchOptions
+
+Pictures = Annotated[
+    list[Path] | None, typer.Option("--image", help="Search with a picture.", exists=True, dir_okay=False)
+]
+LikeImages = Annotated[list[int] | None, typer.Option("--like-image", help="Like an image of the gallery, by id.")]
+LikeIdentities = Annotated[
+    list[int] | None, typer.Option("--like-identity", help="Like a person of the gallery, by id.")
+]
+Denied = Annotated[list[str] | None, typer.Option("--not", help="What the person does not have.")]
+NotPictures = Annotated[
+    list[Path] | None, typer.Option("--not-picture", help="Not like a picture.", exists=True, dir_okay=False)
+]
+NotLikeImages = Annotated[
+    list[int] | None, typer.Option("--not-like-image", help="Not like an image of the gallery, by id.")
+]
+Weights = Annotated[
+    list[str] | None,
+    typer.Option("--weight", metavar="KIND=NUMBER", help="How much parts count, such as image=2 or not=0.5."),
+]
 
 KINDS = ("text", "image", "like-image", "like-identity", "not", "not-picture", "not-like-image")
 _DENIED = KINDS[4:]
@@ -72,7 +91,7 @@ class Composition:
         return {name: content for name, content in parts.items() if content}
 
 
-def answer_composed(core: "Core", asked: Composition, options: dict[str, Any]) -> "SearchAnswer":
+def answer_composed(core: "Core", asked: Composition, options: "SearchOptions") -> "SearchAnswer":
     """The answer to a query of several parts.
 
     Raises:
@@ -86,10 +105,15 @@ def answer_composed(core: "Core", asked: Composition, options: dict[str, Any]) -
 
     started, files, model = time.perf_counter(), dict[str, bytes](), core.active.current()
     try:
-        query = ComposedQuery.model_validate(asked.body(files) | options)
+        query = ComposedQuery.model_validate(asked.body(files) | options.model_dump(exclude_defaults=True))
     except ValidationError as error:
         first = error.errors()[0]
         raise typer.BadParameter(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
     encoder = QueryEncoder(core, model, query, files)
     encoded = {content: future.result() for content, future in encoder.begin().items()}
-    return SearchService(core.database, model).answer(encoder.query(encoded), query, started=started)
+    ready = encoder.query(encoded)
+    answer = SearchService(core.database, model, protected=core.settings.protected_attributes).answer(
+        ready, query, started=started
+    )
+    core.recorder.note(ready, query, answer)
+    return answer

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from app.commands.composing import Composition, answer_composed
+from app.commands import composing, filters
 from app.commands.output import AsJson, DataDir, errors, print_json, results, shown
 
 if TYPE_CHECKING:
     from app.core import Core
-    from app.search.schemas import SearchAnswer
+    from app.search.schemas import SearchAnswer, SearchOptions
 
 _WIDE, _OTHERS = 130, 100
 """Columns of a terminal from which on descriptions have room, and how many the rest takes of them."""
@@ -22,21 +22,25 @@ _WIDE, _OTHERS = 130, 100
 
 def search(
     query: Annotated[str | None, typer.Argument(help="What the person looks like.", show_default=False)] = None,
-    image: Annotated[
-        list[Path] | None, typer.Option(help="Search with a picture.", exists=True, dir_okay=False)
-    ] = None,
-    like_image: Annotated[list[int] | None, typer.Option(help="Like an image of the gallery, by id.")] = None,
-    like_identity: Annotated[list[int] | None, typer.Option(help="Like a person of the gallery, by id.")] = None,
-    denied: Annotated[list[str] | None, typer.Option("--not", help="What the person does not have.")] = None,
-    not_picture: Annotated[
-        list[Path] | None, typer.Option(help="Not like a picture.", exists=True, dir_okay=False)
-    ] = None,
-    not_like_image: Annotated[list[int] | None, typer.Option(help="Not like an image of the gallery, by id.")] = None,
-    weight: Annotated[
-        list[str] | None, typer.Option(metavar="KIND=NUMBER", help="How much parts count, such as image=2 or not=0.5.")
-    ] = None,
+    image: composing.Pictures = None,
+    like_image: composing.LikeImages = None,
+    like_identity: composing.LikeIdentities = None,
+    denied: composing.Denied = None,
+    not_picture: composing.NotPictures = None,
+    not_like_image: composing.NotLikeImages = None,
+    weight: composing.Weights = None,
     limit: Annotated[int, typer.Option(min=1, max=100, help="Most candidates.")] = 10,
     collection: Annotated[str | None, typer.Option(help="Search this collection only.", show_default=False)] = None,
+    purpose: Annotated[str | None, typer.Option(help="What the search is for; a case.", show_default=False)] = None,
+    camera: filters.Cameras = None,
+    since: filters.Since = None,
+    until: filters.Until = None,
+    time_of_day: filters.Hours = None,
+    where: filters.Where = None,
+    image_where: filters.ImageWhere = None,
+    provisional: filters.Provisional = None,
+    identity: filters.OfIdentities = None,
+    not_identity: filters.NotIdentities = None,
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
@@ -44,7 +48,7 @@ def search(
 
     What is asked for counts together, what is denied against it; all but the description may be given several times.
     """
-    asked = Composition.of(
+    asked = composing.Composition.of(
         weight or (),
         text=[] if query is None else [query],
         image=image or (),
@@ -54,22 +58,35 @@ def search(
         not_picture=not_picture or (),
         not_like_image=not_like_image or (),
     )
+    wanted = filters.read_filters(
+        cameras=camera,
+        since=since,
+        until=until,
+        hours=time_of_day,
+        where=where,
+        image_where=image_where,
+        provisional=provisional,
+        identities=identity,
+        not_identities=not_identity,
+    )
     from app.core import opened
     from app.settings import load_settings
 
     with opened(load_settings(data_dir=data_dir)) as core:
         core.active.follow()
+        options = _options(limit=limit, collection=collection, purpose=purpose, filters=wanted)
         if asked.plain:
-            answer = _answer(core, query, image[0] if image else None, limit, collection)
+            answer = _answer(core, query, image[0] if image else None, options)
         else:
-            answer = answer_composed(core, asked, {"limit": limit, "collection": collection})
+            answer = composing.answer_composed(core, asked, options)
+    print_answer(answer, as_json=as_json)
+
+
+def print_answer(answer: "SearchAnswer", *, as_json: bool) -> None:
+    """The candidates of an answer, as a table or as JSON."""
     if as_json:
         print_json(answer.model_dump(mode="json"))
         return
-    _print_answer(answer)
-
-
-def _print_answer(answer: "SearchAnswer") -> None:
     for warning in answer.warnings:
         errors().print(f"[yellow]note[/]: {shown(warning.message)}", highlight=False)
     if answer.no_good_match:
@@ -97,36 +114,42 @@ def _print_answer(answer: "SearchAnswer") -> None:
             ),
         )
     results().print(table)
+    results().print(f"Candidates, not identifications. Query {answer.query_id}", style="dim", highlight=False)
 
 
 def _percent(share: float) -> str:
     return f"{share:.0%}" if share >= 0.01 else "< 1%"
 
 
-def _answer(core: "Core", query: str | None, image: Path | None, limit: int, collection: str | None) -> "SearchAnswer":
+def _answer(core: "Core", query: str | None, image: Path | None, options: "SearchOptions") -> "SearchAnswer":
     from app.gallery import pictures
     from app.search.query import Part, Query
-    from app.search.schemas import SearchOptions
-    from app.search.service import SearchService, check_query
-    from app.search.steering import steered_query, steering
-    from app.search.understanding import text_warnings, understand
+    from app.search.service import SearchService
+    from app.search.wording import DescriptionEncoder
 
     model, limits, started = core.active.current(), core.settings, time.perf_counter()
-    options = SearchOptions(limit=limit, collection=collection)
-    service = SearchService(core.database, model)
+    service = SearchService(core.database, model, protected=limits.protected_attributes)
     if image is not None:
         data = image.read_bytes()
         picture = pictures.decode(data, max_pixels=limits.max_pixels, max_bytes=limits.max_upload_bytes)
         vector = model.encoder.submit_picture(model.encoder.encoder.preprocess(picture.image)).result()
-        asked = Query((Part(vector, "image"),), {"picture": hashlib.sha256(data).hexdigest()})
+        sha256 = hashlib.sha256(data).hexdigest()
+        asked = Query((Part(vector, "image"),), {"picture": {"sha256": sha256}}, uploaded={sha256: vector})
     else:
-        text = check_query(query or "", limits.max_query_chars)
-        read = understand(text, model.encoder.spec.tokenizer)
-        if read.denied:
-            steered = steering(core, model, read)
-            encoded = {content: future.result() for content, future in steered.begin().items()}
-            return service.answer(steered_query(steered, read, text, encoded), options, started=started)
-        embedding = model.encoder.submit_text(read.text).result()
-        warnings = (*read.warnings, *text_warnings(embedding))
-        asked = Query((Part(embedding.vector, "text", words=read.words),), {"text": text}, warnings)
-    return service.answer(asked, options, started=started)
+        encoder = DescriptionEncoder(model, query or "", limits.max_query_chars)
+        asked = encoder.query({content: future.result() for content, future in encoder.begin().items()})
+    answer = service.answer(asked, options, started=started)
+    core.recorder.note(asked, options, answer)
+    return answer
+
+
+def _options(**given: object) -> "SearchOptions":
+    from pydantic import ValidationError
+
+    from app.search.schemas import SearchOptions
+
+    try:
+        return SearchOptions.model_validate(given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise typer.BadParameter(f"{first['loc'][0]}: {first['msg']}") from None

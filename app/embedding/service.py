@@ -133,6 +133,12 @@ class EncoderService:
             for space in self.spec.stored_spaces
         }
 
+    def encode_descriptions(self, texts: Sequence[str]) -> list[TextEmbedding]:
+        """Encode descriptions of the gallery, in the order given, beside those that wait in the queue."""
+        pieces = [texts[start : start + self._encode_batch] for start in range(0, len(texts), self._encode_batch)]
+        with ThreadPoolExecutor(_CORES if self.device.type == "cpu" else 1, thread_name_prefix="descry-encode") as pool:
+            return [embedding for part in pool.map(self._encode_texts_alone, pieces) for embedding in part]
+
     def close(self) -> None:
         """Answer what is queued, then end the worker threads."""
         self._texts.close()
@@ -140,6 +146,13 @@ class EncoderService:
 
     def _encode_texts(self, texts: Sequence[str]) -> list[TextEmbedding]:
         torch.set_num_threads(self._query_threads)
+        return self._understood(texts)
+
+    def _encode_texts_alone(self, texts: Sequence[str]) -> list[TextEmbedding]:
+        torch.set_num_threads(1)
+        return self._understood(texts)
+
+    def _understood(self, texts: Sequence[str]) -> list[TextEmbedding]:
         tokens = self.encoder.tokenize(texts)
         with torch.inference_mode():
             vectors = _array(self.encoder.encode_text(tokens.ids.to(self.device)))

@@ -1,6 +1,6 @@
 """What is wrong with a search."""
 
-from app.errors.base import InvalidError, UnavailableError
+from app.errors.base import ConflictError, InvalidError, UnavailableError
 
 
 class QueryEmptyError(InvalidError):
@@ -61,3 +61,27 @@ class ImageNotEncodedError(UnavailableError):
 
     def __init__(self, image_id: int) -> None:
         super().__init__(f"image {image_id} is not encoded for the model version that answers; try again in a moment")
+
+
+class FilterError(InvalidError):
+    """A filter cannot be used as it is."""
+
+    code, title = "filter_invalid", "The filter cannot be used"
+
+
+class TimezoneUnknownError(FilterError):
+    """No time zone has this name."""
+
+    code, title = "timezone_unknown", "The time zone is not known"
+
+
+class AttributeProtectedError(FilterError):
+    """A filter by a protected attribute."""
+
+    code, title = "attribute_protected", "No search by a protected attribute"
+
+
+class ModelNotExplainableError(ConflictError):
+    """The network of the active version cannot say which places of an image a score comes from."""
+
+    code, title = "model_not_explainable", "The model cannot be explained"

@@ -26,14 +26,13 @@ from app.errors import (
     PictureError,
     PicturesDifferError,
     QueryEmptyError,
-    QueryLanguageUnsupportedError,
     QueryNotUnderstoodError,
     QueryTooLongError,
     responses,
 )
 from app.registry.active import LoadedModel
+from app.search.asking import answer, gathered
 from app.search.encoding import QueryEncoder
-from app.search.endpoints import answer, encoded_all
 from app.search.query import Query
 from app.search.schemas import PARTS, ComposedQuery, SearchAnswer
 
@@ -80,7 +79,6 @@ _BODY: dict[str, Any] = {
         CursorInvalidError,
         CursorMismatchError,
         QueryEmptyError,
-        QueryLanguageUnsupportedError,
         QueryTooLongError,
         QueryNotUnderstoodError,
         PicturesDifferError,
@@ -105,7 +103,7 @@ async def search_composed(request: Request, core: CoreDep) -> SearchAnswer:
     async def encode(model: LoadedModel) -> Query:
         encoder = QueryEncoder(core, model, asked, files)
         queued = await run_in_threadpool(encoder.begin)
-        found = await encoded_all(queued, request, core.settings.query_timeout_s)
+        found = await gathered(queued, request, core.settings.query_timeout_s)
         return await run_in_threadpool(encoder.query, found)
 
     return await answer(core, encode, asked, started)

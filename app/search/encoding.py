@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,7 +10,7 @@ from numpy.typing import NDArray
 from sqlalchemy.orm import Session
 
 from app.core import Core
-from app.embedding.service import TextEmbedding, Vectors
+from app.embedding.service import Vectors
 from app.errors import (
     ImageNotEncodedError,
     PictureError,
@@ -28,22 +27,11 @@ from app.search.query import Part, Query
 from app.search.repository import SearchRepository
 from app.search.schemas import CONTENTS, ComposedPart, ComposedQuery, Warned
 from app.search.scope import Scope
-from app.search.service import check_query
-from app.search.understanding import Understood, text_warnings, understand
+from app.search.understanding import check_query, understand
+from app.search.wording import Content, Queued, Wording, denied_part, given_back, submit_denied
 from app.vectors.repository import LogRepository
-from models.encoder import Space
-from models.fusion import ANYBODY, in_person
 
-Content = tuple[str, str | int]
-"""What a part consists of: one of `CONTENTS`, and its value."""
-Encoded = TextEmbedding | Vectors
-_OF_A_PART = (
-    QueryEmptyError,
-    QueryTooLongError,
-    QueryNotUnderstoodError,
-    QueryLanguageUnsupportedError,
-    PictureError,
-)
+_OF_A_PART = (QueryEmptyError, QueryTooLongError, QueryLanguageUnsupportedError, QueryNotUnderstoodError, PictureError)
 
 
 class QueryEncoder:
@@ -51,22 +39,30 @@ class QueryEncoder:
 
     Args:
         files: pictures by the names under which they were sent.
+        vectors: those that were encoded by this version before, by their SHA-256, which is their name in `asked` then.
     """
 
-    def __init__(self, core: Core, model: LoadedModel, asked: ComposedQuery, files: Mapping[str, bytes]) -> None:
+    def __init__(
+        self,
+        core: Core,
+        model: LoadedModel,
+        asked: ComposedQuery,
+        files: Mapping[str, bytes],
+        vectors: Mapping[str, Vectors] | None = None,
+    ) -> None:
         self._core, self._model, self._asked, self._files = core, model, asked, files
+        self._before, self._wordings = dict(vectors or {}), dict[str, Wording]()
         self._places = [
             *((f"parts[{at}]", part, False) for at, part in enumerate(asked.parts)),
             *((f"negatives[{at}]", part, True) for at, part in enumerate(asked.negatives)),
         ]
-        self._stored: dict[Content, Vectors] = {}
+        self._stored: dict[Content, Vectors] = {("picture", name): vector for name, vector in self._before.items()}
 
-    def begin(self) -> "dict[Content, Future[Any]]":
+    def begin(self) -> Queued:
         """Read what is stored and queue what is to be encoded. Decodes pictures: not for the event loop.
 
         Raises:
-            PicturesDifferError, PictureError, QueryEmptyError, QueryTooLongError: something cannot be a part. Likewise
-                QueryNotUnderstoodError, QueryLanguageUnsupportedError.
+            PicturesDifferError, PictureError, QueryEmptyError, QueryTooLongError: something cannot be a part.
             ImageNotFoundError, IdentityNotFoundError, ImageNotEncodedError: something is not in the gallery.
             EncoderBusyError: too many are waiting.
         """
@@ -74,33 +70,29 @@ class QueryEncoder:
         with self._core.database.read() as session:
             for _, part, _ in self._places:
                 self._stored |= self._read(session, part)
-        queued: dict[Content, Future[Any]] = {}
-        try:
+        queued: Queued = {}
+        with given_back(queued):
             for place, part, negative in self._places:
                 with _named(place):
-                    self._submit(part, negative, queued)
-        except BaseException:
-            for future in queued.values():
-                future.cancel()
-            raise
+                    self._submit(place, part, negative, queued)
         return queued
 
-    def query(self, encoded: Mapping[Content, Encoded]) -> Query:
+    def query(self, encoded: Mapping[Content, Any]) -> Query:
         """The query, from the results of what `begin` queued.
 
         Raises:
             QueryNotUnderstoodError: the model knows no word of a part.
         """
-        made, warned = [], list[Warned]()
+        made, steered, warned = list[Part](), list[Part](), list[Warned]()
         for place, part, negative in self._places:
             with _named(place):
-                vector, warnings = self._vector(part, negative, encoded)
-            space: Space = "text" if part.text is not None else "image"
-            made.append(Part(vector, space, part.weight, negative))
+                one, denied, warnings = self._part(place, part, negative, encoded)
+            made.append(one)
+            steered += denied
             warned += [warning for warning in warnings if warning not in warned]
         shown = [] if self._asked.include_examples else [part for _, part, _ in self._places]
         return Query(
-            tuple(made),
+            (*made, *steered),
             {
                 "parts": [self._defined(part) for part in self._asked.parts],
                 "negatives": [self._defined(part) for part in self._asked.negatives],
@@ -110,11 +102,16 @@ class QueryEncoder:
             composed=True,
             without_images=frozenset(part.image_id for part in shown if part.image_id is not None),
             without_identities=frozenset(part.identity_id for part in shown if part.identity_id is not None),
+            uploaded={
+                self._sha256(part.picture): vector.vector
+                for (_, part, _), vector in zip(self._places, made, strict=True)
+                if part.picture is not None
+            },
         )
 
     def _check_names(self) -> None:
         named = {part.picture for _, part, _ in self._places if part.picture is not None}
-        if missing := sorted(named - set(self._files)):
+        if missing := sorted(named - set(self._files) - set(self._before)):
             raise PicturesDifferError(
                 f"no file named {missing[0][:200]!r} came with the query; send it as multipart/form-data, the query in "
                 "the field `query` and the pictures in `files`"
@@ -138,62 +135,44 @@ class QueryEncoder:
             raise ImageNotEncodedError(min(images, default=0))
         return {_content(part): _direction(np.stack(list(found.values())))}
 
-    def _submit(self, part: ComposedPart, negative: bool, queued: "dict[Content, Future[Any]]") -> None:
+    def _submit(self, place: str, part: ComposedPart, negative: bool, queued: Queued) -> None:
         encoder, limits = self._model.encoder, self._core.settings
-        if part.text is not None:
+        if part.text is not None and negative:
             text = check_query(part.text, limits.max_query_chars)
-            read = self._understood(text, negative)
-            for words in (in_person(text), ANYBODY) if negative else (read.text,):
-                if ("text", words) not in queued:
-                    queued["text", words] = encoder.submit_text(words)
-        elif part.picture is not None and ("picture", part.picture) not in queued:
+            understand(text, encoder.spec.tokenizer)  # refuses other languages; what is denied is denied as it stands
+            submit_denied(self._model, text, queued)
+        elif part.text is not None:
+            self._wordings[place] = Wording(self._model, part.text, limits.max_query_chars)
+            self._wordings[place].submit(queued)
+        elif part.picture is not None and not {("picture", part.picture)} & (queued.keys() | self._stored.keys()):
             data = self._files[part.picture]
             picture = pictures.decode(data, max_pixels=limits.max_pixels, max_bytes=limits.max_upload_bytes)
             queued["picture", part.picture] = encoder.submit_picture(encoder.encoder.preprocess(picture.image))
 
-    def _vector(
-        self, part: ComposedPart, negative: bool, encoded: Mapping[Content, Encoded]
-    ) -> tuple[Vectors, list[Warned]]:
-        if part.text is None:
-            found = self._stored.get(_content(part))
-            return _as_vector(encoded[_content(part)]) if found is None else found, []
-        text = part.text.strip()
-        if not negative:
-            read = self._understood(text, negative)
-            embedding = encoded["text", read.text]
-            assert isinstance(embedding, TextEmbedding)
-            return embedding.vector, [*read.warnings, *text_warnings(embedding)]
-        return self._denied(text, encoded)
-
-    def _understood(self, text: str, negative: bool) -> Understood:
-        """What is to be encoded of a part's words; all of it, where they are denied anyway."""
-        read = understand(text, self._model.encoder.spec.tokenizer)
-        return Understood(text) if negative else read
-
-    def _denied(self, text: str, encoded: Mapping[Content, Encoded]) -> tuple[Vectors, list[Warned]]:
-        having = encoded["text", in_person(text)]
-        anybody = encoded["text", ANYBODY]
-        assert isinstance(having, TextEmbedding)
-        assert isinstance(anybody, TextEmbedding)
-        # Whether the model knows the thing must be asked of its own words: those put around it are always known.
-        own = self._model.encoder.encoder.tokenize([text])
-        vector = having.vector if anybody.empty else having.vector - anybody.vector
-        told = TextEmbedding(vector, own.unknown[0], own.corrected[0], own.truncated[0], own.empty[0])
-        return vector, text_warnings(told)
+    def _part(
+        self, place: str, part: ComposedPart, negative: bool, encoded: Mapping[Content, Any]
+    ) -> tuple[Part, list[Part], list[Warned]]:
+        """The part, what its description denies, and what the asker should know."""
+        if part.text is not None and negative:
+            one, warned = denied_part(self._model, part.text.strip(), encoded, part.weight)
+            return one, [], warned
+        if part.text is not None:
+            return self._wordings[place].parts(encoded, part.weight)
+        content = _content(part)
+        vector = self._stored[content] if content in self._stored else encoded[content]
+        return Part(vector, "image", part.weight, negative), [], []
 
     def _defined(self, part: ComposedPart) -> dict[str, Any]:
         kind, value = _content(part)
-        if kind == "picture":
-            value = hashlib.sha256(self._files[str(value)]).hexdigest()
-        return {kind: value, "weight": part.weight}
+        told: Any = {"sha256": self._sha256(str(value))} if kind == "picture" else value
+        return {kind: told, "weight": part.weight}
+
+    def _sha256(self, name: str) -> str:
+        return name if name in self._before else hashlib.sha256(self._files[name]).hexdigest()
 
 
 def _content(part: ComposedPart) -> Content:
     return next((name, getattr(part, name)) for name in CONTENTS if getattr(part, name) is not None)
-
-
-def _as_vector(encoded: Encoded) -> Vectors:
-    return encoded.vector if isinstance(encoded, TextEmbedding) else encoded
 
 
 def _direction(stored: NDArray[np.float16]) -> Vectors:

@@ -115,6 +115,10 @@ class FusedRanking:
             depth *= _GROWTH
         return Hits(ranked.ids[:k], ranked.scores[:k])
 
+    def among(self, ids: Ids, k: int) -> Hits:
+        hits = self.scores(ids)
+        return Hits(hits.ids[:k], hits.scores[:k])
+
     def scores(self, ids: Ids) -> Hits:
         found, cosines = self._cosines(ids)
         scores = self._contributions(cosines).sum(axis=0).astype(np.float32)

@@ -10,8 +10,21 @@ from app.search.schemas import PartScore
 from app.vectors.contract import Hits, Ids
 
 
-class Ranking(Protocol):
+class Order(Protocol):
     """Every image has one score. The first k, and the scores of some, come out of the same order."""
+
+    def search(self, k: int) -> Hits:
+        """The best k images."""
+
+    def among(self, ids: Ids, k: int) -> Hits:
+        """The best k of the given images, each of which is given once; those that do not exist are left out."""
+
+    def scores(self, ids: Ids) -> Hits:
+        """The given images with their scores, ranked; those that do not exist are left out."""
+
+
+class Ranking(Order, Protocol):
+    """An order of which it may be known what the scores mean."""
 
     @property
     def calibrated(self) -> bool:
@@ -30,12 +43,6 @@ class Ranking(Protocol):
     def catch_up(self, sequence: int) -> None:
         """Let it see the log up to a number."""
 
-    def search(self, k: int) -> Hits:
-        """The best k images."""
-
-    def scores(self, ids: Ids) -> Hits:
-        """The given images with their scores, ranked; those that do not exist are left out."""
-
     def explained(self, ids: Ids) -> Mapping[int, list[PartScore]]:
         """How each part of the query contributed to the scores of some images; nothing where there is one part."""
 
@@ -44,7 +51,8 @@ class PartRanking:
     """By the cosine with one vector."""
 
     def __init__(self, model: LoadedModel, part: Part) -> None:
-        self._vector, self._view, self._curve = part.vector, model.view(part.space), model.curves.get(part.space)
+        self._vector, self._view = part.vector, model.view(part.space)
+        self._curve = None if part.learnt else model.curves.get(part.space)
 
     @property
     def calibrated(self) -> bool:
@@ -66,6 +74,9 @@ class PartRanking:
 
     def search(self, k: int) -> Hits:
         return self._view.search(self._vector, k)
+
+    def among(self, ids: Ids, k: int) -> Hits:
+        return self._view.among(self._vector, ids, k)
 
     def scores(self, ids: Ids) -> Hits:
         return self._view.scores(self._vector, ids)

@@ -26,4 +26,4 @@ class Scope:
     @property
     def narrow(self) -> bool:
         """Whether it may hold much less than the gallery."""
-        return self.collection_id is not None or self.filters is not None
+        return self.collection_id is not None or bool(self.filters)

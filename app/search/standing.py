@@ -67,7 +67,7 @@ def standing_of(
         images: how many images the first one has in the scope.
     """
     first = query.parts[0]
-    # What was learnt is about cosines with one vector, and a fused score is none.
-    plain = len(query.parts) == 1 and not query.composed and ranking.calibrated
+    # What was learnt is about cosines with one vector as it was encoded, and a fused score is none.
+    plain = len(query.parts) == 1 and not query.composed and not first.learnt
     rule = model.rules.get(first.space) if plain else None
     return Standing(ranking, tuple(entry.score for entry in people[:PEOPLE]), images, first.words, rule)

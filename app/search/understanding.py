@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from textwrap import shorten
 
 from app.embedding.service import TextEmbedding
-from app.errors import QueryLanguageUnsupportedError, QueryNotUnderstoodError
+from app.errors import QueryEmptyError, QueryLanguageUnsupportedError, QueryNotUnderstoodError, QueryTooLongError
 from app.search.schemas import Warned
 from models.descriptions.denials import without_denied
 from models.descriptions.language import read_language
@@ -35,6 +35,20 @@ class Understood:
         return len(words_of(self.text))
 
 
+def check_query(text: str, max_chars: int) -> str:
+    """The description, trimmed.
+
+    Raises:
+        QueryEmptyError, QueryTooLongError: nothing is left, or too much.
+    """
+    text = text.strip()
+    if not text:
+        raise QueryEmptyError("the description is empty; say what the person looks like")
+    if len(text) > max_chars:
+        raise QueryTooLongError(f"the description has {len(text):,} characters; at most {max_chars:,} are accepted")
+    return text
+
+
 def understand(text: str, tokenizer: TokenizerSpec) -> Understood:
     """Read a description for a model with this tokenizer.
 
@@ -56,8 +70,8 @@ def understand(text: str, tokenizer: TokenizerSpec) -> Understood:
         return Understood(text)
     things = ", ".join(f"“{thing}”" for thing in steered.denied)
     message = (
-        f"a description is matched by what it names, so {things} was taken out of it; to rank people who show it last, "
-        "name it in `negatives` of a composed search"
+        f"a description is matched by what it names, so {things} was taken out of it and counts against those who show "
+        "it, as `negatives` of a composed search do"
     )
     return Understood(steered.text, steered.denied, (Warned(code="negation_steered", message=message),))
 
