@@ -32,9 +32,12 @@ from app.gallery.endpoints import router as gallery
 from app.guard import Guard
 from app.identities.endpoints import router as identities
 from app.jobs.endpoints import router as jobs
+from app.queries.endpoints import router as queries
+from app.queries.service import sweep
 from app.reference.endpoints import router as reference
 from app.registry.endpoints import router as registry
 from app.retraining.endpoints import router as retraining
+from app.search.composed import router as composed
 from app.search.endpoints import router as search
 from app.settings import Settings
 from models.errors import DescryError
@@ -77,6 +80,8 @@ def create_app(settings: Settings) -> FastAPI:
     )
     for router in (
         search,
+        composed,
+        queries,
         identities,
         explanations,
         association,
@@ -182,5 +187,6 @@ class _Keeper:
                 try:
                     self._core.active.maintain()
                     self._core.store.recover()  # what a store that was away has left over
+                    sweep(self._core.database, self._core.settings.query_keep_s)
                 except (DescryError, SQLAlchemyError, OSError):
                     _log.exception("an index or what a change left could not be settled; the next round tries again")

@@ -21,7 +21,7 @@ def explain(
     """Which words of a description an image bears out and, with --out, where. It does not make a score more certain."""
     from app.core import opened
     from app.explanations.service import ExplanationService
-    from app.search.service import check_query
+    from app.search.understanding import check_query
     from app.settings import load_settings
 
     with opened(load_settings(data_dir=data_dir)) as core:

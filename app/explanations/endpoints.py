@@ -25,8 +25,8 @@ from app.errors import (
 from app.explanations.explainer import Explainer
 from app.explanations.schemas import ExplanationQuery, SupportAnswer
 from app.explanations.service import ExplanationService, Heatmap
-from app.search.endpoints import encoded
-from app.search.service import check_query
+from app.search.asking import encoded
+from app.search.understanding import check_query
 
 R = TypeVar("R")
 router = APIRouter(prefix="/v1/images", tags=["explanations"])

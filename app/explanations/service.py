@@ -18,7 +18,7 @@ from app.gallery import pictures
 from app.identities.service import IdentityService
 from app.registry.active import LoadedModel
 from app.search.schemas import ModelRef, Warned
-from app.search.service import text_warnings
+from app.search.understanding import text_warnings
 from app.vectors.view import VectorView
 from models.descriptions.things import COMMON, NamedThing, alternatives, named_things
 from models.heat import NotExplainableError, heat
