@@ -17,8 +17,10 @@ from rich.table import Table
 
 from benchmarks.activation import measure_activation
 from benchmarks.archive import measure_archive
+from benchmarks.engines import measure_engines
 from benchmarks.evaluation import measure_evaluation
 from benchmarks.figures import Figure
+from benchmarks.filters import measure_filters
 from benchmarks.gallery import make_gallery
 from benchmarks.ingest import measure_ingest
 from benchmarks.query import measure_queries
@@ -34,10 +36,16 @@ MEASURES: dict[str, Measure] = {
     "activation": measure_activation,
 }
 """On a gallery: called with its folder and a data folder."""
-ALONE = ("evaluation", "training", "archive", "fullsize", "retraining")
+OWN: dict[str, Callable[[Path], list[Figure]]] = {
+    "training": measure_training,
+    "filters": measure_filters,
+    "engines": measure_engines,
+}
+"""With data of their own: called with a folder."""
+ALONE = ("evaluation", *OWN, "archive", "fullsize", "retraining")
 """Bring their own data."""
-LONG = ("archive", "fullsize", "retraining")
-"""Take minutes: only when they are named."""
+LONG = ("archive", "fullsize", "retraining", "engines")
+"""Take minutes or what is not always installed: only when they are named."""
 
 
 def run(
@@ -72,8 +80,8 @@ def run(
             own = Path(folder) / f"data-{name}"
             if name == "evaluation":
                 figures += measure_evaluation()
-            elif name == "training":
-                figures += measure_training(own)
+            elif name in OWN:
+                figures += OWN[name](own)
             elif name == "archive":
                 figures += measure_archive(own, images, backbone)
             elif name == "retraining":

@@ -11,24 +11,25 @@ from training.evaluation import Embedded, ExactScores
 
 def fit_confidence(embedded: Embedded, data: str, split: str) -> dict[Space, ConfidenceCurve]:
     """The curve of each space for which a split has enough queries."""
-    everybody = _apart(embedded.gallery_ids)
-    rows = np.arange(len(everybody))
-    asked = rows[embedded.gallery_ids >= 0]
-    questions: dict[Space, tuple[ExactScores, Integers, Integers]] = {
-        "text": (embedded.text_scores(), embedded.query_ids, np.full(len(embedded.queries), -1)),
-        "image": (
-            ExactScores(embedded.portraits[torch.from_numpy(asked)], embedded.portraits),
-            embedded.gallery_ids[asked],
-            asked,  # a picture is no candidate for itself
-        ),
-    }
     found: dict[Space, ConfidenceCurve] = {}
-    for space, (scores, ids, own) in questions.items():
+    for space, (scores, ids, everybody, own) in questions(embedded).items():
         candidates = first_candidates(scores, ids, everybody, own)
         curve = fit_curve(*candidates, data=data, split=split, identities=len(set(everybody.tolist())))
         if curve is not None:
             found[space] = curve
     return found
+
+
+def questions(embedded: Embedded) -> dict[Space, tuple[ExactScores, Integers, Integers, Integers]]:
+    """The queries of a split as `first_candidates` wants them: its descriptions, and its pictures."""
+    everybody = _apart(embedded.gallery_ids)
+    asked = np.arange(len(everybody))[embedded.gallery_ids >= 0]
+    pictures = ExactScores(embedded.portraits[torch.from_numpy(asked)], embedded.portraits)
+    return {
+        "text": (embedded.text_scores(), embedded.query_ids, everybody, np.full(len(embedded.queries), -1)),
+        # A picture is no candidate for itself.
+        "image": (pictures, embedded.gallery_ids[asked], everybody, asked),
+    }
 
 
 def _apart(ids: Integers) -> Integers:

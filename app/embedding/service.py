@@ -41,6 +41,7 @@ class TextEmbedding:
         corrected: (typed, read as) pairs.
         truncated: whether the end was cut off.
         empty: whether the model knows no word of it; the vector then means nothing.
+        unused: the words that were cut off.
     """
 
     vector: Vectors
@@ -48,6 +49,7 @@ class TextEmbedding:
     corrected: tuple[tuple[str, str], ...]
     truncated: bool
     empty: bool
+    unused: str = ""
 
 
 class EncoderService:
@@ -155,8 +157,15 @@ class EncoderService:
         with torch.inference_mode():
             vectors = _array(self.encoder.encode_text(tokens.ids.to(self.device)))
         return [
-            TextEmbedding(vectors[i], tokens.unknown[i], tokens.corrected[i], tokens.truncated[i], tokens.empty[i])
-            for i in range(len(texts))
+            TextEmbedding(
+                vectors[i],
+                tokens.unknown[i],
+                tokens.corrected[i],
+                tokens.truncated[i],
+                tokens.empty[i],
+                self.encoder.tokenizer.unused(text) if tokens.truncated[i] else "",
+            )
+            for i, text in enumerate(texts)
         ]
 
     def _encode_pictures(self, pixels: Sequence[Tensor]) -> list[Vectors]:

@@ -164,7 +164,7 @@ def _too_few(asked: list[Described], split: str) -> str | None:
 
 def _known(session: Session, row: ModelVersion, spec: EncoderSpec, homes: set[Space], people: dict[int, int]) -> _Known:
     log = LogRepository(session)
-    found = {home: log.vectors(row.id, home, list(people), spec.spaces[home].dim) for home in homes}
+    found = {home: log.vectors(row.id, home, list(people)) for home in homes}
     ids = [image_id for image_id in people if all(image_id in vectors for vectors in found.values())]
     matrices = {
         home: torch.from_numpy(np.stack([vectors[image_id] for image_id in ids]).astype(np.float32))

@@ -20,9 +20,9 @@ from threadpoolctl import threadpool_limits
 
 from app.errors import FaissConflictError
 from app.vectors.contract import Changes, Half, Hits, Ids, Scores, VectorIndex
+from app.vectors.scoring import MARGIN as _MARGIN
+from app.vectors.scoring import ranked as _ranked
 
-_MARGIN = 1e-4
-"""Above any difference between FAISS's fp32 sum and the double-precision one for unit vectors (about 1e-6)."""
 _GPU_MAX_K = 2048
 _DELTA_MIN, _DELTA_SHARE, _DEAD_SHARE = 4096, 0.1, 0.1
 _BLOCK = 65_536
@@ -81,11 +81,15 @@ class _Base:
             self.index = _to_gpu(self.index, dim)
             self.gpu_lock = threading.Lock()
 
-    def search(self, query: Query, k: int) -> tuple[Scores, Ids]:
-        """The best k rows: approximate scores (descending) and row numbers."""
+    def search(self, query: Query, k: int, among: Ids | None = None) -> tuple[Scores, Ids]:
+        """The best k rows, of all or of some: approximate scores (descending) and row numbers."""
         if self.gpu_lock is None:
-            scores, rows = self.index.search(query[None], k)
+            scores, rows = self.index.search(query[None], k, params=None if among is None else self._only(among))
             return scores[0], rows[0]
+        if among is not None:
+            every = self.vectors(among) @ query
+            best = np.argsort(-every, kind="stable")[:k]
+            return every[best], among[best]
         with self.gpu_lock:
             if k <= _GPU_MAX_K:
                 scores, rows = self.index.search(query[None], k)
@@ -97,6 +101,13 @@ class _Base:
         every = np.concatenate(blocks)
         best = np.argsort(-every, kind="stable")[:k]
         return every[best], best
+
+    def _only(self, rows: Ids) -> Any:  # noqa: ANN401  FAISS has no types
+        """Parameters of a search in some rows: it passes over the others, at 2 ns each, without computing them."""
+        chosen = np.zeros(len(self.ids), np.bool_)
+        chosen[rows] = True
+        library: Any = faiss  # its stubs do not know what its Python side adds
+        return library.SearchParameters(sel=library.IDSelectorBitmap(np.packbits(chosen, bitorder="little")))
 
     def vectors(self, rows: Ids) -> NDArray[np.float32]:
         """The vectors at some rows, (n, dim) float32."""
@@ -177,24 +188,13 @@ class FaissIndex(VectorIndex):
 
     def search(self, query: Query, k: int) -> Hits:
         state = self._state
-        k = min(k, state.live)
-        if k <= 0:
-            return Hits(np.empty(0, np.int64), np.empty(0, np.float32))
-        query = np.ascontiguousarray(query, np.float32)
-        near = state.delta @ query
-        wanted = min(k + len(state.dead) + 16, len(state.base.ids))
-        while True:
-            scores, rows = state.base.search(query, wanted) if wanted else (near[:0], np.empty(0, np.int64))
-            alive = ~np.isin(rows, state.dead)
-            found = np.concatenate([scores[alive], near])
-            # Whatever may still belong among the first k once its score is exact is above this line.
-            line = np.partition(found, len(found) - k)[len(found) - k] - _MARGIN if len(found) >= k else -np.inf
-            if wanted == len(state.base.ids) or scores[-1] < line:
-                break
-            wanted = min(wanted * 2, len(state.base.ids))
-        rows, close = rows[alive & (scores >= line)], near >= line
-        ids = np.concatenate([state.base.ids[rows], state.delta_ids[close]])
-        return _ranked(query, ids, np.concatenate([state.base.vectors(rows), state.delta[close]]), k)
+        return _best(state, query, min(k, state.live))
+
+    def among(self, query: Query, ids: Ids, k: int) -> Hits:
+        state = self._state
+        rows = np.setdiff1d(state.base.rows_of(ids), state.dead, assume_unique=True)
+        chosen = np.flatnonzero(np.isin(state.delta_ids, ids))
+        return _best(state, query, min(k, len(rows) + len(chosen)), rows, chosen)
 
     def scores(self, query: Query, ids: Ids) -> Hits:
         state = self._state
@@ -203,6 +203,10 @@ class FaissIndex(VectorIndex):
         found = np.concatenate([state.base.ids[rows], state.delta_ids[chosen]])
         vectors = np.concatenate([state.base.vectors(rows), state.delta[chosen]])
         return _ranked(np.ascontiguousarray(query, np.float32), found, vectors, len(found))
+
+    def ids(self) -> Ids:
+        state = self._state
+        return np.concatenate([_alive_ids(state), state.delta_ids])
 
     def contents(self) -> tuple[int, Ids, Half]:
         state = self._state
@@ -232,6 +236,36 @@ class FaissIndex(VectorIndex):
             )
 
 
+def _best(state: _State, query: Query, k: int, among: Ids | None = None, chosen: Ids | None = None) -> Hits:
+    """The best k vectors, where there are as many.
+
+    Args:
+        among: rows of the base to search, none of them dead; None searches all that are alive.
+        chosen: rows of the delta to search; None searches all.
+    """
+    if k <= 0:
+        return Hits(np.empty(0, np.int64), np.empty(0, np.float32))
+    query = np.ascontiguousarray(query, np.float32)
+    delta, delta_ids = state.delta, state.delta_ids
+    if chosen is not None:
+        delta, delta_ids = delta[chosen], delta_ids[chosen]
+    near = delta @ query
+    most = len(state.base.ids if among is None else among)
+    wanted = min(k + (len(state.dead) if among is None else 0) + 16, most)
+    while True:
+        scores, rows = state.base.search(query, wanted, among) if wanted else (near[:0], np.empty(0, np.int64))
+        alive = ~np.isin(rows, state.dead)
+        found = np.concatenate([scores[alive], near])
+        # Whatever may still belong among the first k once its score is exact is above this line.
+        line = np.partition(found, len(found) - k)[len(found) - k] - _MARGIN if len(found) >= k else -np.inf
+        if wanted == most or scores[-1] < line:
+            break
+        wanted = min(wanted * 2, most)
+    rows, close = rows[alive & (scores >= line)], near >= line
+    ids = np.concatenate([state.base.ids[rows], delta_ids[close]])
+    return _ranked(query, ids, np.concatenate([state.base.vectors(rows), delta[close]]), k)
+
+
 def _alive_ids(state: _State) -> Ids:
     return np.delete(state.base.ids, state.dead)
 
@@ -244,10 +278,3 @@ def _contents(state: _State) -> tuple[Ids, Half]:
         vectors[start : start + len(part)] = state.base.vectors(part)
     vectors[len(rows) :] = state.delta
     return np.concatenate([state.base.ids[rows], state.delta_ids]), vectors
-
-
-def _ranked(query: Query, ids: Ids, vectors: NDArray[np.float32], k: int) -> Hits:
-    """Exact scores, the same for equal vectors wherever they lie: a matrix product would not promise that."""
-    scores = (vectors.astype(np.float64) * query.astype(np.float64)).sum(axis=1).astype(np.float32)
-    order = np.lexsort((ids, -scores))[:k]
-    return Hits(ids[order], scores[order])

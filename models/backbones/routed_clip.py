@@ -25,7 +25,7 @@ class RoutedClip(RoutedBackbone, ClipBackbone):
         if self.class_i2i is not None:
             second = tower.ln_pre(self.class_i2i).to(tokens.dtype).expand(len(tokens), 1, -1)
             tokens = torch.cat([tokens[:, :1], second, tokens[:, 1:]], dim=1)
-        hidden = tower.ln_post(tower.transformer(tokens)) @ tower.proj
+        hidden = tower.ln_post(self.blocks(tokens)) @ tower.proj
         t2i = hidden[:, 0]
         if self.class_i2i is None:
             return Routed(t2i, t2i, hidden[:, 1:])
