@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given
+from hypothesis import HealthCheck, Phase, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ from sqlalchemy import delete
 
 from app.core import Core
 from app.database.tables import Identity, Image
-from app.search import service
+from app.search import grouping, service
 from app.search.filters import Filters
 from app.search.query import Part, Query
 from app.search.schemas import SearchAnswer, SearchOptions
@@ -28,6 +28,8 @@ from tests.app.toy import DIM
 from tests.contract.filter_cases import Json, Person, Shot, filters, galleries, passes, people, shots
 from tests.contract.test_filter_conditions import store
 
+PHASES = (Phase.reuse, Phase.generate)
+"""Without shrinking, which takes minutes where an example is a database."""
 Vector = NDArray[np.float32]
 Entry = tuple[int, tuple[tuple[int, float], ...]]
 
@@ -104,6 +106,7 @@ def walk(core: Core, vector: Vector, wanted: Json, between: Callable[[], None], 
             assert [len(page) for page in pages[:-1]] == [options["limit"]] * (len(pages) - 1)
             assert pages[-1] or len(pages) == 1
             return [entry for page in pages for entry in page]
+        assert len(pages) < 100, "the answer has no end"
         between()
 
 
@@ -112,8 +115,9 @@ def test_filtered_search_equals_brute_force(
     engine: Callable[[int], VectorIndex], core: Core, monkeypatch: pytest.MonkeyPatch, subset: int
 ) -> None:
     monkeypatch.setattr(service, "SUBSET", subset)
+    monkeypatch.setattr(grouping, "_FIRST", 1)  # so that small galleries take several steps too
 
-    @hypothesis_settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+    @hypothesis_settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck), phases=PHASES)
     @given(st.data())
     def check(data: st.DataObject) -> None:
         clear(core)
