@@ -30,6 +30,15 @@ class Changes:
 
 
 @dataclass(frozen=True, slots=True)
+class Piece:
+    """Some vectors of an index: ids (n,), vectors (n, dim), and the inverted list of each (n,) where it has them."""
+
+    ids: Ids
+    vectors: Half
+    lists: NDArray[np.int32] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Hits:
     """Ranked answers: ids (k,) and scores (k,), by score descending, equal scores by id ascending."""
 

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from app.database.sessions import Database
 from app.errors import SnapshotError
-from app.vectors.contract import Hits, Ids, VectorIndex
-from app.vectors.faiss_engine import FaissIndex
+from app.vectors.contract import Hits, Ids
+from app.vectors.faiss_engine import FaissIndex, Tier
 from app.vectors.repository import LogRepository
-from app.vectors.snapshot import Snapshot, SnapshotKey, load_snapshot, remove_abandoned, save_snapshot
+from app.vectors.snapshot import Snapshot, SnapshotKey, SnapshotReader, remove_abandoned, save_snapshot
 
 _log = logging.getLogger(__name__)
 SNAPSHOT_EVERY = 4096
@@ -29,13 +29,16 @@ class VectorView:
         folder: where snapshots lie.
     """
 
-    def __init__(self, database: Database, version_id: int, key: SnapshotKey, folder: Path) -> None:
+    def __init__(
+        self, database: Database, version_id: int, key: SnapshotKey, folder: Path, tier: Tier | None = None
+    ) -> None:
         self.version_id, self.key = version_id, key
         self.path = folder / f"version-{version_id}-{key.space}.index"
         self._database = database
         self._following = threading.Lock()
         self._maintaining = threading.Lock()
-        self._index: VectorIndex = FaissIndex(key.dim)
+        self._tier = Tier() if tier is None else tier
+        self._index = FaissIndex(key.dim, tier=self._tier)
         self._saved = -1
         """Sequence of the last snapshot that was read or written."""
         self._erased = -1
@@ -81,7 +84,7 @@ class VectorView:
 
     def _build(self, progress: Callable[[int], None]) -> None:
         with self._following:
-            fresh = FaissIndex(self.key.dim)
+            fresh = FaissIndex(self.key.dim, tier=self._tier)
             self._replay(fresh, progress)
             fresh.compact()
             self._index = fresh
@@ -119,8 +122,8 @@ class VectorView:
         """
         if self._saved == self._index.sequence and self.path.exists():
             return
-        sequence, ids, vectors = self._index.contents()
-        save_snapshot(self.path, Snapshot(self.key, sequence, ids, vectors))
+        sequence, coarse, pieces = self._index.pieces()
+        save_snapshot(self.path, Snapshot(self.key, sequence, coarse, pieces))
         self._saved = sequence
 
     def try_save(self) -> None:
@@ -130,7 +133,7 @@ class VectorView:
         except OSError:
             _log.exception("the index snapshot %s could not be written; the next start takes longer", self.path.name)
 
-    def _replay(self, index: VectorIndex, progress: Callable[[int], None] = lambda count: None) -> None:
+    def _replay(self, index: FaissIndex, progress: Callable[[int], None] = lambda count: None) -> None:
         with self._database.read() as session:
             log = LogRepository(session)
             for changes in log.changes(self.version_id, self.key.space, self.key.dim, after=index.sequence):
@@ -142,8 +145,8 @@ class VectorView:
     def _start_from_snapshot(self) -> None:
         with self._database.read() as session:
             head = LogRepository(session).head()
-        found = load_snapshot(self.path, self.key, at_most=head.sequence)
-        index = FaissIndex(self.key.dim, sequence=found.sequence, ids=found.ids, vectors=found.vectors)
+        with SnapshotReader(self.path, self.key, at_most=head.sequence).open() as found:
+            index = FaissIndex.restored(self.key.dim, found.sequence, found.coarse, found.pieces, self._tier)
         with self._following:
             self._replay(index)
             with self._database.read() as session:
