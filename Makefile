@@ -6,6 +6,8 @@ EXTRA ?= cpu
 PORT ?= 8000
 VENV := .venv
 BIN := $(VENV)/bin
+# Milvus Lite, for the tests of that engine, needs faiss-cpu; beside faiss-gpu only the client is installed.
+MILVUS := $(if $(filter gpu,$(EXTRA)),milvus,milvus-lite)
 INSTALLED := $(VENV)/.installed-$(EXTRA)
 
 .PHONY: help install demo test chaos check format bench clean
@@ -22,7 +24,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt uv
 	@echo "Installing Descry's dependencies (the first time downloads PyTorch; minutes on a slow line) ..."
-	@$(BIN)/uv pip install --python $(BIN)/python -c constraints.txt -e '.[$(EXTRA),dev]'
+	@$(BIN)/uv pip install --python $(BIN)/python -c constraints.txt -e '.[$(EXTRA),$(MILVUS),dev]'
 	@touch $@
 
 demo: install

@@ -7,7 +7,20 @@ import sys
 
 import typer
 
-from app.commands import export, identities, index, intake, jobs, models, retraining, search, serving, training
+from app.commands import (
+    explain,
+    export,
+    identities,
+    index,
+    intake,
+    jobs,
+    models,
+    queries,
+    retraining,
+    search,
+    serving,
+    training,
+)
 from app.commands.output import errors
 from models.errors import DescryError
 
@@ -23,6 +36,7 @@ app.command("serve")(serving.serve)
 app.command("worker")(jobs.worker)
 app.command("ingest")(intake.ingest)
 app.command("search")(search.search)
+app.command("explain")(explain.explain)
 app.command("export")(export.export)
 app.command("retrain")(retraining.retrain)
 app.add_typer(index.index, name="index")
@@ -30,6 +44,8 @@ app.add_typer(intake.images, name="images")
 app.add_typer(models.app, name="models")
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(identities.app, name="identities")
+app.add_typer(queries.app, name="queries")
+app.add_typer(queries.feedback, name="feedback")
 for verb, text in training.VERBS.items():
     app.command(verb, help=text, context_settings=training.PASS_ON, add_help_option=False)(training.forward)
 

@@ -18,7 +18,9 @@ from app.telemetry import begin_request
 _log = logging.getLogger(__name__)
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _MULTIPART_OVERHEAD = 64 * 1024
-_BATCHES, _MODELS = "/v1/gallery/batches", "/v1/models"
+_BATCHES, _MODELS, _COMPOSED = "/v1/gallery/batches", "/v1/models", "/v1/search/composed"
+_PICTURES = 4
+"""Largest pictures that one composed query may come with; of smaller ones it may be more."""
 CSP = (
     "default-src 'self'; img-src 'self' blob: data:; object-src 'none'; base-uri 'none'; frame-ancestors 'none'; "
     "form-action 'self'"
@@ -98,7 +100,8 @@ class Guard:
                 return self._settings.max_batch_bytes + 1024 * self._settings.max_batch_files
             if path == _MODELS:
                 return self._settings.max_checkpoint_bytes + _MULTIPART_OVERHEAD
-            return self._settings.max_upload_bytes + _MULTIPART_OVERHEAD
+            pictures = _PICTURES if path == _COMPOSED else 1
+            return pictures * self._settings.max_upload_bytes + _MULTIPART_OVERHEAD
         return self._settings.max_body_bytes
 
 

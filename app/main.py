@@ -25,14 +25,19 @@ from app.batches.room import Room
 from app.collections.endpoints import router as collections
 from app.core import Core, open_core
 from app.errors import StorageError
+from app.explanations.endpoints import router as explanations
+from app.explanations.explainer import Explainer
 from app.exports.endpoints import router as exports
 from app.gallery.endpoints import router as gallery
 from app.guard import Guard
 from app.identities.endpoints import router as identities
 from app.jobs.endpoints import router as jobs
+from app.queries.endpoints import router as queries
+from app.queries.service import sweep
 from app.reference.endpoints import router as reference
 from app.registry.endpoints import router as registry
 from app.retraining.endpoints import router as retraining
+from app.search.composed import router as composed
 from app.search.endpoints import router as search
 from app.settings import Settings
 from models.errors import DescryError
@@ -53,7 +58,7 @@ def create_app(settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         core = await run_in_threadpool(open_core, settings)
-        app.state.core, app.state.room = core, Room(settings)
+        app.state.core, app.state.room, app.state.explainer = core, Room(settings), Explainer()
         keeper = _Keeper(core)
         try:
             await run_in_threadpool(_look_at_store, core)
@@ -62,6 +67,7 @@ def create_app(settings: Settings) -> FastAPI:
             yield
         finally:
             await run_in_threadpool(keeper.stop)
+            await run_in_threadpool(app.state.explainer.close)
             await run_in_threadpool(core.close, save=True)
 
     app = FastAPI(
@@ -74,7 +80,10 @@ def create_app(settings: Settings) -> FastAPI:
     )
     for router in (
         search,
+        composed,
+        queries,
         identities,
+        explanations,
         association,
         gallery,
         batches,
@@ -178,5 +187,6 @@ class _Keeper:
                 try:
                     self._core.active.maintain()
                     self._core.store.recover()  # what a store that was away has left over
+                    sweep(self._core.database, self._core.settings.query_keep_s)
                 except (DescryError, SQLAlchemyError, OSError):
                     _log.exception("an index or what a change left could not be settled; the next round tries again")

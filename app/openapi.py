@@ -7,6 +7,7 @@ from fastapi.openapi.utils import get_openapi
 
 from app.errors import InvalidError, ServiceError
 from app.problems import Problem
+from app.search.schemas import ComposedQuery
 
 _FRAMEWORK = ("HTTPValidationError", "ValidationError")
 
@@ -28,9 +29,10 @@ def _corrected(document: dict[str, Any]) -> dict[str, Any]:
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
     for name in _FRAMEWORK:
         schemas.pop(name, None)
-    problem = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
-    schemas.update(problem.pop("$defs", {}))
-    schemas["Problem"] = problem
+    for model in (Problem, ComposedQuery):  # which no signature names
+        schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
+        schemas.update(schema.pop("$defs", {}))
+        schemas[model.__name__] = schema
     for path in document["paths"].values():
         for operation in path.values():
             answers = operation["responses"]

@@ -2,12 +2,21 @@
 
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from app.errors import ConfigurationError, OpenHostError
+
+PROTECTED_ATTRIBUTES = (
+    *("skin", "complexion", "race", "racial", "ethnicity", "ethnic", "caste", "ancestry", "national origin"),
+    *("nationality", "citizenship", "immigration", "religion", "religious", "faith", "belief", "political", "politics"),
+    *("union membership", "trade union", "sexual orientation", "sexuality", "sexual", "gender identity", "transgender"),
+    *("disability", "disabled", "health", "medical", "diagnosis", "disease", "pregnancy", "pregnant", "genetic"),
+)
+"""The special categories of the GDPR (article 9) and the grounds of discrimination of the EU charter (article 21), as
+far as pictures of people tempt to them. Sex and age are not among them: descriptions of people name both."""
 
 
 class Settings(BaseSettings):
@@ -29,6 +38,18 @@ class Settings(BaseSettings):
     """Where pictures are kept: empty means `data_dir`, else s3://bucket/prefix (credentials: AWS_* variables)."""
     s3_endpoint: str = Field(default="", pattern=r"^(https?://[^/@?#]+/?)?$")
     """Address of an S3-compatible server, such as https://minio.example:9000; empty means Amazon's."""
+    vector_engine: Literal["faiss", "milvus"] = "faiss"
+    """What holds the vectors that are searched: FAISS in each process, or a Milvus that all processes share."""
+    exact_up_to: int = Field(default=200_000, ge=0)
+    """Vectors up to which FAISS searches all of them; larger indexes are put into inverted lists (decision 0022).
+    0: all searches are exact."""
+    search_threads: int = Field(default=4, ge=1)
+    """Threads of one exact search in more than 65,536 vectors, and of the making of inverted lists."""
+    milvus_uri: str = Field(default="", pattern=r"^(https?://[^/@?#\s]+/?|[^:@?#]+)?$")
+    """Address of a Milvus cluster, such as http://milvus.example:19530. A path means Milvus Lite, for one process;
+    empty means `milvus.db` in `data_dir`."""
+    milvus_token: SecretStr = SecretStr("")
+    """user:password, or a key of Milvus."""
     device: str = "auto"
     """Where the encoder runs: auto, cpu, cuda, cuda:1, ...; auto takes a GPU where there is one."""
     max_upload_bytes: int = Field(default=20 * 2**20, ge=1)
@@ -38,11 +59,15 @@ class Settings(BaseSettings):
     max_query_chars: int = Field(default=2000, ge=1)
     max_body_bytes: int = Field(default=2**20, ge=1)
     """Largest request body that is no upload, in bytes."""
+    protected_attributes: Annotated[tuple[str, ...], NoDecode] = PROTECTED_ATTRIBUTES
+    """Comma-separated names of attributes by which nobody may search; empty for none."""
     query_queue: int = Field(default=256, ge=1)
     """Queries that may wait for the encoder; one more is answered 429."""
     query_batch: int = Field(default=32, ge=1)
     query_timeout_s: float = Field(default=20.0, gt=0)
     """Longest wait of one query for its embedding, in seconds; then 503."""
+    query_keep_s: float = Field(default=7 * 24 * 3600.0, ge=0)
+    """Seconds after which a query is forgotten that has neither a name nor feedback."""
     ingest_chunk: int = Field(default=128, ge=1)
     """Images per transaction of an ingest."""
     encode_batch: int = Field(default=64, ge=1)
@@ -89,6 +114,9 @@ class Settings(BaseSettings):
     """Threads of a training process; half of the cores unless it is set."""
     training_memory_bytes: int = Field(default=0, ge=0)
     """Most bytes of data that a training process may take in memory; 0 for no limit but the machine's."""
+    training_niceness: int = Field(default=5, ge=0, le=19)
+    """How far a training process steps back behind its worker. More than 19 together is 19, which gets next to nothing
+    of a machine that has other work all the time."""
     worker_poll_s: float = Field(default=0.5, gt=0)
     """Seconds between two looks of an idle worker for a job."""
     heartbeat_s: float = Field(default=2.0, gt=0)
@@ -98,7 +126,7 @@ class Settings(BaseSettings):
     worker_lost_s: float = Field(default=30.0, gt=0)
     """Seconds without a sign of life after which another worker takes a job over; well above `heartbeat_s`."""
 
-    @field_validator("allowed_hosts", "protected_splits", mode="before")
+    @field_validator("allowed_hosts", "protected_attributes", "protected_splits", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
@@ -115,6 +143,11 @@ class Settings(BaseSettings):
     @property
     def index_dir(self) -> Path:
         return self.data_dir / "index"
+
+    @property
+    def milvus(self) -> str:
+        """The address or path of Milvus in force."""
+        return self.milvus_uri or str(self.data_dir / "milvus.db")
 
     @property
     def models_dir(self) -> Path:

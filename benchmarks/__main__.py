@@ -6,6 +6,7 @@ import platform
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -15,8 +16,10 @@ from rich.console import Console
 
 from benchmarks.activation import measure_activation
 from benchmarks.archive import measure_archive
+from benchmarks.engines import measure_engines
 from benchmarks.evaluation import measure_evaluation
 from benchmarks.figures import Figure
+from benchmarks.filters import measure_filters
 from benchmarks.gallery import make_gallery
 from benchmarks.ingest import measure_ingest
 from benchmarks.query import measure_queries
@@ -25,17 +28,24 @@ from benchmarks.table import figure_table
 from benchmarks.training import measure_full_size, measure_training
 from benchmarks.visibility import measure_visibility
 
-MEASURES: dict[str, Callable[[Path, Path], list[Figure]]] = {
+Measure = Callable[[Path, Path], list[Figure]]
+MEASURES: dict[str, Measure] = {
     "ingest": measure_ingest,
     "query": measure_queries,
     "visibility": measure_visibility,
     "activation": measure_activation,
 }
 """On a gallery: called with its folder and a data folder."""
-ALONE = ("evaluation", "training", "archive", "fullsize", "retraining")
+OWN: dict[str, Callable[[Path], list[Figure]]] = {
+    "training": measure_training,
+    "filters": measure_filters,
+    "engines": measure_engines,
+}
+"""With data of their own: called with a folder."""
+ALONE = ("evaluation", *OWN, "archive", "fullsize", "retraining")
 """Bring their own data."""
-LONG = ("archive", "fullsize", "retraining")
-"""Take minutes: only when they are named."""
+LONG = ("archive", "fullsize", "retraining", "engines")
+"""Take minutes or what is not always installed: only when they are named."""
 
 
 def run(
@@ -50,6 +60,7 @@ def run(
     method: Annotated[str, typer.Option(help="fullsize: which training method.")] = "clip_baseline",
     steps: Annotated[int, typer.Option(min=2, help="fullsize: steps on the fixed batch.")] = 6,
     batch: Annotated[int, typer.Option(min=2, help="fullsize: pairs in it.")] = 64,
+    training: Annotated[bool, typer.Option("--training", help="activation: also while a retraining trains.")] = False,
 ) -> None:
     """Measure a synthetic gallery under the shipped checkpoint, evaluation at the sizes of published sets, training."""
     known = (*MEASURES, *ALONE)
@@ -62,14 +73,15 @@ def run(
         gallery = Path(folder) / "gallery"
         if set(names) & set(MEASURES):
             make_gallery(gallery, identities)
+        measures: dict[str, Measure] = {**MEASURES, "activation": partial(measure_activation, training=training)}
         figures: list[Figure] = []
         for name in names:
             console.print(f"measuring {name} ...")
             own = Path(folder) / f"data-{name}"
             if name == "evaluation":
                 figures += measure_evaluation()
-            elif name == "training":
-                figures += measure_training(own)
+            elif name in OWN:
+                figures += OWN[name](own)
             elif name == "archive":
                 figures += measure_archive(own, images, backbone)
             elif name == "retraining":
@@ -77,7 +89,7 @@ def run(
             elif name == "fullsize":
                 figures += measure_full_size(own, method, steps, batch)
             else:
-                figures += MEASURES[name](gallery, own)
+                figures += measures[name](gallery, own)
     console.print(figure_table(figures))
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(record | {"figures": [figure.to_dict() for figure in figures]}, indent=1) + "\n")

@@ -1,15 +1,16 @@
-"""What an activation costs those who search meanwhile, and how soon a rollback is seen, with real servers and a worker.
+"""What activations and retrainings cost those who search meanwhile, and how soon a rollback is seen, with real servers.
 
-16 clients search two replicas without a pause. Idle, during the encoding, and idle again are measured in one run, so
-that what else the machine does falls on both.
+16 clients search two replicas without a pause. Idle, during a training, idle, during the encoding, and idle again are
+measured in one run, so that what else the machine does falls on all of them.
 """
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import httpx
 import torch
@@ -21,7 +22,9 @@ from benchmarks.gallery import open_with_model
 from benchmarks.visibility import serving
 from models.checkpoint import DEMO, load_checkpoint, save_checkpoint
 
-_CLIENTS, _IDLE_S, _LIMIT_S, _PROMISE_MS = 16, 8.0, 600.0, 5000.0
+_CLIENTS, _IDLE_S, _TRAINING_S, _LIMIT_S, _PROMISE_MS = 16, 8.0, 20.0, 600.0, 5000.0
+_LONG = ["schedule.epochs=1000", "evaluate_every=1000"]
+"""A training that does not end by itself while it is looked at."""
 _QUERIES = (
     "a woman in a red coat",
     "a man with a black backpack and blue jeans",
@@ -65,8 +68,12 @@ class _Load:
         return taken[int(0.95 * len(taken))]
 
 
-def measure_activation(gallery: Path, data_dir: Path) -> list[Figure]:
-    """Search p95 while the gallery is encoded for another version, and how soon rollbacks are seen everywhere."""
+def measure_activation(gallery: Path, data_dir: Path, *, training: bool = False) -> list[Figure]:
+    """Search p95 while the gallery is encoded for another version, and how soon rollbacks are seen everywhere.
+
+    Args:
+        training: search p95 while a retraining job trains on the gallery, too.
+    """
     core = open_with_model(data_dir)
     images = sum(outcome.status == "ingested" for outcome in core.ingest().run(open_source(gallery)))
     first, second = 1, register_checkpoint(core, _perturbed(data_dir / "other"), "other").id
@@ -75,18 +82,70 @@ def measure_activation(gallery: Path, data_dir: Path) -> list[Figure]:
         clients = (one, two)
         load = _Load([str(client.base_url) for client in clients])
         with load.running():
-            idle = [_pause()]
+            idle, trained = [_pause()], None
+            if training:
+                trained = _trained(one)
+                idle.append(_pause())
             job = one.post(f"/v1/models/{second}/activate").raise_for_status().json()["id"]
             encoding = _encoded(one, job)
             idle.append(_pause())
             seen = [_seen_after(clients, second, "rollback", first), _seen_after(clients, second, "activate", second)]
             seen += [_seen_after(clients, second, "rollback", first), _seen_after(clients, second, "activate", second)]
+    figures = [] if trained is None else _training_figures(load, trained, idle)
     busy = load.p95(encoding)
     return [
+        *figures,
         Figure("search p95, 16 clients, while encoding", busy, "ms", load.p95(*idle), "the same, idle"),
         Figure("encoding meanwhile", images / (encoding[1] - encoding[0]), "images/s", 1, "one a second"),
         Figure("rollback or return seen at both replicas, slowest of 4", max(seen), "ms", _PROMISE_MS, "promise, 5 s"),
     ]
+
+
+@dataclass(frozen=True, slots=True)
+class _Trained:
+    """A span of a training, and the steps that it made in it."""
+
+    span: tuple[float, float]
+    steps: int
+
+
+def _training_figures(load: _Load, trained: _Trained, idle: list[tuple[float, float]]) -> list[Figure]:
+    began, ended = trained.span
+    return [
+        Figure(
+            "search p95, 16 clients, while training", load.p95(trained.span), "ms", load.p95(*idle), "the same, idle"
+        ),
+        Figure("training meanwhile", trained.steps / (ended - began), "steps/s", 0.1, "one in 10 s"),
+    ]
+
+
+def _trained(client: httpx.Client) -> _Trained:
+    """When a training ran that a job started; the job is cancelled then."""
+    asked = {"set": _LONG, "device": "cpu"}
+    job = client.post("/v1/admin/retraining-jobs", json=asked, timeout=_LIMIT_S).raise_for_status().json()["id"]
+    before = _until(client, job, lambda told: told["state"] == "running" and told["done"] > 1)
+    began = time.perf_counter()
+    time.sleep(_TRAINING_S)
+    steps = _until(client, job, lambda told: told["state"] == "running")["done"] - before["done"]
+    ended = time.perf_counter()
+    client.post(f"/v1/jobs/{job}/cancel").raise_for_status()
+    _until(client, job, lambda told: told["state"] == "cancelled")
+    if not steps:
+        raise RuntimeError(f"the training made no step within {_TRAINING_S:.0f} s")
+    return _Trained((began, ended), steps)
+
+
+def _until(client: httpx.Client, job_id: str, reached: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+    """A job, as soon as something is true of it."""
+    deadline = time.monotonic() + _LIMIT_S
+    while time.monotonic() < deadline:
+        job: dict[str, Any] = client.get(f"/v1/jobs/{job_id}").raise_for_status().json()
+        if reached(job):
+            return job
+        if job["state"] in ("succeeded", "failed", "cancelled"):
+            raise RuntimeError(f"the {job['kind']} {job['state']}: {job['error']}")
+        time.sleep(0.1)
+    raise RuntimeError(f"the job did not get there within {_LIMIT_S:.0f} s: {job}")
 
 
 def _pause() -> tuple[float, float]:
@@ -97,16 +156,10 @@ def _pause() -> tuple[float, float]:
 
 def _encoded(client: httpx.Client, job_id: str) -> tuple[float, float]:
     """When the encoding ran: from the first image to the end of the job."""
-    began = None
-    while True:
-        job = client.get(f"/v1/jobs/{job_id}").raise_for_status().json()
-        if began is None and job["done"]:
-            began = time.perf_counter()
-        if job["state"] == "succeeded":
-            return began or time.perf_counter(), time.perf_counter()
-        if job["state"] in ("failed", "cancelled"):
-            raise RuntimeError(f"the encoding {job['state']}: {job['error']}")
-        time.sleep(0.1)
+    _until(client, job_id, lambda told: bool(told["done"]) or told["state"] == "succeeded")
+    began = time.perf_counter()
+    _until(client, job_id, lambda told: told["state"] == "succeeded")
+    return began, time.perf_counter()
 
 
 def _seen_after(clients: tuple[httpx.Client, ...], version: int, act: str, wanted: int) -> float:

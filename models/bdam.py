@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from models.backbones.patches import COMPACT, PatchBackbone, build_patches
 from models.blocks import CrossBlock, SampleDropout
 from models.encoder import EncoderSpec, PersonEncoder, Space, SpaceSpec
-from models.mamba import MambaStack
+from models.mamba import MambaStack, SelectiveSSM
 from models.preprocessing import Preprocessing
 from models.registry import register
 from models.tokenizers import TokenizerSpec
@@ -113,6 +113,19 @@ class Decoupling(nn.Module):
         return Decoupled(identity, gate * identity, clothing, (1 - gate) * clothing, gate)
 
 
+class SkippedMlp(nn.Module):
+    """An MLP whose first layer is also its shortcut: y = W_1 x, y + W_2 GELU(y)."""
+
+    def __init__(self, first: nn.Linear, last: nn.Linear, dropout: float) -> None:
+        super().__init__()
+        self.first, self.last, self.dropout = first, last, SampleDropout(dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        short: Tensor = self.first(x)
+        added: Tensor = self.last(self.dropout(F.gelu(short)))
+        return short + added
+
+
 class Fusion(nn.Module):
     """Alignment, fusion gate, Mamba layers and projection (section 3.4).
 
@@ -121,6 +134,7 @@ class Fusion(nn.Module):
         dim: of f_img, f_txt and the Mamba layers.
         out: D_out.
         align: whether an MLP aligns each modality; else a linear map, as the dimensions differ (INFERENCE).
+        skip: whether its first layer is a shortcut round the rest.
         gate: whether w = softmax(W_f [f_img; f_txt]); else both weigh 1/2.
         tokens: 1 gives Mamba their weighted sum as a sequence of one, as printed: the recurrence then has no past. 2
             gives it [w_1 f_img, w_2 f_txt] and takes the mean of what comes out (INFERENCE).
@@ -136,6 +150,7 @@ class Fusion(nn.Module):
         dim: int,
         out: int,
         align: bool,
+        skip: bool,
         gate: bool,
         tokens: int,
         dropout: float,
@@ -145,7 +160,7 @@ class Fusion(nn.Module):
         if tokens not in (1, 2):
             raise ValueError(f"the fusion reads 1 or 2 tokens, got {tokens}")
         self.tokens = tokens
-        self.image, self.text = (_aligned(size, dim, dropout, mlp=align) for size in (image_dim, text_dim))
+        self.image, self.text = (_aligned(size, dim, dropout, mlp=align, skip=skip) for size in (image_dim, text_dim))
         self.gate = nn.Linear(2 * dim, 2) if gate else None
         self.mamba = MambaStack(dim, **mamba)
         self.dropout = SampleDropout(dropout)
@@ -197,6 +212,7 @@ class Bdam(PersonEncoder):
             dim=int(o.get("fusion_dim", 256)),
             out=spec.spaces["text"].dim,
             align=bool(o.get("align", True)),
+            skip=bool(o.get("align_skip", False)),
             gate=bool(o.get("fusion_gate", True)),
             tokens=int(o.get("tokens", 1)),
             dropout=dropout,
@@ -208,6 +224,8 @@ class Bdam(PersonEncoder):
                 "expand": int(o.get("mamba_expand", 2)),
             },
         )
+        if o.get("quiet_start", False):
+            _silence(self)
 
     def encode_text(self, token_ids: Tensor) -> Tensor:
         return unit(self.fusion.text_alone(self.fusion.text(self.backbone.text(token_ids).pooled)))
@@ -319,7 +337,26 @@ def _decoupling(options: dict[str, Any], dim: int, dropout: float) -> Decoupling
     )
 
 
-def _aligned(inside: int, outside: int, dropout: float, *, mlp: bool) -> nn.Module:
+def _silence(network: nn.Module) -> None:
+    """Let every residual branch begin with nothing to add, so that a deep module on trained towers begins as a shallow
+    one: the last weight of each is 0 (as in "ReZero" and "Fixup"; the paper does not say how its modules begin)."""
+    for module in network.modules():
+        last: tuple[nn.Module, ...] = ()
+        if isinstance(module, CrossBlock):
+            last = (module.out, module.feed[-1])
+        elif isinstance(module, SelectiveSSM):
+            last = (module.out_proj,)
+        elif isinstance(module, SkippedMlp):
+            last = (module.last,)
+        for layer in last:
+            for parameter in layer.parameters():
+                nn.init.zeros_(parameter)
+
+
+def _aligned(inside: int, outside: int, dropout: float, *, mlp: bool, skip: bool) -> nn.Module:
     if not mlp:
         return nn.Linear(inside, outside)
-    return nn.Sequential(nn.Linear(inside, outside), nn.GELU(), SampleDropout(dropout), nn.Linear(outside, outside))
+    first, last = nn.Linear(inside, outside), nn.Linear(outside, outside)
+    if skip:
+        return SkippedMlp(first, last, dropout)
+    return nn.Sequential(first, nn.GELU(), SampleDropout(dropout), last)

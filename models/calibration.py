@@ -2,7 +2,7 @@
 
 A file of its own beside `spec.json`, because vectors do not depend on it: the fingerprint stays as it is when a
 checkpoint is calibrated, or calibrated again. Each kind of calibration is a section: `association` (here), `confidence`
-(`models.confidence`). Others are kept.
+(`models.confidence`), `presence` (`models.presence`). Others are kept.
 """
 
 import json
@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from models.confidence import confidence_curves
 from models.errors import CheckpointError
+from models.presence import presence_rules
 
 CALIBRATION = "calibration.json"
 FORMAT = 1
@@ -83,6 +84,7 @@ def read_calibration(folder: Path) -> dict[str, Any]:
             raise ValueError(f"it is not of format {FORMAT}")
         association_rule(found)
         confidence_curves(found)
+        presence_rules(found)
     except (ValueError, TypeError, KeyError, OSError) as error:
         raise CheckpointError(f"{path} cannot be read: {error}; remove it or calibrate again") from error
     return found

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from torch import Tensor
 from torch.nn import functional as F
 
-from models.backbones.routed import Routed, RoutedBackbone, RoutedClip, RoutedCompact
+from models.backbones.routed import Routed, RoutedBackbone, RoutedCompact
 from models.clip_baseline import CLIP_MEAN, CLIP_STD, COMPACT
 from models.encoder import EncoderSpec, PersonEncoder, Space, SpaceSpec
 from models.preprocessing import Preprocessing
@@ -58,8 +58,11 @@ class Hpl(PersonEncoder):
             BackboneError: unknown tag, weights that cannot be had or do not fit.
             ValueError: the backbone is none of CLIP's.
         """
-        if not isinstance(self.backbone, RoutedClip):
+        if self.spec.backbone == COMPACT:
             raise ValueError(f"backbone {self.spec.backbone!r} has no pretrained weights")
+        from models.backbones.routed_clip import RoutedClip
+
+        assert isinstance(self.backbone, RoutedClip)
         self.backbone.load_pretrained(pretrained)
 
 
@@ -67,6 +70,8 @@ def _backbone(spec: EncoderSpec, routed: bool) -> RoutedBackbone:
     if spec.backbone == COMPACT:
         options = {name: value for name, value in spec.options.items() if name != ROUTED}
         return RoutedCompact(Tokenizer.build(spec.tokenizer).size, routed=routed, **options)
+    from models.backbones.routed_clip import RoutedClip  # open_clip takes seconds to import; compact never needs it
+
     pre = spec.preprocessing
     return RoutedClip(spec.backbone, image_size=(pre.height, pre.width), routed=routed)
 
@@ -98,6 +103,8 @@ def hpl_clip_spec(backbone: str, *, height: int = 384, width: int = 128, routed:
     Raises:
         BackboneError: open_clip has no such model, or it is not of the standard CLIP shape.
     """
+    from models.backbones.routed_clip import RoutedClip
+
     probe = RoutedClip(backbone, image_size=(height, width), routed=False)
     return EncoderSpec(
         method="hpl",

@@ -110,6 +110,15 @@ class Tokenizer(ABC):
         (0, 0) where a token comes from no characters: start and end.
         """
 
+    def unused(self, text: str) -> str:
+        """The end of a text that its tokens do not reach, from the beginning of a word on; empty if they do."""
+        end = max((last for _, last in self.places(text)), default=0)
+        if not words_of(text[end:]):
+            return ""
+        while end and end < len(text) and text[end - 1].isalnum() and text[end].isalnum():
+            end -= 1  # a word that is cut in two says nothing
+        return text[end:].strip(" \t\r\n,;.")
+
     @abstractmethod
     def spell(self, token: int) -> str:
         """A token as people read it, with a space behind it where it is known to end a word."""
@@ -133,7 +142,7 @@ def _carried(text: str, changed: str) -> list[Place]:
         return at
     words = list(_NO_SPACE.finditer(lowered))
     if changed == " ".join(word.group() for word in words):
-        gaps = [at[word.end() : word.end() + 1] for word in words[:-1]] + [[]]
+        gaps = [at[word.end() : word.end() + 1] for word in words[:-1]] + [[]] * bool(words)
         return [
             place for word, gap in zip(words, gaps, strict=True) for place in (*at[word.start() : word.end()], *gap)
         ]

@@ -83,6 +83,21 @@ def test_files_and_functions_stay_short() -> None:
     assert wrong == []
 
 
+def test_open_clip_is_imported_where_it_is_used() -> None:
+    """It takes seconds, which every training process and every worker would pay that has `compact` alone."""
+    heavy = {"open_clip", "models.backbones.clip", "models.backbones.attentive_clip", "models.backbones.routed_clip"}
+    wrong = [
+        f"{path.relative_to(ROOT)} imports {name}"
+        for path in sources("app", "models", "training")
+        if path.stem not in ("clip", "attentive_clip", "routed_clip")
+        for statement in ast.parse(path.read_text()).body
+        if isinstance(statement, ast.Import | ast.ImportFrom)
+        for name in imports(statement)
+        if name.split(".")[0] == "open_clip" or name in heavy
+    ]
+    assert wrong == []
+
+
 def test_device_and_seed_are_not_fixed_at_module_level() -> None:
     wrong = [
         f"{path.relative_to(ROOT)}:{node.lineno}"

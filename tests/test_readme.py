@@ -13,7 +13,9 @@ BLOCKS = "\n".join(re.findall(r"```sh\n(.*?)```", README, flags=re.DOTALL))
 VERBS = sorted(
     set(
         re.findall(
-            r"^descry (models \w+|index \w+|identities \w+|datasets \w+|[a-z-]+)([^#\n]*)", BLOCKS, flags=re.MULTILINE
+            r"^descry (models \w+|index \w+|identities \w+|datasets \w+|queries \w+|feedback \w+|[a-z-]+)([^#\n]*)",
+            BLOCKS,
+            flags=re.MULTILINE,
         )
     )
 )

@@ -1,5 +1,5 @@
 """What a checkpoint's scores mean, learnt on its validation split after training: when images are one person, and how
-likely a candidate is right (`training.confidence`).
+likely a candidate is right (`training.confidence`), and whether the person is there at all (`training.presence`).
 
 The threshold and the linkage are those that maximise the F1 of pairs of images (a pair is right when both show the same
 identity and are in one group). The tree of all merges is built once, and every threshold between two of its merges is
@@ -22,6 +22,7 @@ from training.confidence import fit_confidence
 from training.errors import DatasetError
 from training.evaluation import embed_split
 from training.images import ImageSource
+from training.presence import fit_presence
 from training.records import PersonData, Record, Split
 
 
@@ -141,6 +142,8 @@ def calibrate(
         source.close()
     curves = fit_confidence(embedded, data.name, split)
     write_section(folder, "confidence", {space: curve.to_dict() for space, curve in curves.items()})
+    rules = fit_presence(embedded, data.name, split)
+    write_section(folder, "presence", {space: rule.to_dict() for space, rule in rules.items()})
     if len({record.identity for record in records}) == len(records):
         raise DatasetError(f"no identity in the {split} split of {data.name} has two images: nothing to calibrate on")
     vectors = halved(embedded.portraits)

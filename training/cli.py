@@ -13,9 +13,12 @@ from rich.table import Table
 
 from models.errors import DescryError
 from training.captioning.cli import describe
+from training.commands.answers import reliability, robustness
+from training.commands.composed import composed
 from training.commands.data import datasets, synthesise, synthesise_gallery, synthesise_pictures
 from training.commands.options import AllowMissing, Beside, Device, Json, Precision, SplitName, asked_for, say, show
 from training.commands.parse import parse
+from training.commands.pointing import pointing
 from training.commands.retraining import compare, plan
 from training.errors import ResourceError, resource_error
 from training.events import progress_bar
@@ -34,7 +37,11 @@ cli.command()(synthesise)
 cli.command("synthesise-pictures")(synthesise_pictures)
 cli.command("synthesise-gallery")(synthesise_gallery)
 cli.command()(plan)
+cli.command()(pointing)
 cli.command()(compare)
+cli.command()(composed)
+cli.command()(reliability)
+cli.command()(robustness)
 
 
 @cli.command()

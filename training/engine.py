@@ -129,7 +129,6 @@ class Trainer:
         device = self.accelerator.device
         made = build_method(self.recipe, encoder, self.pairs.size)
         made.prepare(self.data.splits["train"])
-        made.read_descriptions(self.pairs.texts)
         method: nn.Module = made
         if device.type == "cpu":
             method = method.to(memory_format=torch.channels_last)  # oneDNN's convolutions run on this layout

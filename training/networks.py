@@ -16,7 +16,7 @@ from models.tokenizers import Tokenizer, TokenizerSpec, WordPieceTokenizer, Word
 from training.errors import TrainingError
 from training.recipe import EncoderPart, Recipe
 from training.records import Record
-from training.start import started
+from training.start import started, take_towers, words_with_towers
 
 _log = logging.getLogger(__name__)
 _VOCABULARY = "vocab.txt"
@@ -25,18 +25,22 @@ _VOCABULARY = "vocab.txt"
 def build_encoder(recipe: Recipe, train: tuple[Record, ...]) -> PersonEncoder:
     """A fresh encoder, or that of the checkpoint that the recipe starts from.
 
-    Fresh ones without a published vocabulary learn theirs from the train split's descriptions.
+    Fresh ones without a published vocabulary learn theirs from the train split's descriptions; with `encoder.towers`
+    it is that checkpoint's with what is new to it, and the towers are not fresh (`training.start.take_towers`).
 
     Raises:
-        TrainingError: a train split without descriptions, a backbone that the method does not have, or a checkpoint to
-            start from that is another method's.
+        TrainingError: a train split without descriptions, a backbone that the method does not have, a checkpoint to
+            start from that is another method's, or towers that do not fit.
         CheckpointError: that checkpoint cannot be loaded.
         BackboneError: an unknown open_clip model, or weights that cannot be had.
     """
     if recipe.encoder.start is not None:
         return started(recipe.method, recipe.encoder, train)
     own = {"lgur": _lgur, "hkgr": _hkgr, "hpl": _hpl, "bdam": _bdam}
-    return own[recipe.method](recipe, train) if recipe.method in own else _baseline(recipe.encoder, train)
+    encoder = own[recipe.method](recipe, train) if recipe.method in own else _baseline(recipe.encoder, train)
+    if recipe.encoder.towers is not None:
+        take_towers(encoder, recipe.encoder.towers)
+    return encoder
 
 
 def _baseline(part: EncoderPart, train: tuple[Record, ...]) -> PersonEncoder:
@@ -168,6 +172,8 @@ def _tokenizer(part: EncoderPart, train: tuple[Record, ...]) -> TokenizerSpec:
 
 
 def _words(part: EncoderPart, train: tuple[Record, ...]) -> tuple[str, ...]:
+    if part.towers is not None:
+        return words_with_towers(part, train)
     texts = [text for record in train for text in record.descriptions]
     words = WordTokenizer.vocabulary_of(texts, minimum=part.word_minimum, limit=part.vocabulary)
     if not words:

@@ -61,8 +61,7 @@ class TrainingPairs:
         self._identities = torch.tensor([numbers[records[index].identity] for index, _ in pairs], dtype=torch.int64)
         self.pictures = TrainingPictures(*pictures, self._spec, recipe, numbers, share=share) if pictures else None
         self._sampler = build_sampler(recipe.sampler, self._identities, batch=recipe.batch, seed=recipe.seed)
-        self.texts = tuple(text for _, text in pairs)
-        self._tokens = encoder.tokenize(self.texts).ids
+        self._tokens = encoder.tokenize([text for _, text in pairs]).ids
         self._ordered = (-1, torch.empty(0, dtype=torch.int64))
 
     @property

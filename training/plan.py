@@ -58,6 +58,8 @@ def make_plan(recipe: Recipe, pairs: int, *, device: str = "auto", measure: bool
     """
     if recipe.encoder.start is not None:
         check_start(recipe.method, read_info(recipe.encoder.start))
+    if recipe.encoder.towers is not None:
+        read_info(recipe.encoder.towers)
     if pairs < recipe.batch:
         raise TrainingError(
             f"there are {pairs:,} image-text pairs to train on, fewer than one batch of {recipe.batch}: describe more "

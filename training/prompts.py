@@ -5,15 +5,18 @@ Equation numbers are those of seed 000; what it leaves open is settled as method
 
 import copy
 from contextlib import nullcontext
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from models.backbones.base import Backbone
-from models.backbones.clip import ClipBackbone
 from models.backbones.compact import CompactBackbone, CompactTextTower
 from models.tokenizers import Tokenizer
+
+if TYPE_CHECKING:
+    from models.backbones.clip import ClipBackbone  # open_clip takes seconds to import; compact never needs it
 
 _SPREAD = 0.02
 _BEGIN, _AND, _END, _PROTOTYPE_END = "A photo of", "and", "person.", "person"
@@ -118,7 +121,7 @@ class _ClipText(nn.Module):
 
     attention: Tensor
 
-    def __init__(self, backbone: ClipBackbone) -> None:
+    def __init__(self, backbone: "ClipBackbone") -> None:
         super().__init__()
         clip = backbone.clip
         self.transformer, self.norm = copy.deepcopy(clip.transformer), copy.deepcopy(clip.ln_final)
@@ -147,19 +150,23 @@ class _CompactText(nn.Module):
 
 
 def _tower(backbone: Backbone) -> nn.Module:
-    made: nn.Module
-    if isinstance(backbone, ClipBackbone):
-        made = _ClipText(backbone)
-    elif isinstance(backbone, CompactBackbone):
-        made = _CompactText(backbone.text_tower)
-    else:
+    if isinstance(backbone, CompactBackbone):
+        return _CompactText(backbone.text_tower).requires_grad_(False)
+    return _ClipText(_clip(backbone)).requires_grad_(False)
+
+
+def _clip(backbone: Backbone) -> "ClipBackbone":
+    from models.backbones.clip import ClipBackbone
+
+    if not isinstance(backbone, ClipBackbone):
         raise TypeError(f"{type(backbone).__name__} has no text tower that reads embedded words")
-    return made.requires_grad_(False)
+    return backbone
 
 
 def _words_of(backbone: Backbone) -> nn.Embedding:
-    assert isinstance(backbone, ClipBackbone | CompactBackbone)
-    table = backbone.clip.token_embedding if isinstance(backbone, ClipBackbone) else backbone.text_tower.embed
+    if isinstance(backbone, CompactBackbone):
+        return backbone.text_tower.embed
+    table = _clip(backbone).clip.token_embedding
     assert isinstance(table, nn.Embedding)
     return table
 

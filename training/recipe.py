@@ -71,6 +71,10 @@ class EncoderPart(_Part):
     """Folder of a checkpoint to go on from: the run begins with its weights, and takes network, size and vocabulary
     from it, so that the other fields of this section say nothing then. Words that it does not know are added to
     `compact`, by the rules of `vocabulary` and `word_minimum`."""
+    towers: Path | None = None
+    """Folder of a checkpoint, of any method on `compact`, whose towers and vocabulary the run begins with; the network
+    is this section's, and what is not in those towers begins fresh (`training.start.take_towers`). Words that they do
+    not know are added. What `pretrained` is for networks that others publish."""
     backbone: str = "compact"
     """"compact"; an open_clip model such as ViT-B-16-quickgelu; for LGUR compact, deit-small+bert or resnet50+bert; for
     BDAM compact or vit-base+bert."""
@@ -91,6 +95,14 @@ class EncoderPart(_Part):
     options: dict[str, int | float] = {}
     """Arguments of `CompactBackbone`, for instance dim; for LGUR, HKGR and BDAM those that `models.lgur`,
     `models.hkgr` and `models.bdam` name."""
+
+    @model_validator(mode="after")
+    def _begins_once(self) -> "EncoderPart":
+        if self.towers is not None and self.start is not None:
+            raise ValueError("give start, which takes the whole network, or towers, not both")
+        if self.towers is not None and self.backbone != "compact":
+            raise ValueError("towers are those of compact; weights for other backbones are named in pretrained")
+        return self
 
 
 class LossPart(_Part):

@@ -1,4 +1,4 @@
-"""descry identities merge, split, history, associate, runs, undo."""
+"""descry identities merge, split, history, timeline, associate, runs, undo."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -6,7 +6,7 @@ import typer
 from rich.table import Table
 
 from app.commands.jobs import database_of
-from app.commands.output import AsJson, DataDir, print_json, results
+from app.commands.output import AsJson, DataDir, print_json, results, shown
 
 if TYPE_CHECKING:
     from app.association.schemas import AssociationOut
@@ -92,6 +92,37 @@ def history(
             str(event.id), when, what, str(event.from_id), str(event.to_id), f"{len(event.image_ids):,}", undone
         )
     results().print(table)
+
+
+@app.command("timeline")
+def timeline(
+    identity: IdentityId,
+    gap_s: Annotated[float, typer.Option("--gap-s", min=0, help="Seconds that do not yet part two sightings.")] = 300,
+    collection: Annotated[str | None, typer.Option(help="Images of this collection only.", show_default=False)] = None,
+    limit: Annotated[int, typer.Option(min=1, max=200, help="Most sightings.")] = 50,
+    cursor: Annotated[
+        str | None, typer.Option(help="Go on behind a page: its next_cursor.", show_default=False)
+    ] = None,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show where and when a person was seen, by camera and time."""
+    from app.identities.timeline import timeline as timeline_of
+
+    with database_of(data_dir) as database, database.read() as session:
+        found = timeline_of(session, identity, gap_s=gap_s, collection=collection, limit=limit, cursor=cursor)
+    if as_json:
+        print_json(found.model_dump(mode="json"))
+        return
+    table = Table("Camera", "From", "To", "Images", "Best image")
+    for one in found.sightings:
+        first, last = (at.strftime("%Y-%m-%d %H:%M:%S") for at in (one.first_at, one.last_at))
+        table.add_row(shown(one.camera or ""), first, last, f"{len(one.image_ids):,}", str(one.best.id))
+    for apart in found.undated:
+        table.add_row(shown(apart.camera or ""), "no time", "", f"{len(apart.image_ids):,}", str(apart.best.id))
+    results().print(table)
+    if found.next_cursor is not None:
+        results().print(f"more: --cursor {found.next_cursor}", markup=False, highlight=False)
 
 
 @app.command("associate")

@@ -1,12 +1,16 @@
-"""descry index rebuild."""
+"""descry index rebuild, and migrate from one engine to another."""
 
 import time
+from collections.abc import Callable
+from dataclasses import asdict
 from functools import partial
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from app.commands.output import AsJson, DataDir, print_json, progress_bar, results
+
+EngineName = Literal["faiss", "milvus"]
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -44,6 +48,40 @@ def rebuild(
         return
     for item in report:
         results().print(f"{item['space']}: {item['vectors']:,} vectors in {item['seconds']} s", highlight=False)
+
+
+@index.command("migrate")
+def migrate(
+    to: Annotated[EngineName, typer.Option("--to", help="The engine that is to hold the vectors.")],
+    remove_old: Annotated[
+        bool, typer.Option("--remove-old", help="Then remove what the other engine keeps: no process may use it.")
+    ] = False,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Load the vectors into another engine, and compare the answers of both.
+
+    What was loaded stays when it is stopped. Set DESCRY_VECTOR_ENGINE when it is done.
+    """
+    from app.core import opened
+    from app.registry.moving import migrate as move
+    from app.settings import load_settings
+
+    with opened(load_settings(data_dir=data_dir)) as core, progress_bar() as bar:
+
+        def begin(name: str, total: int) -> Callable[[int], None]:
+            return partial(_show, bar, bar.add_task(f"Loading {name}", total=total, note=""))
+
+        moved = list(move(core, to, remove_old=remove_old, progress=begin))
+    if as_json:
+        print_json([asdict(item) for item in moved])
+        return
+    for item in moved:
+        results().print(
+            f"version {item.version_id}, {item.space}: {item.vectors:,} vectors; {item.compared} queries compared",
+            highlight=False,
+        )
+    results().print(f"Set DESCRY_VECTOR_ENGINE={to} and start the processes again.", highlight=False)
 
 
 def _show(bar: "Progress", task: "TaskID", done: int) -> None:

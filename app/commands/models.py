@@ -148,6 +148,34 @@ def show(model: Model, data_dir: DataDir = None, as_json: AsJson = False) -> Non
     results().print(table)
 
 
+@app.command("calibrate")
+def calibrate(
+    model: Model,
+    anew: Annotated[bool, typer.Option("--anew", help="Also what it has been calibrated for already.")] = False,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Learn on the gallery how likely a candidate is right. Activations that encode do so where it is not known."""
+    from app.core import opened
+    from app.registry.calibration import GalleryCalibration
+    from app.registry.service import ModelService
+    from app.settings import load_settings
+
+    settings = load_settings(data_dir=data_dir)
+    with opened(settings) as core:
+        with core.database.read() as session:
+            version_id = ModelService(session, settings.models_dir).find(model).id
+        _, _, encoder = core.active.load_encoder(version_id)
+        learnt = GalleryCalibration(core.database, settings).learn(version_id, encoder, anew=anew)
+        version = _describe(core, version_id)
+    if as_json:
+        print_json(version.model_dump(mode="json"))
+        return
+    lines = [words for _, words in learnt.lines()] if learnt is not None else []
+    for words in lines or ["it is calibrated already; --anew learns it again"]:
+        results().print(words, markup=False, highlight=False, soft_wrap=True)
+
+
 @app.command("delete")
 def delete(model: Model, data_dir: DataDir = None, as_json: AsJson = False) -> None:
     """Remove a version with its vectors and weights; never the one that answers, nor the one before it."""
@@ -208,8 +236,9 @@ def register_checkpoint(core: "Core", path: Path, name: str) -> "ModelOut":
 
 
 def activate_version(core: "Core", version_id: int, *, despite_gate: bool = False) -> None:
-    """Encode what a version lacks under a progress bar, then switch."""
+    """Encode what a version lacks under a progress bar, learn its confidence unless it has it, then switch."""
     from app.errors import ModelIncompleteError
+    from app.registry.calibration import GalleryCalibration
 
     _, _, encoder = core.active.load_encoder(version_id)
     for attempt in range(_TRIES):  # images may come in while the last ones are encoded
@@ -222,6 +251,8 @@ def activate_version(core: "Core", version_id: int, *, despite_gate: bool = Fals
                     return True
 
                 core.activation.encode_missing(version_id, encoder, record)
+        if attempt == 0:
+            GalleryCalibration(core.database, core.settings).learn(version_id, encoder)
         try:
             core.activation.complete(version_id, activate=True, encoder=encoder, despite_gate=despite_gate)
         except ModelIncompleteError:

@@ -19,9 +19,8 @@ def retrain(
     base: Annotated[str | None, typer.Option(help="Model version to go on from; the active one if absent.")] = None,
     collections: Annotated[list[str] | None, typer.Option("--collection", help="Of the gallery, repeatable.")] = None,
     datasets: Annotated[list[str] | None, typer.Option("--with", help="FORMAT:FOLDER to train on as well.")] = None,
-    benchmarks: Annotated[
-        list[str] | None, typer.Option("--protect", help="FORMAT:SPLIT:FOLDER on which it must not lose.")
-    ] = None,
+    feedback: Annotated[bool, typer.Option("--feedback", help="Learn from confirmed candidates of queries.")] = False,
+    benchmarks: Annotated[list[str] | None, typer.Option("--protect", help="FORMAT:SPLIT:FOLDER not to lose.")] = None,
     policy: Annotated[list[str] | None, typer.Option("--policy", help="field=value of the gate, repeatable.")] = None,
     activate: Annotated[bool, typer.Option("--activate", help="Let it answer if the gate accepts it.")] = False,
     name: Annotated[str | None, typer.Option(help="Name of the candidate.")] = None,
@@ -54,6 +53,7 @@ def retrain(
                     "base": version,
                     "collections": collections or None,
                     "datasets": [_dataset(text) for text in datasets or ()],
+                    "feedback": feedback,
                     "benchmarks": [_benchmark(text) for text in benchmarks or ()],
                     "policy": dict(_field(text) for text in policy or ()),
                     "activate": how,

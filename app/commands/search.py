@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
+from app.commands import composing, filters
 from app.commands.output import AsJson, DataDir, errors, print_json, results, shown
 
 if TYPE_CHECKING:
     from app.core import Core
-    from app.search.schemas import SearchAnswer
+    from app.search.schemas import SearchAnswer, SearchOptions
 
 _WIDE, _OTHERS = 130, 100
 """Columns of a terminal from which on descriptions have room, and how many the rest takes of them."""
@@ -21,28 +22,75 @@ _WIDE, _OTHERS = 130, 100
 
 def search(
     query: Annotated[str | None, typer.Argument(help="What the person looks like.", show_default=False)] = None,
-    image: Annotated[
-        Path | None, typer.Option("--image", help="Search with a picture instead.", exists=True, dir_okay=False)
-    ] = None,
+    image: composing.Pictures = None,
+    like_image: composing.LikeImages = None,
+    like_identity: composing.LikeIdentities = None,
+    denied: composing.Denied = None,
+    not_picture: composing.NotPictures = None,
+    not_like_image: composing.NotLikeImages = None,
+    weight: composing.Weights = None,
     limit: Annotated[int, typer.Option(min=1, max=100, help="Most candidates.")] = 10,
     collection: Annotated[str | None, typer.Option(help="Search this collection only.", show_default=False)] = None,
+    purpose: Annotated[str | None, typer.Option(help="What the search is for; a case.", show_default=False)] = None,
+    camera: filters.Cameras = None,
+    since: filters.Since = None,
+    until: filters.Until = None,
+    time_of_day: filters.Hours = None,
+    where: filters.Where = None,
+    image_where: filters.ImageWhere = None,
+    provisional: filters.Provisional = None,
+    identity: filters.OfIdentities = None,
+    not_identity: filters.NotIdentities = None,
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
-    """Find people by a description, or by a picture. The answer is candidates, not identifications."""
-    if (query is None) == (image is None):
-        raise typer.BadParameter("give a description, or --image FILE, and not both")
+    """Find people by a description, by pictures, or by both. The answer is candidates, not identifications.
+
+    What is asked for counts together, what is denied against it; all but the description may be given several times.
+    """
+    asked = composing.Composition.of(
+        weight or (),
+        text=[] if query is None else [query],
+        image=image or (),
+        like_image=like_image or (),
+        like_identity=like_identity or (),
+        **{"not": denied or ()},
+        not_picture=not_picture or (),
+        not_like_image=not_like_image or (),
+    )
+    wanted = filters.read_filters(
+        cameras=camera,
+        since=since,
+        until=until,
+        hours=time_of_day,
+        where=where,
+        image_where=image_where,
+        provisional=provisional,
+        identities=identity,
+        not_identities=not_identity,
+    )
     from app.core import opened
     from app.settings import load_settings
 
     with opened(load_settings(data_dir=data_dir)) as core:
         core.active.follow()
-        answer = _answer(core, query, image, limit, collection)
+        options = _options(limit=limit, collection=collection, purpose=purpose, filters=wanted)
+        if asked.plain:
+            answer = _answer(core, query, image[0] if image else None, options)
+        else:
+            answer = composing.answer_composed(core, asked, options)
+    print_answer(answer, as_json=as_json)
+
+
+def print_answer(answer: "SearchAnswer", *, as_json: bool) -> None:
+    """The candidates of an answer, as a table or as JSON."""
     if as_json:
         print_json(answer.model_dump(mode="json"))
         return
     for warning in answer.warnings:
         errors().print(f"[yellow]note[/]: {shown(warning.message)}", highlight=False)
+    if answer.no_good_match:
+        errors().print("[yellow]No good match[/]: the person is probably not in what was searched", highlight=False)
     table, described = (
         Table("#", "Identity", "Score", "Confidence", "Camera", "Captured", "File"),
         results().width >= _WIDE,
@@ -66,28 +114,42 @@ def search(
             ),
         )
     results().print(table)
+    results().print(f"Candidates, not identifications. Query {answer.query_id}", style="dim", highlight=False)
 
 
 def _percent(share: float) -> str:
     return f"{share:.0%}" if share >= 0.01 else "< 1%"
 
 
-def _answer(core: "Core", query: str | None, image: Path | None, limit: int, collection: str | None) -> "SearchAnswer":
+def _answer(core: "Core", query: str | None, image: Path | None, options: "SearchOptions") -> "SearchAnswer":
     from app.gallery import pictures
     from app.search.query import Part, Query
-    from app.search.schemas import SearchOptions
-    from app.search.service import SearchService, check_query, text_warnings
+    from app.search.service import SearchService
+    from app.search.wording import DescriptionEncoder
 
     model, limits, started = core.active.current(), core.settings, time.perf_counter()
-    options = SearchOptions(limit=limit, collection=collection)
-    service = SearchService(core.database, model)
+    service = SearchService(core.database, model, protected=limits.protected_attributes)
     if image is not None:
         data = image.read_bytes()
         picture = pictures.decode(data, max_pixels=limits.max_pixels, max_bytes=limits.max_upload_bytes)
         vector = model.encoder.submit_picture(model.encoder.encoder.preprocess(picture.image)).result()
-        asked = Query((Part(vector, "image"),), {"picture": hashlib.sha256(data).hexdigest()})
+        sha256 = hashlib.sha256(data).hexdigest()
+        asked = Query((Part(vector, "image"),), {"picture": {"sha256": sha256}}, uploaded={sha256: vector})
     else:
-        text = check_query(query or "", limits.max_query_chars)
-        embedding = model.encoder.submit_text(text).result()
-        asked = Query((Part(embedding.vector, "text"),), {"text": text}, tuple(text_warnings(embedding)))
-    return service.answer(asked, options, started=started)
+        encoder = DescriptionEncoder(model, query or "", limits.max_query_chars)
+        asked = encoder.query({content: future.result() for content, future in encoder.begin().items()})
+    answer = service.answer(asked, options, started=started)
+    core.recorder.note(asked, options, answer)
+    return answer
+
+
+def _options(**given: object) -> "SearchOptions":
+    from pydantic import ValidationError
+
+    from app.search.schemas import SearchOptions
+
+    try:
+        return SearchOptions.model_validate(given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise typer.BadParameter(f"{first['loc'][0]}: {first['msg']}") from None

@@ -12,6 +12,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from sqlalchemy.orm import Session, sessionmaker
 
+from app.database import functions
 from app.errors import DatabaseUrlError, DatabaseWriteError
 
 _BEGIN = "descry_begin"
@@ -138,6 +139,7 @@ def _configure_sqlite(connection: Any, _record: object) -> None:  # noqa: ANN401
     _use_wal(connection)
     for pragma in ("synchronous = FULL", "foreign_keys = ON"):
         connection.execute(f"PRAGMA {pragma}")
+    functions.install(connection)
 
 
 def _use_wal(connection: Any) -> None:  # noqa: ANN401  a DBAPI connection has no type

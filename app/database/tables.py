@@ -23,7 +23,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
-EXTERNAL_ID_CHARS = CAMERA_CHARS = TRACK_CHARS = NAME_CHARS = 200
+EXTERNAL_ID_CHARS = CAMERA_CHARS = TRACK_CHARS = NAME_CHARS = PURPOSE_CHARS = 200
+NOTE_CHARS = 1000
 DESCRIPTION_CHARS = 4000
 HEAD_ID = 1
 DEFAULT_COLLECTION = "default"
@@ -345,3 +346,47 @@ class IdentityEvent(Table):
     """Of a merge: the row of `from_id` and what it gave to `to_id`, so that it can be undone; erased with them."""
     run_id: Mapped[int | None] = mapped_column(ForeignKey("association_runs.id"), index=True)
     undone_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
+class Query(Table):
+    """A search that was answered: what was asked, so that it can be asked again, judged, kept by name and printed."""
+
+    __tablename__ = "queries"
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    """The answer's `query_id`."""
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now, index=True)
+    kind: Mapped[str] = mapped_column(String(16))
+    """text, image or composed."""
+    definition: Mapped[dict[str, Any]] = mapped_column(JSON)
+    """The request's body without `cursor` and `purpose`; an uploaded picture is {"sha256": ...}. Images and identities
+    are numbers only: what was asked stays true when they are deleted."""
+    purpose: Mapped[str | None] = mapped_column(String(PURPOSE_CHARS))
+    model_version_id: Mapped[int] = mapped_column(BigInteger)
+    """The version that answered. A number only: it may be deleted."""
+    vectors: Mapped[bytes | None] = mapped_column(LargeBinary)
+    """Of uploaded pictures under that version: float32, little-endian, in the order of `definition`, each SHA-256 once.
+    The pictures themselves are not kept."""
+    name: Mapped[str | None] = mapped_column(String(NAME_CHARS))
+    """Of a saved search; one without a name goes after a while, unless it has feedback."""
+    saved_at: Mapped[datetime | None] = mapped_column(UtcDateTime, index=True)
+
+
+class Feedback(Table):
+    """What somebody said about a candidate of a query. It goes with the query, the identity or the image."""
+
+    __tablename__ = "feedback"
+    __table_args__ = ({"sqlite_autoincrement": True},)
+
+    id: Mapped[int] = mapped_column(_Id, primary_key=True)
+    query_id: Mapped[str] = mapped_column(ForeignKey("queries.id"), index=True)
+    identity_id: Mapped[int] = mapped_column(BigInteger, index=True)
+    """The person now: merges and splits carry it along."""
+    judged_id: Mapped[int] = mapped_column(BigInteger)
+    """The person as it was when judged, so that the undoing of a merge gives the verdict back."""
+    image_id: Mapped[int | None] = mapped_column(BigInteger, index=True)
+    """The one image that was judged; null for the person as a whole."""
+    verdict: Mapped[str] = mapped_column(String(8))
+    """confirm or reject."""
+    note: Mapped[str | None] = mapped_column(Text)
+    at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)

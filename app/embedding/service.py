@@ -41,6 +41,7 @@ class TextEmbedding:
         corrected: (typed, read as) pairs.
         truncated: whether the end was cut off.
         empty: whether the model knows no word of it; the vector then means nothing.
+        unused: the words that were cut off.
     """
 
     vector: Vectors
@@ -48,6 +49,7 @@ class TextEmbedding:
     corrected: tuple[tuple[str, str], ...]
     truncated: bool
     empty: bool
+    unused: str = ""
 
 
 class EncoderService:
@@ -131,6 +133,12 @@ class EncoderService:
             for space in self.spec.stored_spaces
         }
 
+    def encode_descriptions(self, texts: Sequence[str]) -> list[TextEmbedding]:
+        """Encode descriptions of the gallery, in the order given, beside those that wait in the queue."""
+        pieces = [texts[start : start + self._encode_batch] for start in range(0, len(texts), self._encode_batch)]
+        with ThreadPoolExecutor(_CORES if self.device.type == "cpu" else 1, thread_name_prefix="descry-encode") as pool:
+            return [embedding for part in pool.map(self._encode_texts_alone, pieces) for embedding in part]
+
     def close(self) -> None:
         """Answer what is queued, then end the worker threads."""
         self._texts.close()
@@ -138,12 +146,26 @@ class EncoderService:
 
     def _encode_texts(self, texts: Sequence[str]) -> list[TextEmbedding]:
         torch.set_num_threads(self._query_threads)
+        return self._understood(texts)
+
+    def _encode_texts_alone(self, texts: Sequence[str]) -> list[TextEmbedding]:
+        torch.set_num_threads(1)
+        return self._understood(texts)
+
+    def _understood(self, texts: Sequence[str]) -> list[TextEmbedding]:
         tokens = self.encoder.tokenize(texts)
         with torch.inference_mode():
             vectors = _array(self.encoder.encode_text(tokens.ids.to(self.device)))
         return [
-            TextEmbedding(vectors[i], tokens.unknown[i], tokens.corrected[i], tokens.truncated[i], tokens.empty[i])
-            for i in range(len(texts))
+            TextEmbedding(
+                vectors[i],
+                tokens.unknown[i],
+                tokens.corrected[i],
+                tokens.truncated[i],
+                tokens.empty[i],
+                self.encoder.tokenizer.unused(text) if tokens.truncated[i] else "",
+            )
+            for i, text in enumerate(texts)
         ]
 
     def _encode_pictures(self, pixels: Sequence[Tensor]) -> list[Vectors]:

@@ -12,6 +12,8 @@ models.errors.DescryError
     |   +-- CollectionNotFoundError       collection_not_found
     |   +-- JobNotFoundError              job_not_found
     |   +-- JobResultGoneError            job_result_gone
+    |   +-- QueryNotFoundError            query_not_found
+    |   +-- FeedbackNotFoundError         feedback_not_found
     +-- InvalidError                  422 invalid_request
     |   +-- CollectionNameError           collection_name_invalid
     |   +-- RecipeRefusedError            recipe_invalid
@@ -20,6 +22,11 @@ models.errors.DescryError
     |   +-- QueryEmptyError               query_empty
     |   +-- QueryTooLongError             query_too_long
     |   +-- QueryNotUnderstoodError       query_not_understood
+    |   +-- ResultsTooLargeError          results_too_large
+    |   +-- PicturesDifferError           pictures_differ
+    |   +-- FilterError                   filter_invalid
+    |   |   +-- TimezoneUnknownError          timezone_unknown
+    |   |   +-- AttributeProtectedError       attribute_protected
     |   +-- CheckpointRefusedError        checkpoint_invalid
     |   +-- SourceError                   source_unreadable
     |   +-- ManifestError                 manifest_invalid
@@ -52,16 +59,19 @@ models.errors.DescryError
     |   +-- ModelIncompleteError          model_version_incomplete
     |   +-- ModelRefusedError             model_refused
     |   +-- ModelInUseError               model_in_use
+    |   +-- ModelNotExplainableError      model_not_explainable
     |   +-- NoPredecessorError            no_predecessor
     |   +-- ModelChangedError             model_changed
     |   +-- IdempotencyKeyError           idempotency_key_reused
     |   +-- JobFinishedError              job_finished
     |   +-- JobNotRetryableError          job_not_retryable
     |   +-- JobSourceChangedError         job_source_changed
+    |   +-- QueryOutdatedError            query_outdated
     |   +-- JobTakenError                 job_taken
     |   +-- JobGivenUpError               job_given_up
     |   +-- ExportTooLargeError           export_too_large
     |   +-- ExportTargetError             export_target_exists
+    |   +-- EnginesDifferError            vector_engines_differ
     |   +-- RetrainingDataError           retraining_data
     |   +-- TrainingFailedError           training_failed
     |   |   +-- TrainingNotFiniteError        training_not_finite
@@ -76,8 +86,14 @@ models.errors.DescryError
     +-- EncoderBusyError              429 encoder_busy          Retry-After
     +-- UnavailableError              503 unavailable           Retry-After
     |   +-- EncoderTimeoutError           encoder_timeout
+    |   +-- ImageNotEncodedError          image_not_encoded
     |   +-- NoActiveModelError            no_active_model
     |   +-- DatabaseUnreachableError      database_unreachable
+    |   +-- VectorStoreError              vector_store_failed
+    |   |   +-- VectorStoreUnreachableError   vector_store_unreachable
+    |   |   +-- VectorStoreDeniedError        vector_store_denied
+    |   |   +-- VectorStoreLostError          vector_store_lost
+    |   |   +-- VectorStoreReleasedError      vector_store_released
     +-- StorageError                  507 storage_failed
     |   +-- StoreUnreachableError     503 store_unreachable     Retry-After
     |   +-- DatabaseWriteError            database_write_failed
@@ -92,6 +108,9 @@ models.errors.DescryError
         +-- FaissConflictError            faiss_conflict
         +-- SnapshotError                 snapshot_invalid
         +-- DatabaseUrlError              database_url_invalid
+        +-- VectorEngineMissingError      vector_engine_missing
+        +-- VectorStoreInUseError         vector_store_in_use
+        +-- VectorStoreMismatchError      vector_store_mismatch
 """
 
 from app.errors.base import (
@@ -107,6 +126,7 @@ from app.errors.base import (
     UnavailableError,
     responses,
 )
+from app.errors.queries import FeedbackNotFoundError, QueryNotFoundError, QueryOutdatedError, ResultsTooLargeError
 from app.errors.requests import (
     ArchiveError,
     AssociationNotFoundError,
@@ -166,11 +186,18 @@ from app.errors.requests import (
     TrainingNotFiniteError,
 )
 from app.errors.search import (
+    AttributeProtectedError,
     CursorInvalidError,
     CursorMismatchError,
+    FilterError,
+    ImageNotEncodedError,
+    ModelNotExplainableError,
+    PicturesDifferError,
     QueryEmptyError,
+    QueryLanguageUnsupportedError,
     QueryNotUnderstoodError,
     QueryTooLongError,
+    TimezoneUnknownError,
 )
 from app.errors.service import (
     BodyTimeoutError,
@@ -195,6 +222,17 @@ from app.errors.service import (
     UploadsBusyError,
     WorkerNameTakenError,
 )
+from app.errors.vectors import (
+    EnginesDifferError,
+    VectorEngineMissingError,
+    VectorStoreDeniedError,
+    VectorStoreError,
+    VectorStoreInUseError,
+    VectorStoreLostError,
+    VectorStoreMismatchError,
+    VectorStoreReleasedError,
+    VectorStoreUnreachableError,
+)
 
 __all__ = [
     "PROBLEM_JSON",
@@ -203,6 +241,7 @@ __all__ = [
     "AssociationRunningError",
     "AssociationTooLargeError",
     "AssociationUndoneError",
+    "AttributeProtectedError",
     "BatchEntryError",
     "BatchError",
     "BatchTooLargeError",
@@ -225,15 +264,18 @@ __all__ = [
     "EmptyFileError",
     "EncoderBusyError",
     "EncoderTimeoutError",
+    "EnginesDifferError",
     "EntryError",
     "ExportTargetError",
     "ExportTooLargeError",
     "ExternalIdTakenError",
     "FaissConflictError",
+    "FeedbackNotFoundError",
     "FileChangedError",
     "FileMissingError",
     "FileTooLargeError",
     "FileUnreadableError",
+    "FilterError",
     "FormatError",
     "HostNotAllowedError",
     "IdempotencyKeyError",
@@ -241,6 +283,7 @@ __all__ = [
     "IdentityMergedError",
     "IdentityNamesDifferError",
     "IdentityNotFoundError",
+    "ImageNotEncodedError",
     "ImageNotFoundError",
     "InvalidError",
     "JobFinishedError",
@@ -257,6 +300,7 @@ __all__ = [
     "ModelIncompleteError",
     "ModelNameTakenError",
     "ModelNotCalibratedError",
+    "ModelNotExplainableError",
     "ModelNotFoundError",
     "ModelRefusedError",
     "NoActiveModelError",
@@ -267,11 +311,16 @@ __all__ = [
     "OriginNotAllowedError",
     "PathOutsideError",
     "PictureError",
+    "PicturesDifferError",
     "PortTakenError",
     "QueryEmptyError",
+    "QueryLanguageUnsupportedError",
+    "QueryNotFoundError",
     "QueryNotUnderstoodError",
+    "QueryOutdatedError",
     "QueryTooLongError",
     "RecipeRefusedError",
+    "ResultsTooLargeError",
     "RetrainingDataError",
     "ServiceError",
     "SnapshotError",
@@ -280,6 +329,7 @@ __all__ = [
     "StorageError",
     "StoreDeniedError",
     "StoreUnreachableError",
+    "TimezoneUnknownError",
     "TooManyPixelsError",
     "TrainingDiskError",
     "TrainingFailedError",
@@ -288,6 +338,14 @@ __all__ = [
     "TrainingNotFiniteError",
     "UnavailableError",
     "UploadsBusyError",
+    "VectorEngineMissingError",
+    "VectorStoreDeniedError",
+    "VectorStoreError",
+    "VectorStoreInUseError",
+    "VectorStoreLostError",
+    "VectorStoreMismatchError",
+    "VectorStoreReleasedError",
+    "VectorStoreUnreachableError",
     "WorkerNameTakenError",
     "responses",
 ]

@@ -19,6 +19,7 @@ from app.gallery.repository import ImageRepository
 from app.identities.history import MERGES, HistoryRepository
 from app.identities.repository import IdentityRepository
 from app.identities.service import IdentityService
+from app.queries.repository import FeedbackRepository
 from app.values import check_attributes
 
 
@@ -56,6 +57,7 @@ class IdentityChanges:
         self._identities = IdentityRepository(session)
         self._images = ImageRepository(session)
         self._history = HistoryRepository(session)
+        self._feedback = FeedbackRepository(session)
 
     def merge(
         self, into: int, others: Sequence[int], *, drop_names: bool = False, run_id: int | None = None
@@ -101,6 +103,7 @@ class IdentityChanges:
         except ValueError as error:
             raise InvalidError(f"the merged attributes cannot be kept: {error}") from None
         self._identities.move({image: into for owned in images.values() for image in owned})
+        self._feedback.carry(others, into)
         self._identities.delete(*others)
         target.external_id, target.attributes, target.provisional = after.name, after.attributes, after.provisional
         self._session.flush()
@@ -123,6 +126,7 @@ class IdentityChanges:
             raise InvalidError("a split names some of the identity's images, and not all of them")
         (new,) = self._identities.add_provisional(1)
         self._identities.move(dict.fromkeys(chosen, new))
+        self._feedback.follow(chosen)
         self._history.add(
             [
                 {
@@ -186,6 +190,9 @@ class IdentityChanges:
         self._session.flush()
         self._identities.bring_back(rows)
         self._identities.move(back)
+        self._feedback.follow(back)
+        for event, has, _ in done:
+            self._feedback.give_back(event.from_id, has)
         self._history.mark_undone(event.id for event, _, _ in done)
         self._history.add(
             [
@@ -234,7 +241,10 @@ class IdentityChanges:
         """A provisional identity goes with its last image."""
         having = self._identities.images_of(identity_ids)
         rows = self._identities.several(identity_ids)
-        self._identities.delete(*[row.id for row in rows.values() if row.provisional and row.id not in having])
+        empty = [row.id for row in rows.values() if row.provisional and row.id not in having]
+        for identity_id in empty:
+            self._feedback.forget_identity(identity_id)
+        self._identities.delete(*empty)
 
 
 @dataclass(slots=True)

@@ -8,6 +8,8 @@ from fastapi.responses import FileResponse
 from app.database.tables import Image
 from app.dependencies import CoreDep, Id
 from app.errors import (
+    CollectionNotFoundError,
+    CursorInvalidError,
     ExternalIdTakenError,
     IdentityEventNotFoundError,
     IdentityMergedError,
@@ -32,8 +34,10 @@ from app.identities.schemas import (
     MergeRequest,
     SplitAnswer,
     SplitRequest,
+    Timeline,
 )
 from app.identities.service import IdentityService
+from app.identities.timeline import GAP_S, MOST_GAP_S, MOST_PAGE, PAGE, timeline
 
 router = APIRouter(prefix="/v1")
 _UNKNOWN = (IdentityNotFoundError, IdentityMergedError)
@@ -108,6 +112,27 @@ def identity_history(
     """What was merged into an identity and split from it, oldest first; also of one that is gone."""
     with core.database.read() as session:
         return history(session, identity_id, after=after, limit=limit)
+
+
+@router.get(
+    "/identities/{identity_id}/timeline",
+    tags=["identities"],
+    responses=responses(*_UNKNOWN, CollectionNotFoundError, CursorInvalidError, InvalidError),
+)
+def identity_timeline(
+    identity_id: Id,
+    core: CoreDep,
+    gap_s: Annotated[
+        float,
+        Query(ge=0, le=MOST_GAP_S, allow_inf_nan=False, description="Seconds that do not yet part two sightings."),
+    ] = GAP_S,
+    collection: Annotated[str | None, Query(description="Images of this collection only, by its name.")] = None,
+    limit: Annotated[int, Query(ge=1, le=MOST_PAGE, description="Most sightings of a page.")] = PAGE,
+    cursor: Annotated[str | None, Query(description="`next_cursor` of the page before.")] = None,
+) -> Timeline:
+    """Where and when a person was seen: sightings by camera and time, earliest first."""
+    with core.database.read() as session:
+        return timeline(session, identity_id, gap_s=gap_s, collection=collection, limit=limit, cursor=cursor)
 
 
 @router.get("/images/{image_id}", tags=["images"], responses=responses(ImageNotFoundError))

@@ -1,6 +1,8 @@
 """All SQL about identities, and the one query that fetches everything a page of answers shows."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import delete, func, insert, select, update
@@ -11,6 +13,21 @@ from app.gallery.repository import pieces
 
 Track = tuple[str | None, str | None]
 """Camera and the number that its tracker gave: one person, within a collection."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shot:
+    """When and where an image was taken.
+
+    Attributes:
+        place: collection id and camera. Cameras of different collections are different ones, whatever they are called.
+        pixels: width x height.
+    """
+
+    image_id: int
+    at: datetime | None
+    place: tuple[int, str | None]
+    pixels: int
 
 
 class IdentityRepository:
@@ -83,6 +100,15 @@ class IdentityRepository:
     def images(self, identity_id: int) -> list[Image]:
         """Every image of an identity, oldest first."""
         return list(self._session.scalars(select(Image).where(Image.identity_id == identity_id).order_by(Image.id)))
+
+    def shots(self, identity_id: int, collection_id: int | None = None) -> list[Shot]:
+        """When and where each image of an identity was taken, by time and id; those without a time come last."""
+        columns = (Image.id, Image.captured_at, Image.collection_id, Image.camera, Image.width, Image.height)
+        where = [Image.identity_id == identity_id]
+        if collection_id is not None:
+            where.append(Image.collection_id == collection_id)
+        rows = self._session.execute(select(*columns).where(*where).order_by(Image.captured_at.nulls_last(), Image.id))
+        return [Shot(row[0], row[1], (row[2], row[3]), row[4] * row[5]) for row in rows]
 
     def has_images(self, identity_id: int) -> bool:
         """Whether any image of an identity is left."""

@@ -200,3 +200,37 @@ class SplitAnswer(BaseModel):
     left_alone: int
     name_taken: bool
     """The separated identity had a name that another one has now."""
+
+
+class Undated(BaseModel):
+    """Images of a person by one camera of which nobody knows when they were taken."""
+
+    collection: str
+    camera: str | None
+    image_ids: list[int]
+    best: ImageOut
+    """The one with the most pixels; of equal ones the first."""
+
+
+class Sighting(Undated):
+    """Images of a person by one camera, none of which is further than the gap from the next; in order of time."""
+
+    first_at: datetime
+    last_at: datetime
+
+
+class Timeline(BaseModel):
+    """Where and when a person was seen: sightings by their first image, earliest first.
+
+    Sightings by different cameras may overlap. Images without a time are told on the first page, by camera.
+    """
+
+    identity: IdentityOut
+    gap_s: float
+    images: int
+    """With a time, on all pages."""
+    first_at: datetime | None
+    last_at: datetime | None
+    sightings: list[Sighting]
+    undated: list[Undated]
+    next_cursor: str | None = Field(description="Asks for the next page; null: there is none.")

@@ -8,6 +8,7 @@ from app.gallery.repository import ImageRepository
 from app.identities.history import HistoryRepository
 from app.identities.repository import IdentityRepository
 from app.identities.schemas import IdentityDetail, IdentityOut, IdentityPatch, ImageOut
+from app.queries.repository import FeedbackRepository
 from app.vectors.repository import LogRepository
 
 
@@ -19,6 +20,7 @@ class IdentityService:
         self._images = ImageRepository(session)
         self._log = LogRepository(session)
         self._history = HistoryRepository(session)
+        self._feedback = FeedbackRepository(session)
 
     def identity(self, identity_id: int) -> Identity:
         """One identity.
@@ -71,7 +73,8 @@ class IdentityService:
     def delete_identity(self, identity_id: int) -> list[str]:
         """Delete an identity with its images and their vectors; returns the store names that go with it.
 
-        Its history keeps numbers only: what the identities that were merged into it were called is erased too.
+        Its history keeps numbers only: what the identities that were merged into it were called is erased too. So is
+        what was said about it in answers to queries, and the vectors of pictures by which somebody found it.
         """
         self._log.lock()
         self.identity(identity_id)
@@ -81,6 +84,7 @@ class IdentityService:
         self._images.delete(ids)
         self._identities.delete(identity_id)
         self._history.forget(identity_id)
+        self._feedback.forget_identity(identity_id)
         return [image.store_name for image in images]
 
     def delete_image(self, image_id: int) -> list[str]:
@@ -90,7 +94,9 @@ class IdentityService:
         identity = self.identity(image.identity_id)
         self._log.delete([image_id])
         self._images.delete([image_id])
+        self._feedback.forget_image(image_id)
         if identity.provisional and not self._identities.has_images(identity.id):
             self._identities.delete(identity.id)
             self._history.forget(identity.id)
+            self._feedback.forget_identity(identity.id)
         return [image.store_name]

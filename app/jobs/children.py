@@ -30,7 +30,7 @@ class Child:
     Args:
         folder: of its lock, its standard error (`stderr.log`, appended) and its events.
         events: file of JSON lines in `folder` that the command appends to.
-        nice: how much it stands back behind other processes.
+        nice: how much it stands back behind the process that asks for it.
         memory: most bytes that each of its processes may take for data; 0 for no limit.
         environment: variables that it gets besides.
         grace_s: seconds between SIGTERM and SIGKILL.

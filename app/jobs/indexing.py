@@ -1,8 +1,8 @@
 """The kind `indexing`: the vectors of a model version, or the index of one, made behind the requests.
 
 Vectors: what the gallery lacks for a version is encoded beside the version that answers, one transaction a chunk with
-the progress in it; then the version is switched to, if that was asked for, in the transaction that ends the job. A
-killed worker goes on with the images that have no vector yet.
+the progress in it; then, if that was asked for, its confidence is learnt unless it came with it, and the version is
+switched to in the transaction that ends the job. A killed worker goes on with the images that have no vector yet.
 
 Index: the views of a version are built anew from the database. Small enough to begin again after a kill.
 """
@@ -13,6 +13,7 @@ from app.embedding.service import EncoderService
 from app.errors import ModelIncompleteError
 from app.jobs.duty import Duty
 from app.jobs.kinds import Hands, Work
+from app.registry.calibration import GalleryCalibration
 
 
 def indexing_job(hands: Hands) -> Work:
@@ -28,6 +29,7 @@ class EncodingJob:
         self._version: int = self._duty.parameters["version"]
         self._activation = hands.core.activation
         self._encoder: EncoderService | None = None
+        self._calibrated = False
 
     def prepare(self) -> None:
         """Count the images that the version lacks.
@@ -55,6 +57,8 @@ class EncodingJob:
 
         if not self._activation.encode_missing(self._version, self._loaded(), record=record):
             return self._duty.stop()
+        if self._duty.parameters.get("activate") and not self._calibrate():
+            return self._duty.stop()
         try:
             self._activation.complete(
                 self._version,
@@ -66,6 +70,18 @@ class EncodingJob:
         except ModelIncompleteError:
             return True  # images came meanwhile
         return False
+
+    def _calibrate(self) -> bool:
+        """Learn the version's confidence unless it has it; False if the job was halted."""
+        if not self._calibrated:
+            learning = GalleryCalibration(self._core.database, self._core.settings)
+            learnt = learning.learn(self._version, self._loaded(), lambda: not self._duty.halted)
+            if learnt is None:
+                return False
+            for level, words in learnt.lines():
+                self._duty.say(words, level)
+            self._calibrated = True
+        return True
 
     def _loaded(self) -> EncoderService:
         if self._encoder is None:

@@ -36,7 +36,9 @@ class RetrainingJob:
         base: Path | None = None
         if self._gallery is not None:
             data = self._folder / DATA
-            self._dataset = GalleryDataset(hands.core, data, self._gallery["collections"], self._gallery["also"])
+            own, also = self._gallery["collections"], self._gallery["also"]
+            learnt = bool(self._gallery.get("feedback"))
+            self._dataset = GalleryDataset(hands.core, data, own, also, feedback=learnt)
             parameters = {**parameters, "data": str(data)}
             self._outcome = Outcome(hands.core, self._duty, self._folder)
             base = self._outcome.checkpoint_of(self._gallery["base"])

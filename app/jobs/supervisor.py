@@ -48,14 +48,12 @@ def main() -> None:
         prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:
             os._exit(1)
-        os.nice(int(nice))
+        niceness = os.nice(int(nice))
+        # Where sessions are scheduled as groups, a session counts as much as the server's, however nice what is in it.
+        _tell_system("/proc/self/autogroup", str(niceness))
         if int(memory):  # of private memory: address space would count what CUDA and files only reserve
             resource.setrlimit(resource.RLIMIT_DATA, (int(memory), int(memory)))
-        try:
-            with open("/proc/self/oom_score_adj", "w") as handle:  # noqa: PTH123  no pathlib between fork and exec
-                handle.write(_OOM_SCORE)  # if memory ends, this goes and not the server
-        except OSError:
-            pass
+        _tell_system("/proc/self/oom_score_adj", _OOM_SCORE)  # if memory ends, this goes and not the server
 
     with open(stderr_path, "ab") as errors:  # noqa: PTH123
         child = subprocess.Popen(
@@ -93,6 +91,14 @@ def _end_of_lines(path: str) -> int:
             if handle.read(1) != b"\n":
                 size += handle.write(b"\n")
         return size
+
+
+def _tell_system(path: str, value: str) -> None:
+    try:
+        with open(path, "w") as handle:  # noqa: PTH123  no pathlib between fork and exec
+            handle.write(value)
+    except OSError:
+        pass
 
 
 def _locked(lock: int) -> bool:

@@ -41,8 +41,18 @@ End = Literal["done", "halted", "again"]
 
 def started(command: Sequence[str], folder: Path, settings: Settings) -> Child:
     """A process of the training package, with its limits."""
-    threads = str(settings.training_threads or max(1, (os.cpu_count() or 1) // 2))
-    return Child(command, folder, memory=settings.training_memory_bytes, environment={"OMP_NUM_THREADS": threads})
+    return Child(
+        command,
+        folder,
+        nice=settings.training_niceness,
+        memory=settings.training_memory_bytes,
+        environment=thread_limit(settings),
+    )
+
+
+def thread_limit(settings: Settings) -> dict[str, str]:
+    """Variables that bound the threads of a process of the training package."""
+    return {"OMP_NUM_THREADS": str(settings.training_threads or max(1, (os.cpu_count() or 1) // 2))}
 
 
 def await_start(child: Child, duty: Duty) -> None:

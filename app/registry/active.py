@@ -14,15 +14,17 @@ from sqlalchemy.orm import Session
 
 from app.database.sessions import Database
 from app.embedding.service import EncoderService
-from app.errors import ModelNotFoundError, NoActiveModelError
+from app.errors import ModelNotFoundError, NoActiveModelError, VectorStoreError
 from app.registry.repository import ModelRepository
 from app.registry.service import ModelService
 from app.settings import Settings
+from app.vectors.engines import Engine, open_engine
 from app.vectors.repository import HeadRow, LogRepository
 from app.vectors.snapshot import SnapshotKey
 from app.vectors.view import VectorView
 from models.confidence import ConfidenceCurve, confidence_curves
 from models.encoder import EncoderSpec, Space
+from models.presence import PresenceRule, presence_rules
 
 _log = logging.getLogger(__name__)
 
@@ -38,6 +40,8 @@ class LoadedModel:
     calibration: dict[str, Any] = field(default_factory=dict)
     curves: dict[Space, ConfidenceCurve] = field(default_factory=dict)
     """By the space of the query, where the version is calibrated."""
+    rules: dict[Space, PresenceRule] = field(default_factory=dict)
+    """Likewise; versions that were calibrated before there were any have none."""
 
     def view(self, space: Space) -> VectorView:
         """The view in which queries of a space are searched."""
@@ -55,8 +59,10 @@ class ActiveModel:
     def __init__(self, database: Database, settings: Settings) -> None:
         self._database, self._settings = database, settings
         self._switching, self._preparing = threading.Lock(), threading.Lock()
+        self._engine = open_engine(settings)
         self._loaded: LoadedModel | None = None
         self._beside: LoadedModel | None = None
+        self._failure: VectorStoreError | None = None
 
     @property
     def loaded(self) -> LoadedModel | None:
@@ -73,9 +79,12 @@ class ActiveModel:
 
         Raises:
             NoActiveModelError: none is active, or it is still loading.
+            VectorStoreError: it cannot be loaded, because its vectors are away.
         """
         loaded = self._loaded
         if loaded is None:
+            if (failure := self._failure) is not None:
+                raise type(failure)(failure.message)
             raise NoActiveModelError
         return loaded
 
@@ -109,7 +118,7 @@ class ActiveModel:
     def _build(self, version_id: int) -> LoadedModel:
         if (present := self._present(version_id)) is not None:
             present.catch_up()
-            return present
+            return _calibrated(present, self._calibration(version_id))  # which may be newer than what was loaded
         name, _, encoder = self.load_encoder(version_id)
         views = self.views(version_id)
         for view in views.values():
@@ -124,8 +133,11 @@ class ActiveModel:
         with self._database.read() as session:
             return ModelRepository(session).calibration(version_id)
 
-    def views(self, version_id: int) -> dict[Space, VectorView]:
+    def views(self, version_id: int, engine: Engine | None = None) -> dict[Space, VectorView]:
         """Views of a version, one for each stored space, that hold nothing yet: `open` or `rebuild` them.
+
+        Args:
+            engine: what holds their vectors, if not the configured one.
 
         Raises:
             ModelNotFoundError: there is no such version.
@@ -135,7 +147,10 @@ class ActiveModel:
             history = LogRepository(session).head().history
         spec = EncoderSpec.from_dict(row.spec)
         keys = {s: SnapshotKey(history, row.fingerprint, s, spec.spaces[s].dim) for s in spec.stored_spaces}
-        return {s: VectorView(self._database, version_id, key, self._settings.index_dir) for s, key in keys.items()}
+        held = engine or self._engine
+        return {
+            s: VectorView(self._database, version_id, key, held.storage(version_id, key)) for s, key in keys.items()
+        }
 
     def switch_with(self, version_id: int, commit: Callable[[EncoderService], None]) -> None:
         """Load a version, let `commit` make it the active one in the database, and let it answer here at once.
@@ -157,7 +172,19 @@ class ActiveModel:
         _log.info("model version %d (%s) answers", loaded.version_id, loaded.name)
 
     def follow(self) -> None:
-        """Load and switch if the database names another active version; else let the views follow the log."""
+        """Load and switch if the database names another active version; else let the views follow the log.
+
+        Raises:
+            VectorStoreError: the store of the vectors is away; `current` says so too while nothing is loaded.
+        """
+        try:
+            self._follow()
+        except VectorStoreError as error:
+            self._failure = error
+            raise
+        self._failure = None
+
+    def _follow(self) -> None:
         head, loaded = self._head(), self._loaded
         wanted = head.active_version_id
         if wanted is not None and (loaded is None or loaded.version_id != wanted):
@@ -224,7 +251,15 @@ class ActiveModel:
                 if save:
                     view.try_save()
             held.encoder.close()
+        self._engine.close()
 
 
 def _calibrated(loaded: LoadedModel, calibration: dict[str, Any]) -> LoadedModel:
-    return replace(loaded, calibration=calibration, curves=confidence_curves(calibration))
+    if calibration == loaded.calibration:
+        return loaded
+    return replace(
+        loaded,
+        calibration=calibration,
+        curves=confidence_curves(calibration),
+        rules=presence_rules(calibration),
+    )

@@ -1,12 +1,15 @@
 """All SQL about model versions."""
 
+from collections.abc import Collection
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import delete, exists, insert, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, delete, exists, func, insert, or_, select, update
+from sqlalchemy.orm import Session, aliased
 
-from app.database.tables import Embedding, ModelVersion, now
+from app.database.tables import Embedding, Identity, Image, ModelVersion, now
+from app.gallery.repository import pieces
 
 
 class ModelRepository:
@@ -77,3 +80,61 @@ class ModelRepository:
     def refresh(self, row: ModelVersion) -> None:
         """Read a row again."""
         self._session.refresh(row)
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """An image with a description, and whom it shows."""
+
+    image_id: int
+    identity_id: int
+    description: str
+
+
+class KnownRepository:
+    """Reads images of which it is known whom they show: somebody named the person, or a retraining went by it.
+
+    Of the others two may show one person without anybody having said so. A near-duplicate of another picture of its
+    person is left out: it is found by that one, which says nothing.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def described(self, *, held_out: bool, most: int) -> list[Described]:
+        """Images with a description of people whom no retraining was trained on, or else of people with a name.
+
+        Whole people, evenly over the gallery, with about `most` images together.
+        """
+        side = Image.split.in_(("val", "test")) if held_out else Identity.provisional.is_(False)
+        where = (~_again(), Image.description.is_not(None), Image.description != "", side)
+        statement = select(Image.id, Image.identity_id, Image.description)
+        statement = statement.join(Identity, Identity.id == Image.identity_id)
+        statement = statement.where(*where, self._some(most, *where)).order_by(Image.id)
+        return [Described(row[0], row[1], str(row[2])) for row in self._session.execute(statement)]
+
+    def images(self, *, most: int, people: Collection[int]) -> dict[int, int]:
+        """Image id to identity id: whole people, evenly over the gallery, with about `most` images; and some people.
+
+        Of the same bytes in several collections, one image.
+        """
+        known = or_(Identity.provisional.is_(False), Image.split.is_not(None))
+        where = (~_again(), known)
+        statement = select(Image.id, Image.identity_id, Image.sha256)
+        statement = statement.join(Identity, Identity.id == Image.identity_id).order_by(Image.id)
+        choices = [self._some(most, *where), *(Image.identity_id.in_(part) for part in pieces(people))]
+        found = {row.id: row for choice in choices for row in self._session.execute(statement.where(*where, choice))}
+        first: dict[str, int] = {}
+        for image_id in sorted(found):
+            first.setdefault(found[image_id].sha256, image_id)
+        return {image_id: found[image_id].identity_id for image_id in first.values()}
+
+    def _some(self, most: int, *where: ColumnElement[bool]) -> ColumnElement[bool]:
+        count = select(func.count()).select_from(Image).join(Identity, Identity.id == Image.identity_id).where(*where)
+        step = max(1, -(-int(self._session.execute(count).scalar_one()) // most))
+        return Image.identity_id % step == 0
+
+
+def _again() -> ColumnElement[bool]:
+    original = aliased(Image)
+    return exists().where(original.id == Image.near_duplicate_of, original.identity_id == Image.identity_id)

@@ -6,16 +6,18 @@ write lock, and a kill leaves a version that lacks some images, which the next r
 
 import logging
 import shutil
+from contextlib import closing
 from pathlib import Path
 
 from sqlalchemy.orm import Session
 
 from app.database.sessions import Database
 from app.database.tables import ModelVersion, now
-from app.errors import ModelInUseError
+from app.errors import ModelInUseError, VectorStoreError, VectorStoreInUseError
 from app.registry.repository import ModelRepository
 from app.registry.service import ModelService
 from app.settings import Settings
+from app.vectors.engines import open_engine
 from app.vectors.repository import LogRepository
 
 _log = logging.getLogger(__name__)
@@ -43,7 +45,7 @@ class Retention:
         for version_id in self.due():
             try:
                 self.retire(version_id)
-            except ModelInUseError as error:
+            except (ModelInUseError, VectorStoreError, VectorStoreInUseError) as error:
                 _log.info("%s", error.message)
             else:
                 gone.append(version_id)
@@ -55,19 +57,33 @@ class Retention:
         Raises:
             ModelNotFoundError: there is none.
             ModelInUseError: it answers, is the one to roll back to, or has an open job.
+            VectorStoreError: its index cannot be removed; the next attempt does it.
         """
+        # The index before the last vector: while there is one, the next round knows that something is left to do.
+        history = self._mark(version_id)
+        self._forget_index(version_id, history)
         more = True
         while more:
             with self._database.write() as session:
                 LogRepository(session).lock()
                 row = self._unused(session, version_id)
-                # Before the first vector: who sees the version meanwhile must not take it for a version to go back to.
                 ModelRepository(session).change(version_id, retired_at=now())
                 log = LogRepository(session)
                 more = sum(log.forget_some(version_id, space, _PIECE) for space in row.stored_spaces) > 0
-        for path in self._settings.index_dir.glob(f"version-{version_id}-*.index"):
-            path.unlink(missing_ok=True)
+        self._forget_index(version_id, history)
         _log.info("model version %d is retired: its vectors are removed", version_id)
+
+    def _mark(self, version_id: int) -> str:
+        """Before the first vector: who sees the version meanwhile must not take it for a version to go back to."""
+        with self._database.write() as session:
+            head = LogRepository(session).lock()
+            self._unused(session, version_id)
+            ModelRepository(session).change(version_id, retired_at=now())
+            return head.history
+
+    def _forget_index(self, version_id: int, history: str) -> None:
+        with closing(open_engine(self._settings)) as engine:
+            engine.forget(version_id, history)
 
     def delete(self, version_id: int) -> None:
         """Remove a version with its vectors and its weights.

@@ -20,7 +20,8 @@ class ModelOut(BaseModel):
     one. `missing`: images of the gallery that lack a vector under it.
 
     `calibration`: what was learnt about its scores. Without the section `association`, images can only be grouped at a
-    threshold that the request names; without `confidence`, answers have none."""
+    threshold that the request names; without `confidence`, answers have none. An activation that encodes learns that
+    on the gallery; `uncalibrated` says why it could not."""
 
     id: int
     name: str

@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy.orm import Session
+
 from app.collections.repository import CollectionRepository
 from app.collections.service import CollectionService
 from app.core import Core
@@ -26,6 +28,7 @@ from app.errors import RetrainingDataError, StorageError
 from app.files import check_free, sync_files
 from app.gallery.repository import ImageRepository
 from app.identities.repository import IdentityRepository
+from app.queries.pairs import confirmed_texts
 from app.retraining.repository import RetrainingRepository
 from app.retraining.splits import SPLITS, Split, assign
 from app.vectors.repository import LogRepository
@@ -58,12 +61,21 @@ class GalleryDataset:
 
     Args:
         also: further data sets, whose train split is trained on together with the gallery's.
+        feedback: whether the words of queries describe the candidates that were confirmed, where those are trained on.
     """
 
     def __init__(
-        self, core: Core, folder: Path, collections: Sequence[str] | None, also: Sequence[dict[str, str]] = ()
+        self,
+        core: Core,
+        folder: Path,
+        collections: Sequence[str] | None,
+        also: Sequence[dict[str, str]] = (),
+        *,
+        feedback: bool = False,
     ) -> None:
         self._core, self.folder, self._collections, self._also = core, folder, collections, list(also)
+        self._feedback = feedback
+        self._texts: dict[int, list[str]] = {}
 
     def made(self) -> Summary | None:
         """The set that lies there, if it is complete and nothing in it was deleted since."""
@@ -104,14 +116,13 @@ class GalleryDataset:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _sides(self) -> tuple[dict[int, Split], int]:
-        """The side of every described image, written down in the gallery."""
+        """The side of every image of the set, written down in the gallery."""
         with self._core.database.write() as session:
             collections = CollectionService(session)
             only = None if self._collections is None else [collections.find(name) for name in self._collections]
-            data = RetrainingRepository(session)
-            sides = assign(data.members(only))
+            sides, self._texts = sides_of(session, only, feedback=self._feedback)
             check_sides(sides)
-            data.record(sides)
+            RetrainingRepository(session).record(sides)
             return sides, LogRepository(session).head().sequence
 
     def _copy(self, ids: list[int], going: Going, tell: Callable[[int, int], None]) -> list[int] | None:
@@ -155,7 +166,8 @@ class GalleryDataset:
                 page = IdentityRepository(session).page(ids[start : start + _CHUNK])
                 for image_id, (image, identity) in sorted(page.items()):
                     counts[sides[image_id]] += 1
-                    line = json.dumps(_line(image, identity, names[image.collection_id], sides[image_id]))
+                    fields = _line(image, identity, names[image.collection_id], sides[image_id])
+                    line = json.dumps(with_texts(fields, self._texts.get(image_id, ())))
                     digest.update(line.encode())
                     manifest.write(line + "\n")
         found = Summary(digest.hexdigest(), sequence, counts, frozenset(ids))
@@ -171,6 +183,32 @@ class GalleryDataset:
         partial.write_text(json.dumps(about), encoding="utf-8")
         partial.replace(self.folder / ABOUT)
         return found
+
+
+def sides_of(
+    session: Session, collection_ids: Sequence[int] | None, *, feedback: bool
+) -> tuple[dict[int, Split], dict[int, list[str]]]:
+    """The side of every described image, and the words of queries whose candidate was confirmed, by image.
+
+    Those words are trained on alone: nobody of val and test gets any, and a person whom only they describe is in the
+    set if it stands in train.
+    """
+    data = RetrainingRepository(session)
+    described = data.members(collection_ids)
+    texts = confirmed_texts(session) if feedback else {}
+    known = {member.image_id for member in described}
+    sides = assign([*described, *data.members_of(texts.keys() - known, collection_ids)])
+    sides = {image_id: side for image_id, side in sides.items() if image_id in known or side == "train"}
+    return sides, {image_id: told for image_id, told in texts.items() if sides.get(image_id) == "train"}
+
+
+def with_texts(line: dict[str, Any], texts: Sequence[str]) -> dict[str, Any]:
+    """A line of the manifest with further descriptions."""
+    if not texts:
+        return line
+    own = [line["description"]] if line.get("description") else []
+    rest = {name: value for name, value in line.items() if name != "description"}
+    return {**rest, "descriptions": list(dict.fromkeys([*own, *texts]))}
 
 
 def check_sides(sides: dict[int, Split]) -> None:

@@ -1,6 +1,6 @@
 """All SQL about what a retraining takes from the gallery."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, func, select, update
@@ -36,6 +36,19 @@ class RetrainingRepository:
         )
         return [Member(*row) for row in self._session.execute(statement)]
 
+    def members_of(self, image_ids: Iterable[int], collection_ids: Sequence[int] | None) -> list[Member]:
+        """Some images, as far as they lie in some collections, or all of them, oldest first."""
+        found: list[Member] = []
+        for part in pieces(sorted(image_ids)):
+            statement = (
+                select(Image.id, Image.identity_id, Identity.external_id, Image.sha256, Image.split)
+                .join(Identity, Identity.id == Image.identity_id)
+                .where(Image.id.in_(part), *_within(collection_ids))
+                .order_by(Image.id)
+            )
+            found += [Member(*row) for row in self._session.execute(statement)]
+        return found
+
     def record(self, sides: dict[int, Split]) -> None:
         """Write down the side of each image."""
         for side in ("train", "val", "test"):
@@ -62,4 +75,8 @@ class RetrainingRepository:
 
 def _described(collection_ids: Sequence[int] | None) -> tuple[ColumnElement[bool], ...]:
     told = (Image.description.is_not(None), Image.description != "")
-    return told if collection_ids is None else (*told, Image.collection_id.in_(collection_ids))
+    return (*told, *_within(collection_ids))
+
+
+def _within(collection_ids: Sequence[int] | None) -> tuple[ColumnElement[bool], ...]:
+    return () if collection_ids is None else (Image.collection_id.in_(collection_ids),)

@@ -41,6 +41,11 @@ class NewRetraining(BaseModel):
     base: int | None = Field(default=None, ge=1, description="Model version to go on from; the active one if absent.")
     collections: list[str] | None = Field(default=None, min_length=1, description="Of the gallery; all if absent.")
     datasets: list[DatasetIn] = Field(default=[], max_length=20, description="Trained on beside the gallery.")
+    feedback: bool = Field(
+        default=False,
+        description="Train also on the words of queries, as descriptions of the candidates that were confirmed. People "
+        "who are held out get none.",
+    )
     benchmarks: list[BenchmarkIn] = Field(
         default=[], max_length=20, description="Protected beside those of DESCRY_PROTECTED_SPLITS."
     )
@@ -55,9 +60,10 @@ class NewRetraining(BaseModel):
 class RetrainingPlan(BaseModel):
     """What a retraining would be.
 
-    `images`: described images of the gallery by side; `pairs`: image-text pairs that are trained on, those of further
-    data sets too. `seconds`: of its steps, at the pace of the last retraining of its kind (`recorded`) or of a step
-    that was tried now (`measured`); null if neither could be had. `disk_bytes`: about what its folder will take.
+    `images`: images of the gallery by side: those that are described, and with `feedback` confirmed candidates of
+    queries in words. `pairs`: image-text pairs that are trained on, those of further data sets too. `seconds`: of its
+    steps, at the pace of the last retraining of its kind (`recorded`) or of a step that was tried now (`measured`);
+    null if neither could be had. `disk_bytes`: about what its folder will take.
     """
 
     recipe: str

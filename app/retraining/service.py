@@ -1,6 +1,7 @@
 """Retrainings as endpoints and verbs ask for them: checked, estimated, queued."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -23,12 +24,12 @@ from app.errors import (
 )
 from app.files import check_free
 from app.jobs.service import JobService
+from app.jobs.training_process import thread_limit
 from app.registry.repository import ModelRepository
 from app.registry.service import ModelService
-from app.retraining.dataset import check_sides
+from app.retraining.dataset import check_sides, sides_of
 from app.retraining.repository import RetrainingRepository
 from app.retraining.schemas import DatasetIn, NewRetraining, RetrainingPlan
-from app.retraining.splits import assign
 from app.settings import Settings
 from app.vectors.repository import LogRepository
 
@@ -55,6 +56,7 @@ class _Basis:
     base: ModelVersion
     recipe: str
     images: dict[str, int]
+    confirmed: int
     identities: int
     pixels: int
 
@@ -118,12 +120,13 @@ class RetrainingService:
                 raise InvalidError(f"another model version is called {asked.name!r}; choose another `name`")
             collections = CollectionService(session)
             only = None if asked.collections is None else [collections.find(name) for name in asked.collections]
-            data = RetrainingRepository(session)
-            sides, extent = assign(data.members(only)), data.extent(only)
+            sides, texts = sides_of(session, only, feedback=asked.feedback)
+            extent = RetrainingRepository(session).extent(only)
         check_sides(sides)
         compact = base.spec.get("backbone") == "compact"
         recipe = asked.recipe or ("retrain-compact" if compact else "retrain-clip")
-        return _Basis(base, recipe, dict(Counter(sides.values())), extent.identities, extent.pixels)
+        confirmed = sum(map(len, texts.values()))
+        return _Basis(base, recipe, dict(Counter(sides.values())), confirmed, extent.identities, extent.pixels)
 
     def _parameters(self, asked: NewRetraining, basis: _Basis) -> dict[str, Any]:
         for override in asked.set:
@@ -141,6 +144,7 @@ class RetrainingService:
                 "collections": asked.collections,
                 "base": basis.base.id,
                 "also": also,
+                "feedback": asked.feedback,
                 "on": [*self._settings.protected_splits, *on],
             },
             "policy": asked.policy.model_dump(),
@@ -163,7 +167,8 @@ class RetrainingService:
         """What `python -m training plan` says; in a process, for the service never imports training."""
         gallery = parameters["gallery"]
         base = self._settings.models_dir / basis.base.folder
-        command = [sys.executable, "-m", "training", "plan", "--pairs", str(basis.images["train"]), "--json"]
+        command = [sys.executable, "-m", "training", "plan", "--pairs", str(basis.images["train"] + basis.confirmed)]
+        command += ["--json"]
         command += ["--from", str(base), "--device", parameters["device"]]
         for override in parameters["set"]:
             command += ["--set", override]
@@ -174,7 +179,12 @@ class RetrainingService:
         command += ["--measure"] if measure else []
         try:
             done = subprocess.run(
-                [*command, "--", basis.recipe], capture_output=True, text=True, check=False, timeout=_PATIENCE_S
+                [*command, "--", basis.recipe],
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=_PATIENCE_S,
+                env={**os.environ, **thread_limit(self._settings)},  # as the run: else its pace would not be measured
             )
         except subprocess.TimeoutExpired:
             raise UnavailableError(f"the training package did not answer in {_PATIENCE_S:.0f} s; try again") from None

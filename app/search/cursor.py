@@ -9,6 +9,7 @@ nothing.
 import base64
 import binascii
 import json
+import re
 import zlib
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,7 @@ MOST_SHOWN = 10_000
 """Identities or images after which an answer ends."""
 _TOKEN_CHARS, _BYTES = 200_000, 400_000
 _ID = 2**63
+_QUERY_ID = re.compile("[0-9a-f]{32}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +32,14 @@ class Cursor:
         version_id: the version that gave the page before.
         newest: the newest image that the first page could show.
         shown: ids of what was shown, identities or images as the question groups them.
+        query_id: of the first page, so that all pages have the same.
     """
 
     digest: str
     version_id: int
     newest: int
     shown: frozenset[int]
+    query_id: str
 
     def token(self) -> str:
         """As text for the asker."""
@@ -43,7 +47,7 @@ class Cursor:
         for number in sorted(self.shown):
             steps.append(number - last)
             last = number
-        content = json.dumps([self.digest, self.version_id, self.newest, steps], separators=(",", ":"))
+        content = json.dumps([self.digest, self.version_id, self.newest, steps, self.query_id], separators=(",", ":"))
         return base64.urlsafe_b64encode(zlib.compress(content.encode(), 9)).decode().rstrip("=")
 
     @classmethod
@@ -71,14 +75,16 @@ class Cursor:
         content = unpacking.decompress(packed, _BYTES)
         if not unpacking.eof or unpacking.unused_data:
             raise ValueError("cut off, too long, or followed by more")
-        digest, version_id, newest, steps = json.loads(content)
+        digest, version_id, newest, steps, query_id = json.loads(content)
         if not isinstance(digest, str) or not isinstance(steps, list) or len(steps) > MOST_SHOWN:
             raise ValueError("not of the form that is given out")
+        if not isinstance(query_id, str) or not _QUERY_ID.fullmatch(query_id):
+            raise ValueError("not the id of a query")
         shown, last = set(), 0
         for step in steps:
             last += _number(step)
             shown.add(last)
-        return cls(digest, _number(version_id), _number(newest), frozenset(shown))
+        return cls(digest, _number(version_id), _number(newest), frozenset(shown), query_id)
 
 
 def _number(value: Any) -> int:  # noqa: ANN401  from JSON

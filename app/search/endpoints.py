@@ -1,64 +1,71 @@
 """/v1/search."""
 
-import asyncio
 import hashlib
 import time
-from collections.abc import Awaitable, Callable
-from concurrent.futures import Future
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, File, Form, Request, UploadFile
 from fastapi.concurrency import run_in_threadpool
-from fastapi.exceptions import RequestValidationError
-from pydantic import ValidationError
-from starlette.requests import ClientDisconnect
 
-from app.core import Core
 from app.dependencies import CoreDep
 from app.errors import (
+    AttributeProtectedError,
     BodyTooLargeError,
     CollectionNotFoundError,
     CursorInvalidError,
     CursorMismatchError,
     EncoderBusyError,
     EncoderTimeoutError,
+    FilterError,
     NoActiveModelError,
     PictureError,
     QueryEmptyError,
+    QueryLanguageUnsupportedError,
     QueryNotUnderstoodError,
     QueryTooLongError,
+    TimezoneUnknownError,
     responses,
 )
 from app.gallery import pictures
 from app.registry.active import LoadedModel
+from app.search.asking import answer, encoded, gathered
 from app.search.filters import Filters
 from app.search.query import Part, Query
 from app.search.schemas import IMAGES, LIMIT, PURPOSE_CHARS, GroupBy, SearchAnswer, SearchOptions, TextQuery
-from app.search.service import SearchService, SupersededError, check_query, text_warnings
+from app.search.wording import DescriptionEncoder
 
-R = TypeVar("R")
 router = APIRouter(prefix="/v1/search", tags=["search"])
 _ENCODER_ERRORS = (NoActiveModelError, EncoderTimeoutError, EncoderBusyError)
-_DISCONNECT_CHECK_S = 0.25
-_SWITCHES = 3
-"""Changes of the version that one query follows."""
-_OPTION_ERRORS = (CollectionNotFoundError, CursorInvalidError, CursorMismatchError)
+_OPTION_ERRORS = (
+    CollectionNotFoundError,
+    CursorInvalidError,
+    CursorMismatchError,
+    FilterError,
+    TimezoneUnknownError,
+    AttributeProtectedError,
+)
 
 
 @router.post(
     "/text",
-    responses=responses(*_OPTION_ERRORS, QueryEmptyError, QueryTooLongError, QueryNotUnderstoodError, *_ENCODER_ERRORS),
+    responses=responses(
+        *_OPTION_ERRORS,
+        QueryEmptyError,
+        QueryTooLongError,
+        QueryNotUnderstoodError,
+        QueryLanguageUnsupportedError,
+        *_ENCODER_ERRORS,
+    ),
 )
 async def search_text(body: TextQuery, request: Request, core: CoreDep) -> SearchAnswer:
     """Find people by a description. The answer is a list of candidates, not an identification."""
     started = time.perf_counter()
-    query = check_query(body.query, core.settings.max_query_chars)
 
     async def encode(model: LoadedModel) -> Query:
-        embedding = await _encoded(model.encoder.submit_text(query), request, core.settings.query_timeout_s)
-        return Query((Part(embedding.vector, "text"),), {"text": query}, tuple(text_warnings(embedding)))
+        encoder = DescriptionEncoder(model, body.query, core.settings.max_query_chars)
+        return encoder.query(await gathered(encoder.begin(), request, core.settings.query_timeout_s))
 
-    return await _answer(core, encode, body, started)
+    return await answer(core, encode, body, started)
 
 
 def _form_options(
@@ -70,16 +77,11 @@ def _form_options(
     cursor: Annotated[str | None, Form(description="`next_cursor` of the page before.")] = None,
     purpose: Annotated[str | None, Form(max_length=PURPOSE_CHARS)] = None,
 ) -> SearchOptions:
-    try:
-        wanted = None if filters is None else Filters.model_validate_json(filters)
-    except ValidationError as error:
-        found = [{**e, "loc": ("body", "filters", *e["loc"])} for e in error.errors(include_context=False)]
-        raise RequestValidationError(found) from None
     return SearchOptions(
         limit=limit,
         images_per_identity=images_per_identity,
         collection=collection,
-        filters=wanted,
+        filters=None if filters is None else Filters.read(filters),
         group_by=group_by,
         cursor=cursor,
         purpose=purpose,
@@ -104,41 +106,8 @@ async def search_image(
 
     async def encode(model: LoadedModel) -> Query:
         pixels = await run_in_threadpool(model.encoder.encoder.preprocess, picture.image)
-        vector = await _encoded(model.encoder.submit_picture(pixels), request, limits.query_timeout_s)
-        return Query((Part(vector, "image"),), {"picture": hashlib.sha256(data).hexdigest()})
+        vector = await encoded(model.encoder.submit_picture(pixels), request, limits.query_timeout_s)
+        sha256 = hashlib.sha256(data).hexdigest()
+        return Query((Part(vector, "image"),), {"picture": {"sha256": sha256}}, uploaded={sha256: vector})
 
-    return await _answer(core, encode, options, started)
-
-
-async def _answer(
-    core: Core, encode: Callable[[LoadedModel], Awaitable[Query]], options: SearchOptions, started: float
-) -> SearchAnswer:
-    """Encode and search with one version, from beginning to end; again, if another one has taken over meanwhile."""
-    for _ in range(_SWITCHES):
-        model = core.active.current()
-        query = await encode(model)
-        service = SearchService(core.database, model, core.active.ready)
-        try:
-            return await run_in_threadpool(service.answer, query, options, started=started)
-        except SupersededError:
-            await run_in_threadpool(core.active.follow)
-    model = core.active.current()
-    query = await encode(model)
-    return await run_in_threadpool(SearchService(core.database, model).answer, query, options, started=started)
-
-
-async def _encoded(future: "Future[R]", request: Request, timeout_s: float) -> R:
-    """Wait for the encoder; give the place in the queue back if the client goes away or the time is up."""
-    deadline = time.monotonic() + timeout_s
-    waiting = asyncio.wrap_future(future)
-    try:
-        while True:
-            done, _ = await asyncio.wait({waiting}, timeout=_DISCONNECT_CHECK_S)
-            if done:
-                return waiting.result()
-            if await request.is_disconnected():
-                raise ClientDisconnect
-            if time.monotonic() > deadline:
-                raise EncoderTimeoutError(f"the encoder did not answer within {timeout_s:g} s; try again in a moment")
-    finally:
-        waiting.cancel()
+    return await answer(core, encode, options, started)

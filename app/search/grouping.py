@@ -26,51 +26,67 @@ class RankedIdentity:
         return self.images[0][1]
 
 
+class _Known:
+    """Whose images are, asked once for each."""
+
+    def __init__(self, identity_of: Owners) -> None:
+        self._identity_of = identity_of
+        self._asked: set[int] = set()
+        self.found: dict[int, int] = {}
+
+    def learn(self, ids: list[int]) -> None:
+        """Ask about those images that are new."""
+        new = [image for image in ids if image not in self._asked]
+        self._asked.update(new)
+        self.found.update(self._identity_of(new))
+
+
 def best_identities(
-    search: Callable[[int], Hits], identity_of: Owners, limit: int, shown: AbstractSet[int] = frozenset()
+    search: Callable[[int], Hits],
+    identity_of: Owners,
+    limit: int,
+    shown: AbstractSet[int] = frozenset(),
+    sparse: float = 1.0,
 ) -> list[int]:
     """The first `limit` identities in the ranking of all images; fewer only if the scope has no more.
 
     Args:
         search: the best k images.
         shown: identities that are left out.
+        sparse: one in about so many images lies in the scope; it says where to begin, and the answer is the same.
     """
-    k = (limit + len(shown)) * _FIRST
+    k = int((limit + len(shown)) * _FIRST * sparse)
+    owners = _Known(identity_of)
     while True:
         ids = search(k).ids.tolist()
-        owners = identity_of(ids)
-        found = list(dict.fromkeys(owners[image] for image in ids if image in owners and owners[image] not in shown))
+        owners.learn(ids)
+        every = (owner for image in ids if (owner := owners.found.get(image)) is not None)
+        found = list(dict.fromkeys(owner for owner in every if owner not in shown))
         if len(found) >= limit or len(ids) < k:
             return found[:limit]
         k *= _GROWTH
 
 
-def all_identities(
-    hits: Hits, identity_of: Mapping[int, int], limit: int, shown: AbstractSet[int] = frozenset()
-) -> list[int]:
-    """The first `limit` identities of a ranking that is complete.
-
-    Args:
-        identity_of: the identity of each image that exists.
-        shown: identities that are left out.
-    """
-    owners = (identity_of[image] for image in hits.ids.tolist() if image in identity_of)
-    return list(dict.fromkeys(owner for owner in owners if owner not in shown))[:limit]
-
-
 def best_images(
-    search: Callable[[int], Hits], identity_of: Owners, limit: int, shown: AbstractSet[int] = frozenset()
+    search: Callable[[int], Hits],
+    identity_of: Owners,
+    limit: int,
+    shown: AbstractSet[int] = frozenset(),
+    sparse: float = 1.0,
 ) -> list[RankedIdentity]:
     """The first `limit` images of the scope in the ranking of all, each for itself.
 
     Args:
         search: the best k images.
         shown: images that are left out.
+        sparse: see `best_identities`.
     """
-    k = limit * 2 + len(shown)
+    k = int((limit * 2 + len(shown)) * sparse)
+    owners = _Known(identity_of)
     while True:
         hits = search(k)
-        found = all_images(hits, identity_of(hits.ids.tolist()), limit, shown)
+        owners.learn(hits.ids.tolist())
+        found = all_images(hits, owners.found, limit, shown)
         if len(found) >= limit or len(hits.ids) < k:
             return found
         k *= _GROWTH

@@ -7,6 +7,7 @@ from sqlalchemy.orm import Session
 
 from app.database.tables import Image
 from app.gallery.repository import pieces
+from app.search.conditions import conditions
 from app.search.scope import Scope
 
 
@@ -14,7 +15,10 @@ class SearchRepository:
     """Reads the images of one scope."""
 
     def __init__(self, session: Session, scope: Scope) -> None:
-        self._session, self._conditions = session, _conditions(scope)
+        self._session = session
+        dialect, bounds = session.get_bind().dialect.name, _bounds(scope)
+        self._all = [*bounds, *conditions(scope.filters, dialect)]
+        self._of_given = [*bounds, *conditions(scope.filters, dialect, given=True)]
 
     def newest(self) -> int:
         """The id of the newest image of the gallery; 0 without one."""
@@ -22,14 +26,14 @@ class SearchRepository:
 
     def some(self, limit: int) -> dict[int, int]:
         """Images of the scope, at most `limit` of them: image id to identity id."""
-        statement = select(Image.id, Image.identity_id).where(*self._conditions).limit(limit)
-        return {row.id: row.identity_id for row in self._session.execute(statement)}
+        statement = select(Image.id, Image.identity_id).where(*self._all).limit(limit)
+        return {row[0]: row[1] for row in self._session.execute(statement)}
 
     def identity_of(self, image_ids: Iterable[int]) -> dict[int, int]:
         """The identity of each of some images that exists and lies in the scope."""
         found: dict[int, int] = {}
         for part in pieces(image_ids):
-            statement = select(Image.id, Image.identity_id).where(Image.id.in_(part), *self._conditions)
+            statement = select(Image.id, Image.identity_id).where(Image.id.in_(part), *self._of_given)
             found.update((row.id, row.identity_id) for row in self._session.execute(statement))
         return found
 
@@ -37,20 +41,19 @@ class SearchRepository:
         """Every image of some identities that lies in the scope: image id to identity id."""
         found: dict[int, int] = {}
         for part in pieces(identity_ids):
-            statement = select(Image.id, Image.identity_id).where(Image.identity_id.in_(part), *self._conditions)
+            statement = select(Image.id, Image.identity_id).where(Image.identity_id.in_(part), *self._of_given)
             found.update((row.id, row.identity_id) for row in self._session.execute(statement))
         return found
 
 
-def _conditions(scope: Scope) -> list[ColumnElement[bool]]:
+def _bounds(scope: Scope) -> list[ColumnElement[bool]]:
     found: list[ColumnElement[bool]] = []
     if scope.collection_id is not None:
         found.append(Image.collection_id == scope.collection_id)
     if scope.newest is not None:
         found.append(Image.id <= scope.newest)
-    if scope.filters is not None:
-        if scope.filters.cameras is not None:
-            found.append(Image.camera.in_(scope.filters.cameras))
-        if scope.filters.without_identities is not None:
-            found.append(Image.identity_id.not_in(scope.filters.without_identities))
+    if scope.without_images:
+        found.append(Image.id.not_in(scope.without_images))
+    if scope.without_identities:
+        found.append(Image.identity_id.not_in(scope.without_identities))
     return found

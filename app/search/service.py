@@ -2,76 +2,35 @@
 
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 
 from app.collections.service import CollectionService
 from app.database.sessions import Database
 from app.database.tables import Identity, Image
-from app.embedding.service import TextEmbedding
-from app.errors import QueryEmptyError, QueryNotUnderstoodError, QueryTooLongError
 from app.identities.repository import IdentityRepository
 from app.identities.schemas import IdentityOut, image_fields
 from app.registry.active import LoadedModel
 from app.search.cursor import MOST_SHOWN, Cursor
-from app.search.grouping import (
-    RankedIdentity,
-    all_identities,
-    all_images,
-    best_identities,
-    best_images,
-    rank_identities,
-)
+from app.search.grouping import Owners, RankedIdentity, best_identities, best_images, rank_identities
+from app.search.protected import check_protected
 from app.search.query import Query
-from app.search.ranking import Ranking, ranking_of
+from app.search.ranking import Order, Ranking, ranking_of
 from app.search.repository import SearchRepository
-from app.search.schemas import Candidate, ModelRef, ScoredImage, SearchAnswer, SearchOptions, Took, Warned
+from app.search.schemas import Candidate, ModelRef, PartScore, ScoredImage, SearchAnswer, SearchOptions, Took, Warned
 from app.search.scope import Scope
+from app.search.standing import PEOPLE, Standing, standing_of
+from app.settings import PROTECTED_ATTRIBUTES
+from app.vectors.contract import Hits
 from app.vectors.repository import LogRepository
 
 SUBSET = 2_000
-"""Up to that many images of a narrow scope are scored one by one; more are filtered out of the ranking of all.
+"""Up to that many images of a narrow scope are searched alone; of more, the ranking of all images is followed.
 
-Of 60,000 images x 512, two cores: scoring takes 1 ms for 100, 30 ms for 5,000, 98 ms for 20,000; following the ranking
-takes 245 ms for 100, 14 ms for 5,000, 24 ms for 20,000.
+Of 100,000 images x 512, milliseconds of one core for a page (`benchmarks/filters.py`): of 1,000 that a camera took 20
+alone, 53 in the ranking; of 10,000 37 and 18; of 50,000 67 and 10. Of 10, the ranking takes 1,356.
 """
-
-
-def check_query(text: str, max_chars: int) -> str:
-    """The description, trimmed.
-
-    Raises:
-        QueryEmptyError, QueryTooLongError: nothing is left, or too much.
-    """
-    text = text.strip()
-    if not text:
-        raise QueryEmptyError("the description is empty; say what the person looks like")
-    if len(text) > max_chars:
-        raise QueryTooLongError(f"the description has {len(text):,} characters; at most {max_chars:,} are accepted")
-    return text
-
-
-def text_warnings(embedding: TextEmbedding) -> list[Warned]:
-    """What the tokenizer made of a description.
-
-    Raises:
-        QueryNotUnderstoodError: the model knows no word of it.
-    """
-    if embedding.empty:
-        words = f" (unknown: {', '.join(embedding.unknown[:10])})" if embedding.unknown else ""
-        raise QueryNotUnderstoodError(
-            f"the active model knows no word of this description{words}; describe clothes, colours, hair and what is "
-            "carried, in English"
-        )
-    found: list[Warned] = []
-    if embedding.unknown:
-        found.append(Warned(code="unknown_words", message=f"not understood: {', '.join(embedding.unknown)}"))
-    for typed, read in embedding.corrected:
-        found.append(Warned(code="spelling_corrected", message=f"“{typed}” was read as “{read}”"))
-    if embedding.truncated:
-        found.append(Warned(code="query_truncated", message="the description is long; its end was not used"))
-    return found
 
 
 class SupersededError(Exception):
@@ -84,12 +43,17 @@ class SearchService:
     Args:
         ready: whether a version that the database names instead could answer now. Then this one does not: images that
             came since the switch are encoded for that one alone, and what was rolled back must not answer any more.
+        protected: attributes by which nobody may search.
     """
 
     def __init__(
-        self, database: Database, model: LoadedModel, ready: Callable[[int], bool] = lambda version_id: False
+        self,
+        database: Database,
+        model: LoadedModel,
+        ready: Callable[[int], bool] = lambda version_id: False,
+        protected: Iterable[str] = PROTECTED_ATTRIBUTES,
     ) -> None:
-        self._database, self._model, self._ready = database, model, ready
+        self._database, self._model, self._ready, self._protected = database, model, ready, protected
 
     def answer(self, query: Query, options: SearchOptions, *, started: float) -> SearchAnswer:
         """One page of the answer to an encoded query.
@@ -99,11 +63,13 @@ class SearchService:
             started: `time.perf_counter()` when the query arrived; encoding ended now.
 
         Raises:
+            AttributeProtectedError: a filter names a protected attribute.
             CollectionNotFoundError: no collection has the name.
             CursorInvalidError, CursorMismatchError: the cursor is no cursor, or of another question.
             SupersededError: another version answers by now.
         """
         encoded = time.perf_counter()
+        check_protected(options.filters, self._protected)
         digest = query.digest(options)
         cursor = None if options.cursor is None else Cursor.read(options.cursor, digest)
         ranking = ranking_of(self._model, query)
@@ -116,27 +82,32 @@ class SearchService:
         # What another process wrote before this query came in is part of the answer.
         ranking.catch_up(head.sequence)
         with self._database.read() as session:
-            scope = Scope(within, options.filters, None if cursor is None else cursor.newest)
+            last = None if cursor is None else cursor.newest
+            scope = Scope(within, options.filters, last, query.without_images, query.without_identities)
             images = SearchRepository(session, scope)
             shown = frozenset[int]() if cursor is None else cursor.shown
             found = _find(ranking, images, scope, options, shown)
             page = found[: options.limit]
             newest = images.newest() if cursor is None else cursor.newest
+            standing = self._standing(query, ranking, images, scope, options, None if shown else found)
             searched = time.perf_counter()
             rows = IdentityRepository(session).page([image for entry in page for image, _ in entry.images])
-            candidates = [_candidate(entry, rows, ranking) for entry in page]
+            told = ranking.explained(np.array([entry.images[0][0] for entry in page], np.int64))
+            candidates = [_candidate(entry, rows, ranking, standing, told) for entry in page]
         fetched = time.perf_counter()
-        place = Cursor(digest, self._model.version_id, newest, shown | _ids(page, options))
+        query_id = query.id or (uuid.uuid4().hex if cursor is None else cursor.query_id)
+        place = Cursor(digest, self._model.version_id, newest, shown | _ids(page, options), query_id)
         more = len(found) > len(page)
         return SearchAnswer(
-            query_id=uuid.uuid4().hex,
+            query_id=query_id,
             model_version=ModelRef(id=self._model.version_id, name=self._model.name),
             group_by=options.group_by,
             candidates=candidates,
             calibrated=ranking.calibrated,
             weak_below=ranking.weak_below,
+            no_good_match=standing.no_good_match,
             next_cursor=place.token() if more and len(place.shown) < MOST_SHOWN else None,
-            warnings=[*query.warnings, *_told(options, cursor, place, empty=not candidates, more=more)],
+            warnings=[*query.warnings, *_told(query, options, cursor, place, empty=not candidates, more=more)],
             took_ms=Took(
                 encode=_ms(encoded - started),
                 search=_ms(searched - encoded),
@@ -145,32 +116,59 @@ class SearchService:
             ),
         )
 
+    def _standing(
+        self,
+        query: Query,
+        ranking: Ranking,
+        images: SearchRepository,
+        scope: Scope,
+        options: SearchOptions,
+        found: list[RankedIdentity] | None,
+    ) -> Standing:
+        """The standing of the whole answer. `found` is its beginning, if this is the first page."""
+        people = found
+        if people is None or options.group_by == "image":
+            one = options.model_copy(update={"group_by": "identity", "limit": PEOPLE, "images_per_identity": 1})
+            people = _find(ranking, images, scope, one, frozenset())
+        first = [entry.identity_id for entry in people[:1]]
+        return standing_of(self._model, query, ranking, people, len(images.of_identities(first)))
+
 
 def _find(
-    ranking: Ranking, images: SearchRepository, scope: Scope, options: SearchOptions, shown: frozenset[int]
+    order: Order, images: SearchRepository, scope: Scope, options: SearchOptions, shown: frozenset[int]
 ) -> list[RankedIdentity]:
-    """The best entries that were not shown, and one more if there is one; either way of doing that is complete."""
-    limit = options.limit + 1
-    subset = images.some(SUBSET + 1) if scope.narrow else {}
-    hits = None
-    if scope.narrow and len(subset) <= SUBSET:
-        hits = ranking.scores(np.fromiter(subset, np.int64, len(subset)))
+    """The best entries that were not shown, and more than the page wants if there are; either way is complete."""
+    limit = max(options.limit, PEOPLE) + 1
+    search, owners, sparse = _walk(order, images, scope)
     if options.group_by == "image":
-        if hits is not None:
-            return all_images(hits, subset, limit, shown)
-        return best_images(ranking.search, images.identity_of, limit, shown)
-    if hits is not None:
-        found = all_identities(hits, subset, limit, shown)
-    else:
-        found = best_identities(ranking.search, images.identity_of, limit, shown)
-    return rank_identities(found, images.of_identities(found), ranking.scores, options.images_per_identity)
+        return best_images(search, owners, limit, shown, sparse)
+    found = best_identities(search, owners, limit, shown, sparse)
+    return rank_identities(found, images.of_identities(found), order.scores, options.images_per_identity)
+
+
+def _walk(order: Order, images: SearchRepository, scope: Scope) -> tuple[Callable[[int], Hits], Owners, float]:
+    """How the best images of a scope are found: among them alone where they are few, else in the ranking of all.
+
+    Returns:
+        The best k, whose they are (those outside the scope left out), and one in how many of them lies in the scope.
+    """
+    if not scope.narrow:
+        return order.search, images.identity_of, 1.0
+    subset = images.some(SUBSET + 1)
+    if len(subset) > SUBSET:
+        # Rows come roughly by id. If not, this only makes the first step longer or shorter.
+        return order.search, images.identity_of, (max(subset) - min(subset) + 1) / len(subset)
+    ids = np.fromiter(subset, np.int64, len(subset))
+    return (lambda k: order.among(ids, k)), (lambda some: {image: subset[image] for image in some}), 1.0
 
 
 def _ids(page: list[RankedIdentity], options: SearchOptions) -> frozenset[int]:
     return frozenset(entry.images[0][0] if options.group_by == "image" else entry.identity_id for entry in page)
 
 
-def _told(options: SearchOptions, cursor: Cursor | None, place: Cursor, *, empty: bool, more: bool) -> list[Warned]:
+def _told(
+    query: Query, options: SearchOptions, cursor: Cursor | None, place: Cursor, *, empty: bool, more: bool
+) -> list[Warned]:
     """What the asker should know about the page."""
     found = []
     if cursor is not None and cursor.version_id != place.version_id:
@@ -178,32 +176,38 @@ def _told(options: SearchOptions, cursor: Cursor | None, place: Cursor, *, empty
             Warned(code="version_changed", message="another model version ranks from this page on than before it")
         )
     if empty and cursor is None:
-        found.append(_nothing(options))
+        found.append(_nothing(query, options))
     if more and len(place.shown) >= MOST_SHOWN:
         found.append(Warned(code="answer_ended", message=f"answers end after {MOST_SHOWN:,}; limit the search further"))
     return found
 
 
-def _nothing(options: SearchOptions) -> Warned:
-    if options.filters is not None:
+def _nothing(query: Query, options: SearchOptions) -> Warned:
+    if query.without_images or query.without_identities:
+        return Warned(code="nothing_matches", message="there is nothing but what the query itself consists of")
+    if options.filters:
         return Warned(code="nothing_matches", message="no image meets the filters")
     if options.collection is None:
         return Warned(code="gallery_empty", message="the gallery holds no images yet")
     return Warned(code="collection_empty", message=f"the collection “{options.collection.strip()}” holds no images yet")
 
 
-def _candidate(ranked: RankedIdentity, rows: dict[int, tuple[Image, Identity]], ranking: Ranking) -> Candidate:
+def _candidate(
+    ranked: RankedIdentity,
+    rows: dict[int, tuple[Image, Identity]],
+    ranking: Ranking,
+    standing: Standing,
+    told: Mapping[int, list[PartScore]],
+) -> Candidate:
     return Candidate(
         identity=IdentityOut.of(rows[ranked.images[0][0]][1]),
-        score=_cosine(ranked.score),
-        confidence=ranking.confidence(ranked.score),
-        images=[ScoredImage(**image_fields(rows[image][0]), score=_cosine(score)) for image, score in ranked.images],
+        score=ranking.shown(ranked.score),
+        confidence=standing.confidence(ranked.score),
+        images=[
+            ScoredImage(**image_fields(rows[image][0]), score=ranking.shown(score)) for image, score in ranked.images
+        ],
+        parts=told.get(ranked.images[0][0]),
     )
-
-
-def _cosine(score: float) -> float:
-    """Vectors are kept in half precision, so that their length, and with it a score, may be 1.000005."""
-    return max(-1.0, min(1.0, score))
 
 
 def _ms(seconds: float) -> float:

@@ -1,10 +1,15 @@
 """What a vector index is. Every engine passes the same tests."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from app.vectors.lists import Coarse
 
 Ids = NDArray[np.int64]
 Half = NDArray[np.float16]
@@ -47,7 +52,11 @@ class Hits:
 
 
 class VectorIndex(ABC):
-    """Nearest vectors by inner product. Searches run beside `apply` and see the state before it or after it."""
+    """Nearest vectors by inner product.
+
+    Searches run beside `apply` and see the state before it or after it; on a store that several processes share, each
+    vector as it was before or after.
+    """
 
     def __init__(self, dim: int) -> None:
         self.dim = dim
@@ -56,6 +65,16 @@ class VectorIndex(ABC):
     @abstractmethod
     def sequence(self) -> int:
         """The last sequence number that was applied; 0 when new."""
+
+    @property
+    def added(self) -> int:
+        """Up to which sequence number additions are in the index, whoever applied them.
+
+        Beyond `sequence` on a store that others feed as well: those additions need not be applied again. Deletions
+        after `sequence` must be, by everyone, also those that others have applied: an addition that was under way
+        here meanwhile may have undone them there.
+        """
+        return self.sequence
 
     @property
     @abstractmethod
@@ -74,9 +93,27 @@ class VectorIndex(ABC):
     def scores(self, query: NDArray[np.float32], ids: Ids) -> Hits:
         """Scores of the given ids, those that are not in the index left out; ranked as `search` ranks."""
 
+    def among(self, query: NDArray[np.float32], ids: Ids, k: int) -> Hits:
+        """The best k of the given ids, those that are not in the index left out; an engine may do better than this.
+
+        Args:
+            ids: each of them once.
+        """
+        found = self.scores(query, ids)
+        return Hits(found.ids[:k], found.scores[:k])
+
+    @abstractmethod
+    def ids(self) -> Ids:
+        """Ids of all vectors, in no particular order."""
+
     @abstractmethod
     def contents(self) -> tuple[int, Ids, Half]:
         """One consistent state: its sequence, the ids and the vectors, in no particular order."""
+
+    def pieces(self) -> "tuple[int, Coarse | None, Iterator[Piece]]":
+        """One consistent state, piece by piece: its sequence, its lists if it has some, the vectors, each once."""
+        sequence, ids, vectors = self.contents()
+        return sequence, None, iter([Piece(ids, vectors)] if len(ids) else [])
 
     @property
     @abstractmethod

@@ -9,9 +9,9 @@ are exact, and the same before and after a restart, a compaction or a rebuild.
 
 import logging
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from importlib import metadata
 
 import numpy as np
@@ -30,18 +30,20 @@ from app.vectors.lists import (
     sample_size,
     threaded,
 )
+from app.vectors.scoring import MARGIN, ranked
 from app.vectors.segments import ROWS, Dead, FlatSegment, GpuSegment, ListedSegment, Query, Segment, gpus
 
 _log = logging.getLogger(__name__)
-_MARGIN = 1e-4
-"""Above any difference between FAISS's fp32 sum and the double-precision one for unit vectors (about 1e-6)."""
 _SPARE = 16
 _DELTA, _DEAD_SHARE, _GROWTH = 8192, 0.1, 4
 """A compaction is worth its cost from so many delta rows or such a share of deleted ones; it takes in segments of up to
 so many times what comes to them, so that a vector is written anew a few times in its life."""
 _PARALLEL = 65_536
 """Rows from which on an exact search runs in several threads."""
-_ROWS_AT_ONCE = 128
+
+
+Finder = Callable[[int], tuple[Scores, Ids]]
+"""The best rows of a segment: approximate scores, descending, and row numbers."""
 
 
 def check_installation() -> None:
@@ -142,7 +144,7 @@ class FaissIndex(VectorIndex):
 
     @classmethod
     def restored(
-        cls, dim: int, sequence: int, coarse: Coarse | None, pieces: Iterable[Piece], tier: Tier
+        cls, dim: int, sequence: int, coarse: Coarse | None, pieces: Iterable[Piece], tier: Tier | None = None
     ) -> "FaissIndex":
         """An index as `pieces` gave it out."""
         index = cls(dim, sequence=sequence, tier=tier)
@@ -157,7 +159,6 @@ class FaissIndex(VectorIndex):
         return ListedSegment(piece.ids, piece.vectors, piece.lists, coarse)
 
     def pieces(self) -> tuple[int, Coarse | None, Iterator[Piece]]:
-        """One consistent state, piece by piece: its sequence, its lists, and the vectors, each once."""
         state = self._state
         return state.sequence, state.coarse, _pieces(state)
 
@@ -193,26 +194,48 @@ class FaissIndex(VectorIndex):
             return Hits(np.empty(0, np.int64), np.empty(0, np.float32))
         query = np.ascontiguousarray(query, np.float32)
         near = state.delta @ query
-        found = self._scan(state, query, near, k) if state.coarse is None else self._read(state, state.coarse, query, k)
+        if state.coarse is not None:
+            return self._exactly(state, query, self._read(state, state.coarse, query, k), near, state.delta_ids, k)
+        finders = [partial(_alive, segment, dead, query) for segment, dead in state.pairs()]
+        return self._exactly(state, query, self._scan(finders, state.based, near, k), near, state.delta_ids, k)
+
+    def among(self, query: Query, ids: Ids, k: int) -> Hits:
+        state = self._state
+        query = np.ascontiguousarray(query, np.float32)
+        rows = [np.setdiff1d(segment.rows_of(ids), dead.rows, assume_unique=True) for segment, dead in state.pairs()]
+        chosen = np.flatnonzero(np.isin(state.delta_ids, ids))
+        k = min(k, sum(map(len, rows)) + len(chosen))
+        if k <= 0:
+            return Hits(np.empty(0, np.int64), np.empty(0, np.float32))
+        near = np.full(len(state.delta_ids), -np.inf, np.float32)
+        near[chosen] = state.delta[chosen] @ query
+        finders = [partial(segment.among, query, some) for segment, some in zip(state.segments, rows, strict=True)]
+        return self._exactly(state, query, self._scan(finders, 0, near[chosen], k), near, state.delta_ids, k)
+
+    @staticmethod
+    def _exactly(
+        state: _State, query: Query, found: Sequence[tuple[Scores, Ids]], near: Scores, delta_ids: Ids, k: int
+    ) -> Hits:
+        """The best k of what was found, by exact scores."""
         # Whatever may still belong among the first k once its score is exact is above this line.
         line = _line([*(scores for scores, _ in found), near], k)
         kept = [(segment, rows[scores >= line]) for segment, (scores, rows) in zip(state.segments, found, strict=True)]
-        close = near >= line
-        ids = [*(segment.ids[rows] for segment, rows in kept), state.delta_ids[close]]
+        close = (near >= line) & (near > -np.inf)
+        ids = [*(segment.ids[rows] for segment, rows in kept), delta_ids[close]]
         vectors = [*(segment.vectors(rows) for segment, rows in kept if len(rows)), state.delta[close]]
-        return _ranked(query, np.concatenate(ids), np.concatenate(vectors), k)
+        return ranked(query, np.concatenate(ids), np.concatenate(vectors), k)
 
-    def _scan(self, state: _State, query: Query, near: Scores, k: int) -> list[tuple[Scores, Ids]]:
+    def _scan(self, finders: Sequence[Finder], size: int, near: Scores, k: int) -> list[tuple[Scores, Ids]]:
         """Of each segment every row that may be among the first k."""
-        pairs, wanted = state.pairs(), [k + _SPARE] * len(state.segments)
-        each = self._each if state.based > _PARALLEL else threaded(1)
-        found = list(each(lambda at: pairs[at][0].search(query, wanted[at], pairs[at][1]), range(len(pairs))))
+        wanted = [k + _SPARE] * len(finders)
+        each = self._each if size > _PARALLEL else threaded(1)
+        found = list(each(lambda at: finders[at](wanted[at]), range(len(finders))))
         line = _line([*(scores for scores, _ in found), near], k)
-        for at, (segment, dead) in enumerate(pairs):
+        for at, find in enumerate(finders):
             # Many equal scores: the last row that came may have neighbours that are as near.
             while len(found[at][0]) == wanted[at] and found[at][0][-1] >= line:
                 wanted[at] *= 2
-                found[at] = segment.search(query, wanted[at], dead)
+                found[at] = find(wanted[at])
         return found
 
     def _read(self, state: _State, coarse: Coarse, query: Query, k: int) -> list[tuple[Scores, Ids]]:
@@ -239,7 +262,13 @@ class FaissIndex(VectorIndex):
             found.append(segment.ids[rows])
             vectors.append(segment.vectors(rows))
         every = np.concatenate(found)
-        return _ranked(np.ascontiguousarray(query, np.float32), every, np.concatenate(vectors), len(every))
+        return ranked(np.ascontiguousarray(query, np.float32), every, np.concatenate(vectors), len(every))
+
+    def ids(self) -> Ids:
+        state = self._state
+        return np.concatenate(
+            [*(np.delete(segment.ids, dead.rows) for segment, dead in state.pairs()), state.delta_ids]
+        )
 
     def contents(self) -> tuple[int, Ids, Half]:
         state = self._state
@@ -350,6 +379,10 @@ class FaissIndex(VectorIndex):
         return np.concatenate(parts).astype(np.float16)
 
 
+def _alive(segment: Segment, dead: Dead, query: Query, k: int) -> tuple[Scores, Ids]:
+    return segment.search(query, k, dead)
+
+
 def _pieces(state: _State) -> Iterator[Piece]:
     for segment, dead in state.pairs():
         ids, vectors = segment.contents(dead)
@@ -395,16 +428,4 @@ def _line(scores: list[Scores], k: int) -> float:
     found = np.concatenate(scores)
     if len(found) < k:
         return -np.inf
-    return float(np.partition(found, len(found) - k)[len(found) - k] - _MARGIN)
-
-
-def _ranked(query: Query, ids: Ids, vectors: NDArray[np.float32], k: int) -> Hits:
-    """Exact scores, the same for equal vectors wherever they lie: a matrix product would not promise that."""
-    wide, scores = query.astype(np.float64), np.empty(len(ids), np.float64)
-    buffer = np.empty((min(_ROWS_AT_ONCE, len(ids)), len(query)), np.float64)
-    for start in range(0, len(ids), _ROWS_AT_ONCE):  # small enough for the cache: 2.6 times as fast as all at once
-        part = vectors[start : start + _ROWS_AT_ONCE]
-        np.multiply(part, wide, out=buffer[: len(part)]).sum(axis=1, out=scores[start : start + _ROWS_AT_ONCE])
-    rounded = scores.astype(np.float32)
-    order = np.lexsort((ids, -rounded))[:k]
-    return Hits(ids[order], rounded[order])
+    return float(np.partition(found, len(found) - k)[len(found) - k] - MARGIN)

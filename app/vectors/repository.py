@@ -112,6 +112,19 @@ class LogRepository:
             self._session.execute(delete(Embedding).where(*upto))
         return len(gone)
 
+    def vectors(self, version_id: int, space: str, image_ids: Sequence[int]) -> dict[int, Half]:
+        """What some images have under a version in a space, (dim,) each; those that have nothing are left out."""
+        found: dict[int, Half] = {}
+        for start in range(0, len(image_ids), PAGE):
+            where = (
+                Embedding.model_version_id == version_id,
+                Embedding.space == space,
+                Embedding.image_id.in_(image_ids[start : start + PAGE]),
+            )
+            for row in self._session.execute(select(Embedding.image_id, Embedding.vector).where(*where)):
+                found[row.image_id] = np.frombuffer(row.vector, "<f2").astype(np.float16)
+        return found
+
     def deleted_after(self, sequence: int) -> set[int]:
         """Images that were deleted after a place in the log."""
         return set(self._session.scalars(select(Deletion.image_id).where(Deletion.sequence > sequence)))
@@ -121,8 +134,42 @@ class LogRepository:
         where = (Embedding.model_version_id == version_id, Embedding.space == space)
         return int(self._session.execute(select(func.count()).select_from(Embedding).where(*where)).scalar_one())
 
-    def changes(self, version_id: int, space: str, dim: int, *, after: int) -> Iterator[Changes]:
-        """The log of one view after a sequence number, in pieces of bounded size; the last one reaches the head."""
+    def without(self, version_id: int, space: str, image_ids: Sequence[int]) -> list[int]:
+        """Those of some images that have no vector of a version in a space."""
+        there: set[int] = set()
+        for start in range(0, len(image_ids), PAGE):
+            part = Embedding.image_id.in_(image_ids[start : start + PAGE])
+            where = (Embedding.model_version_id == version_id, Embedding.space == space, part)
+            there.update(self._session.scalars(select(Embedding.image_id).where(*where)))
+        return [image_id for image_id in image_ids if image_id not in there]
+
+    def sample(self, version_id: int, space: str, dim: int, count: int) -> Half:
+        """Vectors of a version in a space, (up to `count`, dim), from everywhere in the log."""
+        where = (Embedding.model_version_id == version_id, Embedding.space == space)
+        span = select(func.min(Embedding.sequence), func.max(Embedding.sequence)).where(*where)
+        first, last = self._session.execute(span).one()
+        if first is None:
+            return np.empty((0, dim), np.float16)
+        found: dict[int, bytes] = {}
+        for step in range(count):
+            from_here = first + (last - first) * step // max(count - 1, 1)
+            row = self._session.execute(
+                select(Embedding.sequence, Embedding.vector)
+                .where(*where, Embedding.sequence >= from_here)
+                .order_by(Embedding.sequence)
+                .limit(1)
+            ).one()
+            found[row.sequence] = row.vector
+        return np.frombuffer(b"".join(found.values()), "<f2").reshape(len(found), dim)
+
+    def changes(
+        self, version_id: int, space: str, dim: int, *, after: int, added: int | None = None
+    ) -> Iterator[Changes]:
+        """The log of one view after a sequence number, in pieces of bounded size; the last one reaches the head.
+
+        Args:
+            added: additions up to this number are left out.
+        """
         upto = self.head().sequence
         while True:
             rows = self._session.execute(
@@ -130,7 +177,7 @@ class LogRepository:
                 .where(
                     Embedding.model_version_id == version_id,
                     Embedding.space == space,
-                    Embedding.sequence > after,
+                    Embedding.sequence > (after if added is None else max(after, added)),
                     Embedding.sequence <= upto,
                 )
                 .order_by(Embedding.sequence)

@@ -59,6 +59,12 @@ class Segment(ABC):
     def search(self, query: Query, k: int, dead: Dead) -> tuple[Scores, Ids]:
         """The best min(k, alive) rows: approximate scores, descending, and row numbers."""
 
+    def among(self, query: Query, rows: Ids, k: int) -> tuple[Scores, Ids]:
+        """The best min(k, n) of n given rows: approximate scores, descending, and row numbers."""
+        scores = self.vectors(rows) @ query
+        best = np.argsort(-scores, kind="stable")[:k]
+        return scores[best], rows[best]
+
     def vectors(self, rows: Ids) -> NDArray[np.float32]:
         """The vectors at some rows, (n, dim) float32; they are those that were put in, exactly."""
         if not len(rows):
@@ -118,6 +124,16 @@ class FlatSegment(Segment):
         chosen = None if dead.alive is None else _parameters(faiss.SearchParameters, sel=_only(dead.alive))
         scores, rows = self.index.search(query[None], k, params=chosen)
         return scores[0], rows[0]
+
+    def among(self, query: Query, rows: Ids, k: int) -> tuple[Scores, Ids]:
+        if not len(rows):
+            return np.empty(0, np.float32), np.empty(0, np.int64)
+        chosen = np.zeros(len(self), bool)
+        chosen[rows] = True
+        # The scan passes over the others, at 2 ns each, without computing them.
+        selection = _parameters(faiss.SearchParameters, sel=_only(np.packbits(chosen, bitorder="little")))
+        scores, found = self.index.search(query[None], min(k, len(rows)), params=selection)
+        return scores[0], found[0]
 
 
 class ListedSegment(Segment):

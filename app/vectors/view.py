@@ -2,22 +2,29 @@
 
 import logging
 import threading
+import time
 from collections.abc import Callable
-from pathlib import Path
 
+import numpy as np
 from numpy import float32
 from numpy.typing import NDArray
 
 from app.database.sessions import Database
-from app.errors import SnapshotError
-from app.vectors.contract import Hits, Ids
-from app.vectors.faiss_engine import FaissIndex, Tier
+from app.errors import SnapshotError, VectorStoreLostError
+from app.vectors.contract import Changes, Hits, Ids, VectorIndex
+from app.vectors.engines import Storage
 from app.vectors.repository import LogRepository
-from app.vectors.snapshot import Snapshot, SnapshotKey, SnapshotReader, remove_abandoned, save_snapshot
+from app.vectors.snapshot import SnapshotKey
 
 _log = logging.getLogger(__name__)
-SNAPSHOT_EVERY = 4096
-"""Changes after which a new snapshot is worth its write; fewer are quicker to replay."""
+VERIFY_EVERY_S = 300.0
+"""Seconds between two counts of an index that others feed as well."""
+
+Progress = Callable[[int], None]
+
+
+def _silent(count: int) -> None:
+    """No progress is shown."""
 
 
 class VectorView:
@@ -25,24 +32,25 @@ class VectorView:
 
     Args:
         version_id: the model version whose vectors it holds.
-        key: what its snapshot is of; its space and dimension are those of the view.
-        folder: where snapshots lie.
+        key: what it is a view of; its space and dimension are those of the view.
+        storage: where the index is kept.
     """
 
-    def __init__(
-        self, database: Database, version_id: int, key: SnapshotKey, folder: Path, tier: Tier | None = None
-    ) -> None:
-        self.version_id, self.key = version_id, key
-        self.path = folder / f"version-{version_id}-{key.space}.index"
+    def __init__(self, database: Database, version_id: int, key: SnapshotKey, storage: Storage) -> None:
+        self.version_id, self.key, self.storage = version_id, key, storage
         self._database = database
         self._following = threading.Lock()
         self._maintaining = threading.Lock()
-        self._tier = Tier() if tier is None else tier
-        self._index = FaissIndex(key.dim, tier=self._tier)
-        self._saved = -1
-        """Sequence of the last snapshot that was read or written."""
+        self._held: VectorIndex | None = None
         self._erased = -1
         """Sequence at which the last deletion had been applied."""
+        self._verified = time.monotonic()
+
+    @property
+    def _index(self) -> VectorIndex:
+        if self._held is None:
+            raise RuntimeError("a view is opened or rebuilt before it is asked")
+        return self._held
 
     @property
     def sequence(self) -> int:
@@ -59,35 +67,55 @@ class VectorView:
         with self._database.read() as session:
             return LogRepository(session).count(self.version_id, self.key.space)
 
-    def open(self) -> None:
-        """Start from the snapshot if it fits, else from the database; then follow the log to its head."""
-        remove_abandoned(self.path)
-        try:
-            self._start_from_snapshot()
-        except SnapshotError as error:
-            if self.path.exists():
-                _log.warning("index snapshot not used, rebuilding from the database: %s", error.message)
-            self._build(lambda count: None)
-            self.try_save()
+    def open(self, progress: Progress = _silent) -> None:
+        """Start from what is kept if it fits, else from the database; then follow the log to its head.
 
-    def rebuild(self, progress: Callable[[int], None] = lambda count: None) -> None:
-        """Build the index anew from the database and write its snapshot.
+        Args:
+            progress: told the number of vectors so far.
+        """
+        try:
+            if self._reopen(progress):
+                return
+        except SnapshotError as error:
+            _log.warning("the kept index is not used, rebuilding from the database: %s", error.message)
+        self._build(progress)
+        self.try_save()
+
+    def rebuild(self, progress: Progress = _silent) -> None:
+        """Build the index anew from the database and keep it.
 
         Args:
             progress: told the number of vectors read so far.
 
         Raises:
-            OSError: the snapshot cannot be written; the index is in use all the same.
+            OSError: it cannot be kept; the index is in use all the same.
         """
         self._build(progress)
         self.save()
 
-    def _build(self, progress: Callable[[int], None]) -> None:
+    def _build(self, progress: Progress) -> None:
         with self._following:
-            fresh = FaissIndex(self.key.dim, tier=self._tier)
-            self._replay(fresh, progress)
+            fresh = self.storage.restart(self._head)
+            before = fresh.ids()
+            self._replay(fresh, progress, alone=True)
+            self._remove_strays(fresh, before)
             fresh.compact()
-            self._index = fresh
+            self._held = fresh
+            self._verified = time.monotonic()
+
+    def _remove_strays(self, index: VectorIndex, ids: Ids) -> None:
+        """Remove those of some vectors, which were there before the log was replayed, that the log does not have."""
+        if not len(ids):
+            return
+        with self._database.read() as session:
+            strays = LogRepository(session).without(self.version_id, self.key.space, ids.tolist())
+        if not strays:
+            return
+        none = np.empty((0, self.key.dim), np.float16)
+        index.apply(Changes(index.sequence, ids[:0], none, np.array(strays, np.int64)))
+        _log.warning("%s: %d vectors were removed that the database does not have", self.key.space, len(strays))
+        # One may have been encoded anew between the look and the removal.
+        self._replay(index, _silent, alone=True)
 
     def catch_up(self, sequence: int | None = None) -> None:
         """Apply what the log has gained. Free when `sequence` (the head, as the caller read it) is applied already."""
@@ -105,54 +133,86 @@ class VectorView:
         """Scores of the given images, see `VectorIndex.scores`."""
         return self._index.scores(query, ids)
 
+    def among(self, query: NDArray[float32], ids: Ids, k: int) -> Hits:
+        """The best k of the given images, see `VectorIndex.among`."""
+        return self._index.among(query, ids, k)
+
     def maintain(self) -> None:
-        """Compact and save when that is worth it. Deleted vectors leave the disk with the next call."""
+        """Compact, save and count when that is worth it. Deleted vectors leave the disk with the next call."""
         with self._maintaining:
-            self.catch_up()
+            try:
+                self.catch_up()
+            except VectorStoreLostError as error:
+                _log.warning("%s", error.message)
+                self._build(_silent)
             if self._index.wants_compaction:
                 self._index.compact()
-            if self._erased > self._saved or self._index.sequence - self._saved >= SNAPSHOT_EVERY:
+            if self.storage.wants_save(self._index, self._erased):
                 self.save()
+            if self.storage.shared and time.monotonic() - self._verified >= VERIFY_EVERY_S:
+                self.verify()
+
+    def verify(self) -> None:
+        """Count, and build anew if the index does not hold what the database does."""
+        self.catch_up()
+        self._verified = time.monotonic()
+        if (wrong := self._miscounted(self._index)) is not None:
+            _log.warning("%s: %s; rebuilding from the database", self.key.space, wrong)
+            self._build(_silent)
 
     def save(self) -> None:
-        """Write a snapshot of the present state, unless the last one is of it.
+        """Keep the present state for the next start, unless it is kept.
 
         Raises:
             OSError: it cannot be written; the one before is still there.
         """
-        if self._saved == self._index.sequence and self.path.exists():
-            return
-        sequence, coarse, pieces = self._index.pieces()
-        save_snapshot(self.path, Snapshot(self.key, sequence, coarse, pieces))
-        self._saved = sequence
+        self.storage.save(self._index)
 
     def try_save(self) -> None:
         """`save` where searches must go on without: on a full disk the next start replays the log instead."""
         try:
             self.save()
         except OSError:
-            _log.exception("the index snapshot %s could not be written; the next start takes longer", self.path.name)
+            _log.exception("the index of %s could not be saved; the next start takes longer", self.key.space)
 
-    def _replay(self, index: FaissIndex, progress: Callable[[int], None] = lambda count: None) -> None:
+    def _replay(self, index: VectorIndex, progress: Progress = _silent, *, alone: bool = False) -> None:
+        """Apply what follows the index in the log.
+
+        Args:
+            alone: also additions that others say they have applied.
+        """
+        added = index.sequence if alone else index.added
         with self._database.read() as session:
             log = LogRepository(session)
-            for changes in log.changes(self.version_id, self.key.space, self.key.dim, after=index.sequence):
-                index.apply(changes)
-                if len(changes.deleted):
-                    self._erased = changes.sequence
+            changes = log.changes(self.version_id, self.key.space, self.key.dim, after=index.sequence, added=added)
+            for piece in changes:
+                index.apply(piece)
+                if len(piece.deleted):
+                    self._erased = piece.sequence
                 progress(index.count)
 
-    def _start_from_snapshot(self) -> None:
-        with self._database.read() as session:
-            head = LogRepository(session).head()
-        with SnapshotReader(self.path, self.key, at_most=head.sequence).open() as found:
-            index = FaissIndex.restored(self.key.dim, found.sequence, found.coarse, found.pieces, self._tier)
+    def _reopen(self, progress: Progress) -> bool:
+        index = self.storage.reopen(self._head)
+        if index is None:
+            return False
         with self._following:
-            self._replay(index)
-            with self._database.read() as session:
-                stored = LogRepository(session).count(self.version_id, self.key.space)
-                later = LogRepository(session).head().sequence != index.sequence
-            if not later and stored != index.count:
-                raise SnapshotError(f"{self.path.name} holds {index.count} vectors, the database {stored}")
-            self._index = index
-            self._saved = found.sequence
+            self._replay(index, progress)
+            if (wrong := self._miscounted(index)) is not None:
+                raise SnapshotError(f"the kept index of version {self.version_id}, {self.key.space}: {wrong}")
+            self._held = index
+            self._verified = time.monotonic()
+        return True
+
+    def _miscounted(self, index: VectorIndex) -> str | None:
+        """What is wrong with the number of vectors; None also where the log has grown since."""
+        counted = index.count
+        with self._database.read() as session:
+            log = LogRepository(session)
+            stored, head = log.count(self.version_id, self.key.space), log.head().sequence
+        if head != index.sequence or counted == stored:
+            return None
+        return f"it holds {counted} vectors, the database {stored}"
+
+    def _head(self) -> int:
+        with self._database.read() as session:
+            return LogRepository(session).head().sequence

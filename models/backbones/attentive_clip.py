@@ -6,6 +6,7 @@ from torch import Tensor
 
 from models.backbones.attentive import Attended, AttentiveBackbone
 from models.backbones.clip import ClipBackbone
+from models.taps import is_tapped, tap_tokens
 
 
 class AttentiveClip(ClipBackbone, AttentiveBackbone):
@@ -13,7 +14,7 @@ class AttentiveClip(ClipBackbone, AttentiveBackbone):
 
     def image(self, pixels: Tensor) -> Attended:
         tower = self.clip.visual
-        hidden, weights = _with_attention(tower.transformer, tower._embeds(pixels))
+        hidden, weights = _with_attention(tower.transformer, tower._embeds(pixels), grid=tower.grid_size)
         hidden = tower.ln_post(hidden) @ tower.proj
         read = weights[:, 0, 1:].float()
         local = torch.ones_like(read, dtype=torch.bool)
@@ -35,13 +36,20 @@ class AttentiveClip(ClipBackbone, AttentiveBackbone):
         return Attended(tokens[rows, end], tokens, ids != 0, attention=read, local=local)
 
 
-def _with_attention(transformer: Transformer, x: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """open_clip's `Transformer.forward` on (B, N, D), and the last layer's attention (B, N, N), mean over heads."""
+def _with_attention(
+    transformer: Transformer, x: Tensor, mask: Tensor | None = None, *, grid: tuple[int, int] | None = None
+) -> tuple[Tensor, Tensor]:
+    """open_clip's `Transformer.forward` on (B, N, D), and the last layer's attention (B, N, N), mean over heads.
+
+    With the `grid` of an image's patches, what is tapped is what the last layer reads.
+    """
     if not transformer.batch_first:
         x = x.transpose(0, 1)
     *blocks, last = transformer.resblocks
     for block in blocks:
         x = block(x, attn_mask=mask)
+    if grid is not None and is_tapped():
+        x = tap_tokens(x, grid) if transformer.batch_first else tap_tokens(x.transpose(0, 1), grid).transpose(0, 1)
     normed = last.ln_1(x)
     read, weights = last.attn(
         normed, normed, normed, need_weights=True, attn_mask=None if mask is None else mask.to(normed.dtype)

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from models.backbones.base import Backbone, Features
 from models.errors import BackboneError
+from models.taps import is_tapped, tap_tokens
 
 POSITIONS = "visual.positional_embedding"
 
@@ -42,8 +43,20 @@ class ClipBackbone(Backbone):
 
     def image(self, pixels: Tensor) -> Features:
         tower = self.clip.visual
-        hidden = tower.ln_post(tower.transformer(tower._embeds(pixels))) @ tower.proj
+        hidden = tower.ln_post(self.blocks(tower._embeds(pixels))) @ tower.proj
         return Features(hidden[:, 0], hidden[:, 1:])
+
+    def blocks(self, tokens: Tensor) -> Tensor:
+        """The image tower's transformer, (B, N, D) to (B, N, D); what is tapped is what its last block reads."""
+        transformer = self.clip.visual.transformer
+        if not is_tapped():
+            read: Tensor = transformer(tokens)
+            return read
+        for block in transformer.resblocks[:-1]:
+            tokens = block(tokens)
+        rows, columns = self.clip.visual.grid_size
+        last: Tensor = transformer.resblocks[-1](tap_tokens(tokens, (rows, columns)))
+        return last
 
     def text(self, token_ids: Tensor) -> Features:
         # The tower is causal and read at <end> (the largest id): what follows the batch's last <end> changes nothing.

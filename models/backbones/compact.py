@@ -10,7 +10,11 @@ from torch.nn import functional as F
 
 from models.backbones.base import Backbone, Features
 from models.noise import sample_uniform
+from models.taps import tap_maps
 from models.tokenizers import PAD, UNKNOWN
+
+_TAPPED = 3
+"""The stage whose maps explain a score: ceil(H / 4) x ceil(W / 4). Later ones point worse, being coarser."""
 
 
 class _Residual(nn.Module):
@@ -52,7 +56,11 @@ class CompactMaps(nn.Module):
 
     def maps(self, pixels: Tensor) -> Tensor:
         """The maps; subclasses have a `forward` of their own."""
-        maps: Tensor = self.stages(self.stem(pixels))
+        maps: Tensor = self.stem(pixels)
+        for number, stage in enumerate(self.stages, 1):
+            maps = stage(maps)
+            if number == _TAPPED:
+                maps = tap_maps(maps)
         return maps
 
 

@@ -43,13 +43,18 @@ class CompactPatches(CompactMaps):
     """(B, 3, H, W) to (B, ceil(H / 8) * ceil(W / 8), dim).
 
     The places get learned position codes: a convolution hardly knows where it is, a patch embedding does.
+
+    Args:
+        size: height and width of a picture, pixels.
+        width: channels of the first convolution.
+        spread: standard deviation of the position codes at the start.
     """
 
-    def __init__(self, *, size: tuple[int, int], width: int, dim: int) -> None:
+    def __init__(self, *, size: tuple[int, int], width: int, dim: int, spread: float = 0.02) -> None:
         super().__init__(width=width)
         self.project = nn.Conv2d(self.channels, dim, 1)
         rows, columns = (-(-side // 8) for side in size)
-        self.positions = nn.Parameter(torch.randn(1, rows * columns, dim) * 0.02)
+        self.positions = nn.Parameter(torch.randn(1, rows * columns, dim) * spread)
 
     def forward(self, pixels: Tensor) -> Tensor:
         tokens: Tensor = self.project(self.maps(pixels)).flatten(2).transpose(1, 2)

@@ -48,7 +48,10 @@ class CompactPatchBackbone(PatchBackbone):
         options, pre = spec.options, spec.preprocessing
         self.dim = self.text_dim = int(options.get("dim", 256))
         self.image_tower: CompactPatches = CompactPatches(
-            size=(pre.height, pre.width), width=int(options.get("image_width", 32)), dim=self.dim
+            size=(pre.height, pre.width),
+            width=int(options.get("image_width", 32)),
+            dim=self.dim,
+            spread=float(options.get("position_spread", 0.02)),
         )
         self.text_tower = CompactTextTower(
             vocabulary=Tokenizer.build(spec.tokenizer).size,

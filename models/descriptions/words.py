@@ -201,6 +201,12 @@ def is_known(token: Token) -> bool:
     return token.word in _KNOWN or (len(token.word) <= _LONGEST_KNOWN and _respelt(token.word) in _KNOWN)
 
 
+def is_english(word: str, *, misspelt: bool = False) -> bool:
+    """Whether a lower-case word is in the lexicon; or one that it `misspelt` is."""
+    word = word.replace("’", "'").removesuffix("'s")  # noqa: RUF001
+    return word in _KNOWN or (misspelt and len(word) <= _LONGEST_KNOWN and _respelt(word) in _KNOWN)
+
+
 def _by_ending(word: str) -> Sense:
     if word.endswith(lexicon.ADJECTIVE_ENDINGS) and len(word) > 5:
         return Sense(Kind.ADJECTIVE, word)

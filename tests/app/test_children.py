@@ -124,3 +124,17 @@ def test_events_are_whole_lines_of_this_run(tmp_path: Path) -> None:
         assert seen + list(child.events()) == [{"n": 1}, {"n": 3}]
         assert child.complaints() == ["complaint"]
         assert child.code == 7
+
+
+def test_a_child_stands_back_as_a_session_too(tmp_path: Path) -> None:
+    """On most Linux machines sessions share the processors equally, whatever the niceness within them."""
+    autogroup = Path("/proc/self/autogroup")
+    if not autogroup.is_file():
+        pytest.skip("this system does not schedule sessions as groups")
+    telling = "import json, os, sys; told = {'nice': os.nice(0), 'group': open('/proc/self/autogroup').read()}"
+    telling += "; open(sys.argv[1] + '/events.jsonl', 'a').write(json.dumps(told) + chr(10))"
+    with Child(python(telling, tmp_path), tmp_path, nice=7) as child:
+        wait_for(lambda: not child.running)
+        told = list(child.events())
+    assert told[0]["nice"] == min(19, os.nice(0) + 7)
+    assert told[0]["group"].split()[-1] == str(told[0]["nice"])

@@ -47,6 +47,15 @@ def test_from_a_checkpoint_to_an_answer(data: Path) -> None:
     found = json.loads(verb("search", "--image", str(data / "people" / "blue1.jpg"), "--json"))
     assert found["candidates"][0]["identity"]["external_id"] == "blue"
     assert "green" in verb("search", "green coat", "--limit", "1")
+    blue = str(data / "people" / "blue1.jpg")
+    found = json.loads(verb("search", "red", "--image", blue, "--not", "green", "--weight", "image=5", "--json"))
+    assert found["candidates"][0]["identity"]["external_id"] == "blue"
+    assert [part["negative"] for part in found["candidates"][0]["parts"]] == [False, False, True]
+    best = found["candidates"][0]
+    image, person = best["images"][0]["id"], best["identity"]["id"]
+    found = json.loads(verb("search", "--like-image", str(image), "--not-picture", blue, "--json"))
+    assert image not in [shown["id"] for shown in found["candidates"][0]["images"]]
+    assert "blue" not in verb("search", "--like-identity", str(person), "--limit", "7")
     assert json.loads(verb("index", "rebuild", "--json"))[0]["vectors"] == 24
     assert [model["name"] for model in json.loads(verb("models", "list", "--json"))] == ["toy"]
     assert "active" in verb("models", "list")
@@ -71,7 +80,13 @@ def test_errors_are_typed_and_usage_errors_are_usage_errors(data: Path) -> None:
     for arguments in (["ingest", str(data / "none")], ["models", "activate", "7"], ["models", "register", str(data)]):
         with pytest.raises(DescryError):
             runner.invoke(app, arguments, catch_exceptions=False)
-    for arguments in (["search"], ["search", "red", "--image", __file__], ["models", "register"], ["ingest"]):
+    for arguments in (
+        ["search"],
+        ["search", "--not", "red"],
+        ["search", "red", "--weight", "image=2"],
+        ["models", "register"],
+        ["ingest"],
+    ):
         assert runner.invoke(app, arguments).exit_code == 2
 
 

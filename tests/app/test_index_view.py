@@ -10,11 +10,17 @@ import pytest
 
 from app.core import Core
 from app.registry.active import ActiveModel
+from app.vectors.engines import FaissEngine, SnapshotFile
 from app.vectors.snapshot import SnapshotKey
 from app.vectors.view import VectorView
 from tests.app.conftest import IngestFolder
 from tests.app.snapshots import ids_of
 from tests.app.toy import COLOURS, picture
+
+
+def file_of(view: VectorView) -> Path:
+    assert isinstance(view.storage, SnapshotFile)
+    return view.storage.path
 
 
 def fill(folder: Path) -> None:
@@ -80,14 +86,14 @@ def test_a_damaged_snapshot_is_rebuilt(
     before = answers(core.active)
     view = core.active.current().view("text")
     view.save()
-    damage(view.path)
-    exists = view.path.exists()
+    damage(file_of(view))
+    exists = file_of(view).exists()
     with caplog.at_level(logging.WARNING, "app.vectors"):
         fresh = ActiveModel(core.database, core.settings)
         fresh.follow()
     assert answers(fresh) == before
     assert ("rebuilding from the database" in caplog.text) == exists
-    assert len(ids_of(view.path, view.key, view.sequence)) == view.count == 24  # a good one is there again
+    assert len(ids_of(file_of(view), view.key, view.sequence)) == view.count == 24  # a good one is there again
     fresh.close(save=False)
 
 
@@ -125,7 +131,7 @@ def test_deleted_vectors_leave_the_snapshot(core: Core, ingest: IngestFolder, tm
     with core.store.change() as files, core.database.write() as session:
         files.doom(IdentityService(session).delete_image(first))
     core.active.maintain()
-    saved = ids_of(view.path, view.key, view.sequence)
+    saved = ids_of(file_of(view), view.key, view.sequence)
     assert first not in saved
     assert len(saved) == 23
 
@@ -148,6 +154,7 @@ def test_a_view_follows_long_logs_in_pieces(
 def test_a_snapshot_of_another_model_does_not_fit(core: Core, tmp_path: Path) -> None:
     view = core.active.current().view("text")
     key = SnapshotKey(view.key.history, "f" * 64, "text", view.key.dim)
-    other = VectorView(core.database, view.version_id, key, core.settings.index_dir)
+    storage = FaissEngine(core.settings.index_dir).storage(view.version_id, key)
+    other = VectorView(core.database, view.version_id, key, storage)
     other.open()
     assert np.array_equal(other.scores(np.zeros(view.key.dim, np.float32), np.array([1])).ids, [])

@@ -58,6 +58,7 @@ def test_a_description_finds_the_person(filled: TestClient) -> None:
         "candidates",
         "calibrated",
         "weak_below",
+        "no_good_match",
         "next_cursor",
         "warnings",
         "took_ms",
@@ -66,7 +67,7 @@ def test_a_description_finds_the_person(filled: TestClient) -> None:
     assert set(answer["took_ms"]) == {"encode", "search", "fetch", "total"}
     first = answer["candidates"][0]
     assert first["identity"]["external_id"] == "red"
-    assert first["confidence"] is answer["weak_below"] is None
+    assert first["confidence"] is answer["weak_below"] is answer["no_good_match"] is None
     assert answer["next_cursor"] is not None
     assert answer["calibrated"] is False
     assert len(answer["candidates"]) == 3

@@ -83,7 +83,7 @@ def test_filters_come_before_the_ranking(filled: TestClient, tmp_path: Path) -> 
     by_picture = upload(filled, data, filters=json.dumps({"cameras": ["cam-1"]}), group_by="image", limit="100").json()
     assert len(by_picture["candidates"]) == len(COLOURS)
     refused = upload(filled, data, filters='{"camera": "cam-1"}')
-    assert (refused.status_code, refused.json()["code"]) == (422, "invalid_request")
+    assert (refused.status_code, refused.json()["code"]) == (422, "filter_invalid")
 
 
 def test_a_cursor_of_another_question_is_refused(filled: TestClient) -> None:
@@ -101,7 +101,7 @@ def test_a_cursor_of_another_question_is_refused(filled: TestClient) -> None:
     st.frozensets(st.integers(0, 2**62), max_size=200), st.integers(0, 2**62), st.text("0123456789abcdef", max_size=9)
 )
 def test_a_cursor_comes_back_as_it_was(shown: frozenset[int], newest: int, digest: str) -> None:
-    cursor = Cursor(digest, 3, newest, shown)
+    cursor = Cursor(digest, 3, newest, shown, "0123456789abcdef" * 2)
     assert Cursor.read(cursor.token(), digest) == cursor
     with pytest.raises(CursorMismatchError):
         Cursor.read(cursor.token(), digest + "0")

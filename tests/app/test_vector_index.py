@@ -64,6 +64,10 @@ class TestContract:
         wanted = np.array([1, 3, 31, 40, 7, 999])
         found = {i: vectors[i] for i in (1, 40, 7)}
         assert pairs(index.scores(query, wanted)) == brute_force(found, query, 9)
+        for k in (0, 2, 9):
+            assert pairs(index.among(query, wanted, k)) == brute_force(found, query, k)
+            assert pairs(VectorIndex.among(index, query, wanted, k)) == brute_force(found, query, k)
+        assert pairs(index.among(query, NONE, 5)) == []
 
 
 class IndexMachine(RuleBasedStateMachine):
@@ -99,6 +103,13 @@ class IndexMachine(RuleBasedStateMachine):
         query = unit(seed, 1)[0].astype(np.float32)
         assert pairs(self.index.search(query, k)) == brute_force(self.stored, query, k)
 
+    @rule(seed=st.integers(0, 999), k=st.integers(1, 120), share=st.floats(0, 1))
+    def search_among(self, seed: int, k: int, share: float) -> None:
+        query = unit(seed, 1)[0].astype(np.float32)
+        wanted = np.flatnonzero(np.random.default_rng(seed).random(self.next + 3) < share)[::-1].copy()
+        stored = {number: vector for number, vector in self.stored.items() if number in set(wanted.tolist())}
+        assert pairs(self.index.among(query, wanted, k)) == brute_force(stored, query, k)
+
     @invariant()
     def counts(self) -> None:
         assert (self.index.count, self.index.sequence) == (len(self.stored), self.sequence)
@@ -119,6 +130,8 @@ def test_realistic_vectors_equal_brute_force() -> None:
     for row in range(5):
         query = vectors[row] / np.linalg.norm(vectors[row])
         assert pairs(index.search(query, 100)) == brute_force(stored, query, 100)
+        few = {number: half[number] for number in range(row, 5000, 40) if number in stored}
+        assert pairs(index.among(query, np.arange(row, 5000, 40), 60)) == brute_force(few, query, 60)
 
 
 def test_readers_writers_and_compactions_at_once() -> None:

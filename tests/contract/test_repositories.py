@@ -218,6 +218,16 @@ def test_the_log(database: Database) -> None:
         (later,) = log.changes(models[1], "image", 4, after=30)
         assert (later.ids.tolist(), later.vectors.shape) == ([ids[0]], (1, 4))
         assert (log.count(models[0], "text"), log.count(models[1], "image")) == (28, 1)
+        stored = log.vectors(models[0], "text", [ids[4], ids[7], ids[2], 10**9])
+        assert set(stored) == {ids[2], ids[7]}  # another was deleted
+        np.testing.assert_array_equal(stored[ids[7]], vectors[7])
+        assert log.vectors(models[1], "image", ids[:3])[ids[0]].shape == (4,)
+        scope = Scope(without_images=frozenset(ids[1:]), without_identities=frozenset([10**9]))
+        assert set(SearchRepository(session, scope).some(100)) == {ids[0]}
+        owner = images.get(ids[0])
+        assert owner is not None
+        scope = Scope(without_identities=frozenset([owner.identity_id]))
+        assert SearchRepository(session, scope).of_identities([owner.identity_id]) == {}
         assert images.count_lacking(stores(models[1], "image")) == 29
         assert images.count_lacking(stores(models[1], "image", "text")) == 30  # one has half of what it needs
         assert [row[0] for row in images.lacking(stores(models[1], "image"), after=ids[0], limit=3)] == ids[1:4]

@@ -1,15 +1,11 @@
 """Sixteen clients search two replicas all the time while the gallery grows, shrinks, is encoded for another model
 version, switched to it and rolled back: no request fails, and each answer is of exactly one version."""
 
-import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
-from typing import Self
 
 import httpx
-import numpy as np
 import pytest
 import torch
 
@@ -22,68 +18,12 @@ from app.vectors.repository import LogRepository
 from models.checkpoint import load_checkpoint, save_checkpoint
 from tests.contract import postgres
 from tests.end_to_end.test_service_process import checkpoint, pictures
+from tests.end_to_end.violence.crowd import Crowd, check_scores
 from tests.end_to_end.violence.stack import LIMIT_S, Stack, until
 
 __all__ = ["checkpoint"]
-CLIENTS, IMAGES, MORE = 16, 96, 16
+IMAGES, MORE = 96, 16
 QUERIES = ("a person in a red coat", "green", "a blue person", "red and green coat")
-SAME, OTHER = 1e-5, 1e-3
-"""Scores of one version differ by less (rounding in batches), those of two versions somewhere by more."""
-
-
-@dataclass
-class Heard:
-    """One answer: what was asked, by whom it was answered, and what it said."""
-
-    query: str
-    server: str
-    version: int
-    scores: dict[int, float]
-
-
-@dataclass
-class Crowd:
-    """Clients that search for as long as the block lasts; half of them at each replica."""
-
-    stack: Stack
-    heard: list[list[Heard]] = field(default_factory=lambda: [[] for _ in range(CLIENTS)])
-    failures: list[str] = field(default_factory=list)
-    gone: set[int] = field(default_factory=set)
-    """Images whose deletion was answered."""
-    _ended: threading.Event = field(default_factory=threading.Event)
-
-    def __enter__(self) -> Self:
-        self._threads = [threading.Thread(target=self._search, args=(number,)) for number in range(CLIENTS)]
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._ended.set()
-        for thread in self._threads:
-            thread.join()
-
-    def _search(self, number: int) -> None:
-        server = f"server {number % 2}"
-        with httpx.Client(base_url=self.stack.url(server), timeout=LIMIT_S) as client:
-            while not self._ended.is_set():
-                query = QUERIES[len(self.heard[number]) % len(QUERIES)]
-                gone = set(self.gone)
-                try:
-                    response = client.post("/v1/search/text", json={"query": query, "limit": 20})
-                    response.raise_for_status()
-                    self.heard[number].append(heard := _heard(query, server, response.json()))
-                    if found := gone & set(heard.scores):
-                        self.failures.append(f"deleted, and in an answer: {found}")
-                except (httpx.HTTPError, KeyError, ValueError) as error:
-                    self.failures.append(f"{server}: {error!r}")
-                    return
-
-
-def _heard(query: str, server: str, answer: dict[str, object]) -> Heard:
-    images = [image for one in answer["candidates"] for image in one["images"]]  # type: ignore[attr-defined]
-    version = int(answer["model_version"]["id"])  # type: ignore[index]
-    return Heard(query, server, version, {image["id"]: image["score"] for image in images})
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -122,7 +62,7 @@ def test_activation_and_rollback_under_load(settings: Settings, checkpoint: Path
     }
     stack = Stack(settings.data_dir, servers=2, separate=True, extra=extra)
     with stack.running():
-        with httpx.Client(base_url=stack.url(), timeout=LIMIT_S) as admin, Crowd(stack) as crowd:
+        with httpx.Client(base_url=stack.url(), timeout=LIMIT_S) as admin, Crowd(stack, QUERIES) as crowd:
             until(lambda: all(crowd.heard), "every client has an answer")
             queued = admin.post(f"/v1/models/{second}/activate")
             assert queued.status_code == 202
@@ -132,10 +72,10 @@ def test_activation_and_rollback_under_load(settings: Settings, checkpoint: Path
                 crowd.gone.add(image)
             until(lambda: state(admin, batch) == "succeeded", "the pictures are taken in")
             until(lambda: state(admin, queued.json()["id"]) == "succeeded", "the gallery is encoded")
-            follow(crowd, second)
+            crowd.follow(second)
             back = admin.post(f"/v1/models/{second}/rollback")
             assert (back.status_code, back.json()["status"]) == (200, "active")
-            follow(crowd, 1)
+            crowd.follow(1)
         stack.stop()
     assert crowd.failures == []
     assert "Traceback" not in stack.logs
@@ -156,39 +96,12 @@ def state(admin: httpx.Client, job_id: str) -> str:
     return str(job["state"])
 
 
-def follow(crowd: Crowd, version: int) -> None:
-    until(
-        lambda: bool(crowd.failures) or all(heard[-1].version == version for heard in crowd.heard),
-        f"every client has an answer of version {version}",
-    )
-    assert crowd.failures == []
-
-
 def check(core: Core, crowd: Crowd, second: int) -> None:
     """Every answer against the vectors of the version that it names."""
     with core.database.read() as session:
         images = ImageRepository(session).count()
         assert images == IMAGES + MORE - 2
         assert [LogRepository(session).count(version, "text") for version in (1, second)] == [images, images]
-    tables = {version: truth(core, version) for version in (1, second)}
-    assert max(abs(tables[1][pair] - tables[second][pair]) for pair in tables[1]) > OTHER
+    check_scores(core, crowd, (1, second))
     for heard in crowd.heard:
         assert [version for version, _ in groupby(one.version for one in heard)] == [1, second, 1]  # and no way back
-        for one in heard:
-            assert len(one.scores) >= 20
-            for image, score in one.scores.items():
-                if image not in crowd.gone:
-                    assert abs(score - tables[one.version][one.query, image]) < SAME
-
-
-def truth(core: Core, version: int) -> dict[tuple[str, int], float]:
-    _, _, encoder = core.active.load_encoder(version)
-    view = core.active.views(version)["text"]
-    view.rebuild()
-    table: dict[tuple[str, int], float] = {}
-    for query in QUERIES:
-        vector = encoder.submit_text(query).result().vector
-        hits = view.search(np.asarray(vector), view.count)
-        table |= {(query, image): float(score) for image, score in zip(hits.ids.tolist(), hits.scores, strict=True)}
-    encoder.close()
-    return table

@@ -12,7 +12,7 @@ from transformers.models.mamba.modeling_mamba import MambaMixer
 
 from models.backbones.bert import BertSentences
 from models.backbones.vit import VitPatches
-from models.bdam import Bdam, Decoupled, bdam_spec
+from models.bdam import Bdam, Decoupled, SkippedMlp, bdam_spec
 from models.blocks import SampleDropout
 from models.checkpoint import load_checkpoint, save_checkpoint
 from models.errors import BackboneError
@@ -58,6 +58,26 @@ SWITCHES: tuple[dict[str, object], ...] = (
     {"mamba_layers": 0},
     {"mamba_norm": False},
 )
+
+
+def test_a_quiet_start_adds_nothing_at_first_and_learns() -> None:
+    network = make(quiet_start=True, align_skip=True)
+    module, mamba = network.decoupling, network.fusion.mamba
+    assert module is not None
+    tokens = torch.randn(3, 8, 16)
+    torch.testing.assert_close(module(tokens).identity, module.identity.project(tokens).mean(dim=1))
+    given = torch.randn(3, 1, 32)
+    torch.testing.assert_close(mamba(given), mamba.norms[-1](given))
+    assert not torch.allclose(make().fusion.mamba(given), mamba.norms[-1](given), atol=1e-3)
+    image = network.fusion.image
+    assert isinstance(image, SkippedMlp)
+    found = image(tokens[:, 0])
+    torch.testing.assert_close(found, image.first(tokens[:, 0]))
+    (module(tokens).identity_gated.square().sum() + mamba(given)[..., 0].sum() + found.sum()).backward()
+    learnt = {name for name, value in network.named_parameters() if value.grad is not None and value.grad.any()}
+    for part in ("identity.blocks.0.out", "identity_cross.out", "identity_cross.feed.2"):
+        assert f"decoupling.{part}.weight" in learnt
+    assert {"fusion.mamba.mixers.0.out_proj.weight", "fusion.image.last.weight"} <= learnt
 
 
 @torch.inference_mode()

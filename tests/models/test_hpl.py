@@ -7,7 +7,8 @@ import torch
 from safetensors.torch import save_file
 
 from models.backbones.clip import ClipBackbone
-from models.backbones.routed import RoutedClip, RoutedCompact
+from models.backbones.routed import RoutedCompact
+from models.backbones.routed_clip import RoutedClip
 from models.checkpoint import load_checkpoint, save_checkpoint
 from models.clip_baseline import compact_spec
 from models.encoder import EncoderSpec

@@ -1,6 +1,6 @@
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from models.tokenizers import PAD, UNKNOWN, ClipTokenizer, Tokenizer, TokenizerSpec, WordTokenizer, words_of
@@ -149,6 +149,7 @@ def test_clips_pieces_of_one_word_divide_it() -> None:
     assert tokenizer.places("jekyll in")[1:-1] == ((7, 9),)
 
 
+@example(texts=["\r"])
 @given(st.lists(st.text(max_size=40), max_size=4))
 def test_any_text_has_as_many_places_as_tokens(any_kind: Tokenizer, texts: list[str]) -> None:
     for text in texts:
@@ -156,3 +157,28 @@ def test_any_text_has_as_many_places_as_tokens(any_kind: Tokenizer, texts: list[
         kept = any_kind([text]).ids[0].nonzero().flatten().tolist()  # CLIP has a piece "!" with the id of padding
         assert len(places) == (kept[-1] + 1 if kept else 0)
         assert all(0 <= start <= end <= len(text) for start, end in places)
+
+
+@pytest.mark.parametrize("kind", ["words", "clip_bpe", "wordpiece"])
+def test_the_words_that_did_not_fit_are_named(kind: str) -> None:
+    if kind == "clip_bpe":
+        pytest.importorskip("open_clip")
+    pieces = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS, "back", "##pack", ",", "é")
+    spec = {
+        "words": TokenizerSpec("words", 4, WORDS),
+        "clip_bpe": TokenizerSpec("clip_bpe", 6),
+        "wordpiece": TokenizerSpec("wordpiece", 6, tuple(dict.fromkeys(pieces))),
+    }[kind]
+    tokenizer = Tokenizer.build(spec)
+    text = "A  red jacket a man, RED trousers."
+    assert tokenizer([text]).truncated == (True,)
+    assert tokenizer.unused(text) == "man, RED trousers"
+    assert tokenizer([tokenizer.unused(text)]).truncated == (False,)
+    assert tokenizer.unused("a red jacket.") == ""
+
+
+def test_a_word_that_is_cut_in_two_is_not_used() -> None:
+    spec = TokenizerSpec("wordpiece", 5, ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "red", "back", "##pack"))
+    tokenizer = Tokenizer.build(spec)
+    assert tokenizer(["a red backpack"]).truncated == (True,)
+    assert tokenizer.unused("a red backpack") == "backpack"

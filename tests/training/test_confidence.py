@@ -10,10 +10,10 @@ from typer.testing import CliRunner
 
 from models.calibration import CALIBRATION, read_calibration, write_section
 from models.confidence import ConfidenceCurve, confidence_curves
+from models.confidence_fit import calibration_error, first_candidates, fit_curve
 from models.errors import CheckpointError
 from tests.app.toy import toy_checkpoint
 from training.cli import cli
-from training.confidence import calibration_error, first_candidates, fit_curve
 
 
 def curve(**changes: object) -> dict[str, object]:

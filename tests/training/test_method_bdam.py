@@ -328,7 +328,7 @@ def test_the_rows_of_its_ablation_are_the_networks_and_losses_that_they_name(tmp
     assert built["full w/o InfoNCE"] == (True, True, True, "tad")
     assert built["full w/o adversarial"] == (True, True, True, "itd")
     assert built["ITC on compact's rows, pairs shuffled"][3] == "shuffle"
-    assert len(set(built)) == 24
+    assert len(set(built)) == 26
 
 
 @pytest.mark.parametrize("name", ["bdam-cuhk-pedes", "bdam-icfg-pedes", "bdam-rstpreid"])

@@ -61,7 +61,7 @@ def method(chosen: Recipe) -> HkgrMethod:
     torch.manual_seed(0)
     described = Record(Path("a.jpg"), 0, TEXTS)
     made = HkgrMethod(build_encoder(chosen, (described,)), chosen, TrainSize(pairs=6, images=6, identities=4))
-    made.read_descriptions(TEXTS)
+    made.prepare((described,))
     return made
 
 
@@ -164,7 +164,7 @@ def test_what_is_not_there_is_said(tmp_path: Path) -> None:
         HkgrMethod(baseline, recipe(tmp_path), TrainSize(1, 1, 1))
     chosen = recipe(tmp_path)
     unread = HkgrMethod(build_encoder(chosen, (Record(tmp_path, 0, TEXTS),)), chosen, TrainSize(6, 6, 4))
-    with pytest.raises(ValueError, match="read_descriptions"):
+    with pytest.raises(ValueError, match="`prepare` first"):
         unread(batch(unread))
     silent = method(recipe(tmp_path, {"mlm": 0}))
     assert set(silent(batch(silent))) == {"coarse", "fine"}

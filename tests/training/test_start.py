@@ -1,21 +1,27 @@
 """Training that goes on from a checkpoint: the same vectors for what it knew, room for what is new."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
+from models.bdam import Bdam
 from models.checkpoint import load_checkpoint
+from models.clip_baseline import ClipBaseline
+from models.errors import CheckpointError
 from tests.training.test_comparison import checkpoint
 from tests.training.test_engine import recipe
+from tests.training.test_method_bdam import recipe as bdam_recipe
 from training.datasets import read_dataset
 from training.engine import Trainer
-from training.errors import MemoryEndedError, TrainingError, resource_error
+from training.errors import MemoryEndedError, RecipeError, TrainingError, resource_error
 from training.events import read_events
 from training.networks import build_encoder
 from training.plan import make_plan
-from training.recipe import Recipe
+from training.recipe import Recipe, read_recipe
+from training.start import take_towers
 
 
 def starting(root: Path, base: Path, **fields: object) -> Recipe:
@@ -69,6 +75,76 @@ def test_another_methods_checkpoint_and_too_little_data_are_refused(tiny_set: Pa
     assert plan.seconds_per_step is not None
     assert plan.seconds_per_step > 0
     assert replace(plan, seconds=None, seconds_per_step=None) == make_plan(chosen, 100)
+
+
+def with_towers(root: Path, base: Path, **options: int) -> Recipe:
+    """BDAM on `compact` in the sizes of `checkpoint`'s network."""
+    content = bdam_recipe(root, average=0.0, schedule={"epochs": 1}).model_dump(mode="json")
+    content["encoder"]["options"] |= {"text_width": 16} | options
+    content["encoder"] |= {"towers": str(base), "word_minimum": 1}
+    return read_recipe(content, where="test")
+
+
+def test_the_towers_of_another_method_are_taken_by_name(tiny_set: Path, tmp_path: Path) -> None:
+    base = checkpoint(tmp_path / "base", 1)
+    chosen, train = with_towers(tiny_set, base), read_dataset("cuhk_pedes", tiny_set).splits["train"]
+    known = load_checkpoint(base)
+    weights, old = known.state_dict(), known.spec.tokenizer.vocabulary
+    encoder = build_encoder(chosen, train)
+    state = encoder.state_dict()
+    assert encoder.spec.method == "bdam"
+    assert encoder.spec.tokenizer.vocabulary[: len(old)] == old
+    assert "pants" in encoder.spec.tokenizer.vocabulary[len(old) :]
+    fresh = take_towers(encoder, base)
+    assert set(fresh) == {f"backbone.image_tower.{part}" for part in ("positions", "project.weight", "project.bias")}
+    for name in state:
+        if name.startswith(("backbone.image_tower.", "backbone.text_tower.")) and name not in fresh:
+            assert torch.equal(state[name][: len(weights[name])] if "embed" in name else state[name], weights[name]), (
+                name
+            )
+    ids = known.tokenize(["red shirt person"]).ids
+    assert torch.equal(ids, encoder.tokenize(["red shirt person"]).ids)
+    assert isinstance(known, ClipBaseline)
+    assert isinstance(encoder, Bdam)
+    seen = known.eval().backbone.text(ids).pooled, encoder.eval().backbone.text(ids).pooled
+    torch.testing.assert_close(seen[0], seen[1])
+
+
+def test_a_run_begins_with_towers_and_resumes_without_taking_them_again(tiny_set: Path, tmp_path: Path) -> None:
+    base = checkpoint(tmp_path / "base", 1)
+    chosen, people = with_towers(tiny_set, base), read_dataset("cuhk_pedes", tiny_set)
+    trainer = Trainer(chosen, people, tmp_path / "run", device="cpu")
+    weights = load_checkpoint(base).state_dict()
+    first = "backbone.image_tower.stem.0.weight"
+    assert torch.equal(trainer.encoder.state_dict()[first], weights[first])
+    trainer.run()
+    ended = trainer.encoder.state_dict()[first].clone()
+    assert not torch.equal(ended, weights[first])
+    again = Trainer(chosen, people, tmp_path / "run", device="cpu")
+    assert torch.equal(again.encoder.state_dict()[first], ended)
+
+
+def test_towers_that_do_not_fit_are_refused(tiny_set: Path, tmp_path: Path) -> None:
+    base, train = checkpoint(tmp_path / "base", 1), read_dataset("cuhk_pedes", tiny_set).splits["train"]
+    with pytest.raises(TrainingError, match=r"text_tower.embed.weight is \(\d+, 16\) in .* and \(\d+, 24\) here"):
+        build_encoder(with_towers(tiny_set, base, text_width=24), train)
+    chosen = with_towers(tiny_set, base)
+    with pytest.raises(RecipeError, match="start, which takes the whole network, or towers, not both"):
+        read_recipe(
+            {**chosen.model_dump(mode="json"), "encoder": {"start": str(base), "towers": str(base)}}, where="test"
+        )
+    with pytest.raises(RecipeError, match="towers are those of compact"):
+        read_recipe(
+            {**chosen.model_dump(mode="json"), "encoder": {"towers": str(base), "backbone": "vit-base+bert"}},
+            where="test",
+        )
+    spec = json.loads((base / "spec.json").read_text())
+    spec["preprocessing"]["std"] = [0.5, 0.5, 0.5]
+    (base / "spec.json").write_text(json.dumps(spec))
+    with pytest.raises(TrainingError, match="pixels of another mean and deviation"):
+        build_encoder(chosen, train)
+    with pytest.raises(CheckpointError, match="is no checkpoint"):
+        build_encoder(with_towers(tiny_set, tmp_path / "nowhere"), train)
 
 
 @pytest.mark.parametrize(

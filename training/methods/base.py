@@ -1,7 +1,6 @@
 """What the engine knows of a training method."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -119,7 +118,10 @@ class Method(nn.Module, ABC):
         return ()
 
     def prepare(self, records: tuple[Record, ...]) -> None:
-        """Called once, before the first step or a state is read, with the train split that `Batch.pairs` numbers."""
+        """Called once, before the first step or a state is read, with the train split that `Batch.pairs` numbers.
+
+        What is learnt of it need not survive a kill: a resumed run calls it again.
+        """
         return
 
     @abstractmethod
@@ -134,13 +136,6 @@ class Method(nn.Module, ABC):
         Every process calls it, with the same weights. `self.stage` says the stage from then on.
         """
         self.stage = stage
-
-    def read_descriptions(self, texts: Sequence[str]) -> None:
-        """Called once, before the first step, with the description of every training pair, in the order of the pairs.
-
-        What is learnt of it need not survive a kill: a resumed run calls it again.
-        """
-        return
 
     def begin_epoch(self, epoch: int) -> None:
         """Called before the first step of every epoch, and at a resume within one."""

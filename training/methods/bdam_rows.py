@@ -25,6 +25,7 @@ _ITC = (*_NO_MODULE, *_NO_FUSION, "bdam.triplet=false")
 def rows(recipe: Recipe) -> tuple[Row, ...]:
     """The baseline first."""
     shallow = f"encoder.options.depth={max(1, int(recipe.encoder.options.get('depth', 6)) // 2)}"
+    norms = bool(recipe.encoder.options.get("mamba_norm", True))
     modules = (
         Row("baseline", _ITC),
         Row("+BDAM", _NO_FUSION),
@@ -50,6 +51,11 @@ def rows(recipe: Recipe) -> tuple[Row, ...]:
         Row("full w/o GradNorm", ("bdam.gradnorm=false",)),
         Row("full, triplet on the indexed vector", ("bdam.triplet_on=image",)),
         Row("full, two tokens", ("encoder.options.tokens=2",)),
+        Row("full, gate regulariser of weight 1", ("bdam.gate_weight=1",)),
+        Row(
+            f"full, {'no' if norms else 'with'} norms between Mamba layers",
+            (f"encoder.options.mamba_norm={int(not norms)}",),
+        ),
         Row("InfoNCE alone on both modules", ("bdam.triplet=false", "bdam.adversarial=false", "bdam.decouple=false")),
         Row("baseline, pairs shuffled", (*_ITC, "sampler.name=shuffle")),
     )

@@ -28,6 +28,7 @@ from training.objectives.sdm import sdm
 from training.phrases import mark
 from training.ranks import gather, mean_over_ranks
 from training.recipe import Recipe
+from training.records import Record, pairs_of
 
 _LARGEST_SCALE = 100.0  # CLIP's bound on 1 / tau where it is learnt
 _HEAD_DIM = 64
@@ -103,8 +104,12 @@ class HkgrMethod(Method):
             Row("baseline, twice the steps", (coarse, silent, twice), equal_budget=False),
         )
 
+    def prepare(self, records: tuple[Record, ...]) -> None:
+        """Read the description of every training pair."""
+        self.read_descriptions([text for _, text in pairs_of(records)])
+
     def read_descriptions(self, texts: Sequence[str]) -> None:
-        """Find the phrases of the training descriptions, by rule or in the file that the recipe names.
+        """Find the phrases of descriptions, by rule or in the file that the recipe names; their places are the pairs'.
 
         Raises:
             ParsedCaptionsError: the file is missing, malformed or of other descriptions.
@@ -148,7 +153,7 @@ class HkgrMethod(Method):
             ValueError: the descriptions were not read.
         """
         if self.needs_descriptions:
-            raise ValueError("the levels of HKGR's masking need `read_descriptions` first")
+            raise ValueError("the levels of HKGR's masking need `prepare` first")
         masked: Masked = self.masker(ids, pairs)
         return masked
 

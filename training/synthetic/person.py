@@ -1,12 +1,13 @@
 """All images and descriptions of one identity, from the seed alone: the unit of work of a worker process."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from math import cos, degrees, pi
 from random import Random
 
 import numpy as np
+from numpy.typing import NDArray
 
 from training.synthetic.attributes import SPLITS, Identity, draw_identity
 from training.synthetic.captions import Caption, describe
@@ -21,7 +22,8 @@ CAPTIONS = 2
 
 @dataclass(frozen=True)
 class Picture:
-    """One image with its truth. `yaw`: degrees in -180..180, 0 facing the camera."""
+    """One image with its truth. `yaw`: degrees in -180..180, 0 facing the camera. `ids`: (rows, columns) uint8, the
+    `Part` that each place of the picture shows, at the size of the canvas."""
 
     jpeg: bytes
     size: tuple[int, int]
@@ -30,6 +32,7 @@ class Picture:
     yaw: float
     sight: Sight
     captions: tuple[Caption, ...]
+    ids: NDArray[np.uint8] = field(repr=False, compare=False)
 
 
 def random_for(*key: int) -> Random:
@@ -75,6 +78,5 @@ def _picture(identity: Identity, seed: int, camera: Camera, facing: float, at: d
     sight = Sight(image.parts, front=ahead > 0.35, back=ahead < -0.5, walking=shot.pose.walking)
     captions = tuple(describe(identity, sight, rng) for _ in range(CAPTIONS))
     yaw = (degrees(shot.yaw) + 180) % 360 - 180
-    return Picture(
-        image.jpeg, image.size, camera, at.isoformat().replace("+00:00", "Z"), round(yaw, 1), sight, captions
-    )
+    when = at.isoformat().replace("+00:00", "Z")
+    return Picture(image.jpeg, image.size, camera, when, round(yaw, 1), sight, captions, image.ids)

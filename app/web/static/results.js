@@ -21,6 +21,9 @@ export function summary(answer, asked, notes) {
       el("h2", {}, headline(answer, asked)),
       el("p", { className: "took", title: split }, `${format.milliseconds(took.total)} · model ${model.name}`),
     ),
+    answer.no_good_match === true
+      ? el("p", { className: "no-match" }, "No good match: the person is probably not in what was searched.")
+      : null,
     sentences.length === 0
       ? null
       : el("ul", { className: "notes", role: "list" }, sentences.map((text) => el("li", {}, format.sentence(text)))),

@@ -27,9 +27,9 @@ QUICK = {
 _ADDRESS = re.compile(r"Descry at (http://[^ ,]+)")
 
 
-def until(reached: Callable[[], bool], what: str) -> None:
+def until(reached: Callable[[], bool], what: str, limit_s: float = LIMIT_S) -> None:
     """Wait for a state that must come."""
-    deadline = time.monotonic() + LIMIT_S
+    deadline = time.monotonic() + limit_s
     while not reached():
         assert time.monotonic() < deadline, f"it did not come: {what}"
         time.sleep(0.01)

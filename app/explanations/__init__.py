@@ -1,0 +1,1 @@
+"""Which words of a description an image bears out, and where."""
