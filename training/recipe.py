@@ -72,7 +72,7 @@ class EncoderPart(_Part):
     from it, so that the other fields of this section say nothing then. Words that it does not know are added to
     `compact`, by the rules of `vocabulary` and `word_minimum`."""
     towers: Path | None = None
-    """Folder of a checkpoint, of any method on `compact`, whose towers and vocabulary the run begins with; the network
+    """Folder of a checkpoint on `compact`, of any method, whose towers and vocabulary the run begins with; the network
     is this section's, and what is not in those towers begins fresh (`training.start.take_towers`). Words that they do
     not know are added. What `pretrained` is for networks that others publish."""
     backbone: str = "compact"

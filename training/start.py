@@ -53,7 +53,7 @@ def words_with_towers(part: EncoderPart, train: tuple[Record, ...]) -> tuple[str
 
 
 def take_towers(encoder: PersonEncoder, folder: Path) -> tuple[str, ...]:
-    """Put the weights of a checkpoint's towers into a fresh encoder of any method on `compact`, in place.
+    """Put the weights of a checkpoint's towers into a fresh encoder on `compact`, in place; the methods may differ.
 
     The rule: each weight and running statistic of an image or text tower that the checkpoint has under the same name
     is taken, of the word table the rows of its words. What the checkpoint does not have stays as it began: what the

@@ -1,6 +1,5 @@
 """Training that goes on from a checkpoint: the same vectors for what it knew, room for what is new."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -124,6 +123,27 @@ def test_a_run_begins_with_towers_and_resumes_without_taking_them_again(tiny_set
     assert torch.equal(again.encoder.state_dict()[first], ended)
 
 
+@pytest.mark.parametrize(
+    ("method", "options"),
+    [
+        ("clip_baseline", {"rows": 4}),
+        ("dgcmia", {"rows": 4}),
+        ("hkgr", {"rows": 4, "heads": 2, "fine_dim": 8}),
+        ("hpl", {"rows": 4}),
+    ],
+)
+def test_each_method_takes_the_towers(tiny_set: Path, tmp_path: Path, method: str, options: dict[str, int]) -> None:
+    base = checkpoint(tmp_path / "base", 1)
+    encoder = {"height": 32, "width": 16, "towers": str(base), "word_minimum": 1}
+    sizes = {"dim": 16, "image_width": 8, "text_width": 16}
+    content = {"name": "tiny", "method": method, "data": {"root": str(tiny_set)}}
+    chosen = read_recipe(content | {"encoder": encoder | {"options": sizes | options}}, where="test")
+    state = build_encoder(chosen, read_dataset("cuhk_pedes", tiny_set).splits["train"]).state_dict()
+    for name, value in load_checkpoint(base).state_dict().items():
+        if name.startswith(("backbone.image_tower.stem", "backbone.image_tower.stages", "backbone.text_tower.bind")):
+            assert torch.equal(state[name], value), name
+
+
 def test_towers_that_do_not_fit_are_refused(tiny_set: Path, tmp_path: Path) -> None:
     base, train = checkpoint(tmp_path / "base", 1), read_dataset("cuhk_pedes", tiny_set).splits["train"]
     with pytest.raises(TrainingError, match=r"text_tower.embed.weight is \(\d+, 16\) in .* and \(\d+, 24\) here"):
@@ -138,11 +158,10 @@ def test_towers_that_do_not_fit_are_refused(tiny_set: Path, tmp_path: Path) -> N
             {**chosen.model_dump(mode="json"), "encoder": {"towers": str(base), "backbone": "vit-base+bert"}},
             where="test",
         )
-    spec = json.loads((base / "spec.json").read_text())
-    spec["preprocessing"]["std"] = [0.5, 0.5, 0.5]
-    (base / "spec.json").write_text(json.dumps(spec))
+    lgur = chosen.model_copy(update={"method": "lgur"})  # its pixels are normalised as ImageNet's
+    lgur = lgur.model_copy(update={"encoder": lgur.encoder.model_copy(update={"options": {"dim": 16, "heads": 2}})})
     with pytest.raises(TrainingError, match="pixels of another mean and deviation"):
-        build_encoder(chosen, train)
+        build_encoder(lgur, train)
     with pytest.raises(CheckpointError, match="is no checkpoint"):
         build_encoder(with_towers(tiny_set, tmp_path / "nowhere"), train)
 
