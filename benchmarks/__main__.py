@@ -13,7 +13,6 @@ from typing import Annotated
 import torch
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from benchmarks.activation import measure_activation
 from benchmarks.archive import measure_archive
@@ -25,6 +24,7 @@ from benchmarks.gallery import make_gallery
 from benchmarks.ingest import measure_ingest
 from benchmarks.query import measure_queries
 from benchmarks.retraining import measure_retraining
+from benchmarks.table import figure_table
 from benchmarks.training import measure_full_size, measure_training
 from benchmarks.visibility import measure_visibility
 
@@ -90,7 +90,7 @@ def run(
                 figures += measure_full_size(own, method, steps, batch)
             else:
                 figures += measures[name](gallery, own)
-    console.print(_table(figures))
+    console.print(figure_table(figures))
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(record | {"figures": [figure.to_dict() for figure in figures]}, indent=1) + "\n")
     console.print(f"written to {out}")
@@ -110,20 +110,6 @@ def machine() -> dict[str, str | int]:
 
 def _lines(path: Path) -> list[str]:
     return path.read_text().splitlines() if path.is_file() else []
-
-
-def _table(figures: list[Figure]) -> Table:
-    table = Table(title="Benchmarks")
-    for column in ("benchmark", "figure", "rival or floor", "ratio"):
-        table.add_column(column, justify="left" if column == "benchmark" else "right")
-    for figure in figures:
-        table.add_row(
-            figure.name,
-            f"{figure.value:,.2f} {figure.unit}",
-            f"{figure.rival:,.2f} {figure.unit}  ({figure.rival_name})",
-            f"{figure.value / figure.rival:.2f}",
-        )
-    return table
 
 
 typer.run(run)

@@ -127,6 +127,9 @@ class GalleryCalibration:
             content: dict[str, Any] = {"format": FORMAT, **(row.calibration or {})}
             curves = {space: curve.to_dict() for space, curve in found.curves.items()}
             content["confidence"] = {**content.get("confidence", {}), **curves}
+            # A rule about who is there, from other data, would contradict a curve that is of this gallery.
+            rules = content.get("presence", {})
+            content["presence"] = {space: rule for space, rule in rules.items() if space not in curves}
             why = {**content.get(UNCALIBRATED, {}), **found.missing}
             content[UNCALIBRATED] = {space: words for space, words in why.items() if space not in content["confidence"]}
             ModelRepository(session).calibrate(version_id, {name: part for name, part in content.items() if part})

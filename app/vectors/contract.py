@@ -1,10 +1,15 @@
 """What a vector index is. Every engine passes the same tests."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from app.vectors.lists import Coarse
 
 Ids = NDArray[np.int64]
 Half = NDArray[np.float16]
@@ -27,6 +32,15 @@ class Changes:
     ids: Ids
     vectors: Half
     deleted: Ids
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Some vectors of an index: ids (n,), vectors (n, dim), and the inverted list of each (n,) where it has them."""
+
+    ids: Ids
+    vectors: Half
+    lists: NDArray[np.int32] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +109,11 @@ class VectorIndex(ABC):
     @abstractmethod
     def contents(self) -> tuple[int, Ids, Half]:
         """One consistent state: its sequence, the ids and the vectors, in no particular order."""
+
+    def pieces(self) -> "tuple[int, Coarse | None, Iterator[Piece]]":
+        """One consistent state, piece by piece: its sequence, its lists if it has some, the vectors, each once."""
+        sequence, ids, vectors = self.contents()
+        return sequence, None, iter([Piece(ids, vectors)] if len(ids) else [])
 
     @property
     @abstractmethod

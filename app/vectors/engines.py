@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Literal
 from app.errors import SnapshotError
 from app.settings import Settings
 from app.vectors.contract import VectorIndex
-from app.vectors.snapshot import Snapshot, SnapshotKey, load_snapshot, remove_abandoned, save_snapshot
+from app.vectors.snapshot import Snapshot, SnapshotKey, SnapshotReader, remove_abandoned, save_snapshot
 
 if TYPE_CHECKING:
+    from app.vectors.faiss_engine import Tier
     from app.vectors.milvus_server import Milvus
 
 EngineName = Literal["faiss", "milvus"]
@@ -76,8 +77,8 @@ class Engine(ABC):
 class SnapshotFile(Storage):
     """FAISS: an index in memory, and its snapshot in a file."""
 
-    def __init__(self, path: Path, key: SnapshotKey) -> None:
-        self.path, self._key = path, key
+    def __init__(self, path: Path, key: SnapshotKey, tier: "Tier | None" = None) -> None:
+        self.path, self._key, self._tier = path, key, tier
         self._saved = -1
         """Sequence of the last snapshot that was read or written."""
 
@@ -87,21 +88,22 @@ class SnapshotFile(Storage):
         remove_abandoned(self.path)
         if not self.path.exists():
             return None
-        found = load_snapshot(self.path, self._key, at_most=head())
+        with SnapshotReader(self.path, self._key, at_most=head()).open() as found:
+            index = FaissIndex.restored(self._key.dim, found.sequence, found.coarse, found.pieces, self._tier)
         self._saved = found.sequence
-        return FaissIndex(self._key.dim, sequence=found.sequence, ids=found.ids, vectors=found.vectors)
+        return index
 
     def restart(self, head: Callable[[], int]) -> VectorIndex:
         from app.vectors.faiss_engine import FaissIndex
 
         self._saved = -1
-        return FaissIndex(self._key.dim)
+        return FaissIndex(self._key.dim, tier=self._tier)
 
     def save(self, index: VectorIndex) -> None:
         if self._saved == index.sequence and self.path.exists():
             return
-        sequence, ids, vectors = index.contents()
-        save_snapshot(self.path, Snapshot(self._key, sequence, ids, vectors))
+        sequence, coarse, pieces = index.pieces()
+        save_snapshot(self.path, Snapshot(self._key, sequence, coarse, pieces))
         self._saved = sequence
 
     def wants_save(self, index: VectorIndex, erased: int) -> bool:
@@ -111,11 +113,11 @@ class SnapshotFile(Storage):
 class FaissEngine(Engine):
     """Indexes in this process, snapshots in a folder."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, tier: "Tier | None" = None) -> None:
+        self._folder, self._tier = folder, tier
 
     def storage(self, version_id: int, key: SnapshotKey) -> SnapshotFile:
-        return SnapshotFile(self._folder / f"version-{version_id}-{key.space}.index", key)
+        return SnapshotFile(self._folder / f"version-{version_id}-{key.space}.index", key, self._tier)
 
     def forget(self, version_id: int, history: str) -> None:
         for path in self._folder.glob(f"version-{version_id}-*.index"):
@@ -198,5 +200,7 @@ def _prefix(version_id: int, history: str) -> str:
 def open_engine(settings: Settings, name: EngineName | None = None) -> Engine:
     """The engine that the settings ask for, or another one by its name."""
     if (name or settings.vector_engine) == "faiss":
-        return FaissEngine(settings.index_dir)
+        from app.vectors.faiss_engine import Tier
+
+        return FaissEngine(settings.index_dir, Tier(settings.exact_up_to or None, settings.search_threads))
     return MilvusEngine(settings.milvus, settings.milvus_token.get_secret_value())

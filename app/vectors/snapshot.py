@@ -1,7 +1,9 @@
 """An index on disk: one file with a checksum, which appears whole or not at all. Any engine can start from it.
 
-line 1    JSON header: format, history, fingerprint, space, dim, count, sequence, SHA-256 of the rest
-rest      ids (count int64), then vectors (count x dim float16), little-endian
+line 1    JSON header: format, history, fingerprint, space, dim, sequence, lists (count, lists read, recall) or null
+then      centroids (lists x dim float32), if there are lists
+pieces    count (int64) and whether it is in lists (bool); ids (int64), lists (int32) if it is, vectors (dim float16)
+end       a piece of 0, and the SHA-256 of all before it. Little-endian.
 """
 
 import fcntl
@@ -9,21 +11,26 @@ import hashlib
 import json
 import os
 import secrets
-from collections.abc import Iterator
+import struct
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from app.errors import SnapshotError
 from app.files import sync_folder
-from app.vectors.contract import Half, Ids
+from app.vectors.contract import Piece
+from app.vectors.lists import Coarse
 
-FORMAT = "descry-index-1"
+FORMAT = "descry-index-2"
 _HEADER_LIMIT = 4096
 _PARTIAL = ".partial"
+_COUNTS = struct.Struct("<q?")
+_PIECE_LIMIT = 10_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +50,17 @@ class SnapshotKey:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """The vectors of one view at one point of the log."""
+    """The vectors of one view at one point of the log.
+
+    Attributes:
+        coarse: the inverted lists, if the index had some.
+        pieces: the vectors, each once; may be given out one by one, so that they are never all in memory twice.
+    """
 
     key: SnapshotKey
     sequence: int
-    ids: Ids
-    vectors: Half
+    coarse: Coarse | None
+    pieces: Iterable[Piece]
 
 
 def save_snapshot(path: Path, snapshot: Snapshot) -> None:
@@ -57,24 +69,38 @@ def save_snapshot(path: Path, snapshot: Snapshot) -> None:
     Raises:
         OSError: it cannot be written; nothing of it is left.
     """
-    ids = snapshot.ids.astype("<i8").tobytes()
-    vectors = np.ascontiguousarray(snapshot.vectors, "<f2").data.cast("B") if len(snapshot.ids) else b""
-    digest = hashlib.sha256(ids)
-    digest.update(vectors)
+    coarse = snapshot.coarse
     header = {
         "format": FORMAT,
         **asdict(snapshot.key),
-        "count": len(snapshot.ids),
         "sequence": snapshot.sequence,
-        "sha256": digest.hexdigest(),
+        "lists": None if coarse is None else [coarse.count, coarse.probe, coarse.recall],
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     remove_abandoned(path)
     with _replacement(path) as handle:
-        handle.write(json.dumps(header).encode() + b"\n")
-        handle.write(ids)
-        handle.write(vectors)
+        digest = hashlib.sha256()
+
+        def write(data: bytes | memoryview) -> None:
+            digest.update(data)
+            handle.write(data)
+
+        write(json.dumps(header).encode() + b"\n")
+        if coarse is not None:
+            write(_bytes(coarse.centroids, "<f4"))
+        for piece in snapshot.pieces:
+            write(_COUNTS.pack(len(piece.ids), piece.lists is not None))
+            write(_bytes(piece.ids, "<i8"))
+            if piece.lists is not None:
+                write(_bytes(piece.lists, "<i4"))
+            write(_bytes(piece.vectors, "<f2"))
+        write(_COUNTS.pack(0, False))
+        handle.write(digest.digest())
     sync_folder(path.parent)
+
+
+def _bytes(array: NDArray[Any], dtype: str) -> memoryview:
+    return np.ascontiguousarray(array, dtype).reshape(-1).view(np.uint8).data
 
 
 def remove_abandoned(path: Path) -> None:
@@ -108,32 +134,77 @@ def _replacement(path: Path) -> Iterator[IO[bytes]]:
             raise
 
 
-def load_snapshot(path: Path, key: SnapshotKey, *, at_most: int) -> Snapshot:
-    """Read a snapshot that fits.
+class SnapshotReader:
+    """Reads a snapshot piece by piece. Nothing of it may be used before the last piece came: then it is whole.
 
     Args:
         at_most: head of the log: a snapshot that is ahead of it belongs to another past.
-
-    Raises:
-        SnapshotError: missing, damaged, or taken of something else.
     """
-    try:
-        with path.open("rb") as handle:
-            header = json.loads(handle.readline(_HEADER_LIMIT))
-            payload = handle.read()
-    except (OSError, ValueError, RecursionError) as error:
-        raise SnapshotError(f"{path.name}: {error}") from error
-    if not isinstance(header, dict) or header.get("format") != FORMAT:
-        raise SnapshotError(f"{path.name} is not in the format {FORMAT}")
-    wrong = [name for name, value in asdict(key).items() if header.get(name) != value]
-    if wrong:
-        raise SnapshotError(f"{path.name} belongs to another gallery or model: {', '.join(wrong)} differ")
-    if hashlib.sha256(payload).hexdigest() != header.get("sha256"):
-        raise SnapshotError(f"{path.name} is damaged: its checksum does not match its content")
-    count, sequence = header.get("count"), header.get("sequence")
-    if not isinstance(count, int) or not isinstance(sequence, int) or len(payload) != count * (8 + 2 * key.dim):
-        raise SnapshotError(f"{path.name} is damaged: its size does not match its header")
-    if sequence > at_most:
-        raise SnapshotError(f"{path.name} is at sequence {sequence}, ahead of the database at {at_most}")
-    ids = np.frombuffer(payload, "<i8", count)
-    return Snapshot(key, sequence, ids, np.frombuffer(payload, "<f2", offset=8 * count).reshape(count, key.dim))
+
+    def __init__(self, path: Path, key: SnapshotKey, *, at_most: int) -> None:
+        self._path, self._key, self._at_most, self._digest = path, key, at_most, hashlib.sha256()
+
+    @contextmanager
+    def open(self) -> Iterator[Snapshot]:
+        """The snapshot, whose pieces can be read once within the block.
+
+        Raises:
+            SnapshotError: missing, damaged, or taken of something else; also while pieces are read.
+        """
+        try:
+            with self._path.open("rb") as handle:
+                line = handle.readline(_HEADER_LIMIT)
+                self._digest.update(line)
+                header = self._checked(json.loads(line))
+                coarse = self._coarse(handle, header)
+                yield Snapshot(self._key, header["sequence"], coarse, self._pieces(handle, coarse))
+        except (OSError, ValueError, RecursionError) as error:
+            raise SnapshotError(f"{self._path.name}: {error}") from error
+
+    def _checked(self, header: Any) -> dict[str, Any]:  # noqa: ANN401  JSON
+        name = self._path.name
+        if not isinstance(header, dict) or header.get("format") != FORMAT:
+            raise SnapshotError(f"{name} is not in the format {FORMAT}")
+        wrong = [field for field, value in asdict(self._key).items() if header.get(field) != value]
+        if wrong:
+            raise SnapshotError(f"{name} belongs to another gallery or model: {', '.join(wrong)} differ")
+        sequence = header.get("sequence")
+        if not isinstance(sequence, int):
+            raise SnapshotError(f"{name} is damaged: it does not say where in the log it was taken")
+        if sequence > self._at_most:
+            raise SnapshotError(f"{name} is at sequence {sequence}, ahead of the database at {self._at_most}")
+        return header
+
+    def _coarse(self, handle: IO[bytes], header: dict[str, Any]) -> Coarse | None:
+        lists = header.get("lists")
+        if lists is None:
+            return None
+        count, probe, recall = lists
+        centroids = self._read(handle, (int(count), self._key.dim), "<f4")
+        return Coarse(centroids.astype(np.float32), int(probe), float(recall))
+
+    def _pieces(self, handle: IO[bytes], coarse: Coarse | None) -> Iterator[Piece]:
+        while True:
+            count, listed = _COUNTS.unpack(self._bytes(handle, _COUNTS.size))
+            if count == 0:
+                break
+            if not 0 < count <= _PIECE_LIMIT or (listed and coarse is None):
+                raise SnapshotError(f"{self._path.name} is damaged: a piece of it cannot be what it says")
+            ids = self._read(handle, (count,), "<i8").astype(np.int64)
+            lists = self._read(handle, (count,), "<i4").astype(np.int32) if listed else None
+            if lists is not None and coarse is not None and not ((lists >= 0) & (lists < coarse.count)).all():
+                raise SnapshotError(f"{self._path.name} is damaged: it names lists that it does not have")
+            yield Piece(ids, self._read(handle, (count, self._key.dim), "<f2"), lists)
+        if handle.read() != self._digest.digest():
+            raise SnapshotError(f"{self._path.name} is damaged: its checksum does not match its content")
+
+    def _read(self, handle: IO[bytes], shape: tuple[int, ...], dtype: str) -> NDArray[Any]:
+        size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+        return np.frombuffer(self._bytes(handle, size), dtype).reshape(shape)
+
+    def _bytes(self, handle: IO[bytes], size: int) -> bytes:
+        data = handle.read(size)
+        if len(data) != size:
+            raise SnapshotError(f"{self._path.name} is damaged: it ends too early")
+        self._digest.update(data)
+        return data

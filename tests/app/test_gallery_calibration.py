@@ -24,11 +24,13 @@ from app.retraining.repository import RetrainingRepository
 from models.calibration import write_section
 from models.checkpoint import read_info
 from models.confidence import ConfidenceCurve, confidence_curves
+from models.presence import presence_rules
 from tests.app.conftest import IngestFolder
 from tests.app.test_indexing_jobs import active, finish, taken
 from tests.app.test_ingest_folder import write_manifest
 from tests.app.test_search_api import ask
 from tests.app.toy import COLOURS, picture, toy_checkpoint
+from tests.models.test_presence import section
 
 IMAGES = 3
 PAIRS = [(one, other) for one in COLOURS for other in COLOURS if one != other][:40]
@@ -182,17 +184,21 @@ def test_a_checkpoint_that_brings_curves_keeps_them_and_gets_those_that_lack(
     )
     folder = toy_checkpoint(tmp_path / "own", two_spaces=True)
     write_section(folder, "confidence", {"text": own.to_dict()})
+    write_section(folder, "presence", {"text": section()})
     version = register_checkpoint(core, folder, "own").id
     activate_version(core, version)
     with core.database.read() as session:
         curves = confidence_curves(ModelRepository(session).calibration(version))
+        assert set(presence_rules(ModelRepository(session).calibration(version))) == {"text"}
     assert (curves["text"].data, curves["image"].data) == ("elsewhere", "the gallery")
     shown = CliRunner().invoke(
         app, ["models", "calibrate", str(version), "--anew", "--data-dir", str(core.settings.data_dir)]
     )
     assert "confidence of text queries learnt from 120 of named people" in shown.stdout
     with core.database.read() as session:
-        assert confidence_curves(ModelRepository(session).calibration(version))["text"].data == "the gallery"
+        calibration = ModelRepository(session).calibration(version)
+    assert confidence_curves(calibration)["text"].data == "the gallery"
+    assert presence_rules(calibration) == {}  # it was about other people
 
 
 def test_what_could_not_be_learnt_is_learnt_later(core: Core, ingest: IngestFolder, other: int, tmp_path: Path) -> None:

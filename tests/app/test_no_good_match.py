@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
+from typer.testing import CliRunner
 
+from app.cli import app
 from app.commands.models import activate_version, register_checkpoint
 from app.core import Core
 from app.gallery.sources import open_source
@@ -93,3 +95,11 @@ def test_a_space_that_knows_its_curve_alone_goes_by_it(calibrated: TestClient, t
     found = upload(calibrated, data).json()
     score = found["candidates"][0]["score"]
     assert found["no_good_match"] is (score < found["weak_below"]) is True
+
+
+def test_the_command_line_says_so(calibrated: TestClient, settings: Settings) -> None:
+    without(calibrated, "red")
+    for query, said in (("a person in a red coat", True), ("a person in a green coat", False)):
+        found = CliRunner().invoke(app, ["search", query, "--data-dir", str(settings.data_dir)])
+        assert found.exit_code == 0, found.output
+        assert ("No good match" in found.stderr) is said

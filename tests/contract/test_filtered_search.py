@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given
+from hypothesis import HealthCheck, Phase, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ from sqlalchemy import delete
 
 from app.core import Core
 from app.database.tables import Identity, Image
-from app.search import service
+from app.search import grouping, service
 from app.search.filters import Filters
 from app.search.query import Part, Query
 from app.search.schemas import SearchAnswer, SearchOptions
@@ -27,6 +27,8 @@ from tests.contract.filter_cases import Json, Person, Shot, filters, galleries, 
 from tests.contract.milvus import need_milvus_lite
 from tests.contract.test_filter_conditions import store
 
+PHASES = (Phase.reuse, Phase.generate)
+"""Without shrinking, which takes minutes where an example is a database."""
 Vector = NDArray[np.float32]
 Entry = tuple[int, tuple[tuple[int, float], ...]]
 
@@ -108,6 +110,7 @@ def walk(core: Core, vector: Vector, wanted: Json, between: Callable[[], None], 
             assert [len(page) for page in pages[:-1]] == [options["limit"]] * (len(pages) - 1)
             assert pages[-1] or len(pages) == 1
             return [entry for page in pages for entry in page]
+        assert len(pages) < 100, "the answer has no end"
         between()
 
 
@@ -116,10 +119,14 @@ def test_filtered_search_equals_brute_force(
     engine: str, core: Core, monkeypatch: pytest.MonkeyPatch, subset: int
 ) -> None:
     monkeypatch.setattr(service, "SUBSET", subset)
+    monkeypatch.setattr(grouping, "_FIRST", 1)  # so that small galleries take several steps too
 
     # Milvus Lite takes its time, and its engine has searches of its own in test_vector_engines.
     @hypothesis_settings(
-        max_examples=12 if engine == "faiss" else 3, deadline=None, suppress_health_check=list(HealthCheck)
+        max_examples=16 if engine == "faiss" else 3,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+        phases=PHASES,
     )
     @given(st.data())
     def check(data: st.DataObject) -> None:

@@ -223,6 +223,17 @@ def test_dropped_and_pasted_picture_finds_its_person(visit: Visit, people: Path,
     assert "owned" not in visit.page.evaluate("document.title.replace(/<.*>/s, '')")
 
 
+def test_that_nobody_matches_is_said(visit: Visit) -> None:
+    visit.search(
+        "An elderly woman with long blonde hair wears a yellow dress, an orange cardigan, green boots and a purple sun "
+        "hat, and is pulling a pink suitcase."
+    )
+    expect(visit.page.locator(".no-match")).to_contain_text("No good match")
+    visit.search("red coat")
+    expect(visit.page.locator(".summary h2")).to_contain_text("red coat")
+    expect(visit.page.locator(".no-match")).to_have_count(0)
+
+
 def test_what_is_not_understood_is_said(visit: Visit) -> None:
     visit.search("zorp qwertz")
     alert = visit.page.get_by_role("alert")

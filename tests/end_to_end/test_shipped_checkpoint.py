@@ -15,12 +15,14 @@ from app.search.schemas import SearchOptions
 from app.search.service import SearchService
 from app.settings import Settings
 from models.checkpoint import DEMO, load_checkpoint
+from models.tokenizers import words_of
 from training.datasets import read_dataset
 from training.evaluation import embed_split
 from training.images import ImageSource
 from training.synthetic import SyntheticConfig, generate
 from training.synthetic.gallery import GalleryConfig, write_gallery
 from training.synthetic.oracle import score_set
+from training.synthetic.person import identity_of, pictures_of
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +51,32 @@ def found(core: Core, query: str, limit: int) -> list[str | None]:
     asked = Query((Part(vector, "text"),), {"text": query})
     answer = service.answer(asked, SearchOptions(limit=limit, images_per_identity=1), started=0.0)
     return [candidate.identity.external_id for candidate in answer.candidates]
+
+
+def missing(core: Core, texts: list[str]) -> float:
+    """Share of descriptions for which the answer says that the person is probably not there."""
+    model, told = core.active.current(), []
+    for text in texts:
+        part = Part(model.encoder.submit_text(text).result().vector, "text", words=len(words_of(text)))
+        answer = SearchService(core.database, model).answer(
+            Query((part,), {"text": text}), SearchOptions(), started=0.0
+        )
+        told.append(answer.no_good_match)
+    assert None not in told
+    return sum(map(bool, told)) / len(told)
+
+
+def test_who_is_not_there_is_missed_and_who_is_there_is_not(core: Core, gallery: Path) -> None:
+    rows = [json.loads(line)["description"] for line in (gallery / "manifest.jsonl").read_text().splitlines()]
+    strangers = []
+    for number in range(60):
+        identity = identity_of(99, "test", number)
+        (picture,) = pictures_of(identity, 99, "test", number, 1)
+        strangers += [caption.text for caption in picture.captions]
+    there = missing(core, [text for text in rows if len(words_of(text)) >= 12])
+    away = missing(core, [text for text in strangers if len(words_of(text)) >= 12])
+    assert there < 0.12
+    assert away > 0.8
 
 
 def test_people_are_found_by_their_descriptions(core: Core, gallery: Path) -> None:

@@ -11,12 +11,13 @@ __all__ = ["checkpoint", "data"]
 WRITER = """
 import json, sys
 from pathlib import Path
-from app.vectors.snapshot import SnapshotKey, load_snapshot, save_snapshot
+from app.vectors.snapshot import SnapshotKey, save_snapshot
+from tests.app.snapshots import whole
 path = Path(sys.argv[1])
 with path.open("rb") as handle:
     header = json.loads(handle.readline())
 key = SnapshotKey(*(header[name] for name in ("history", "fingerprint", "space", "dim")))
-snapshot = load_snapshot(path, key, at_most=header["sequence"])
+snapshot = whole(path, key, header["sequence"])
 while True:
     save_snapshot(path, snapshot)
 """

@@ -1,0 +1,217 @@
+"""`python -m benchmarks.index`: the FAISS engine at a size, against FAISS Flat, a BLAS product and the promises.
+
+Vectors are like those of pictures of people: clusters of about twenty, in few directions (the shipped checkpoint's fill
+27 of 256, by the participation ratio). Queries lie off them (cosine 0.45 to the nearest), as words lie off pictures.
+"""
+
+import resource
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import faiss
+import numpy as np
+import typer
+from numpy.typing import NDArray
+from rich.console import Console
+from threadpoolctl import threadpool_limits
+
+from app.vectors.contract import Changes, Half
+from app.vectors.faiss_engine import FaissIndex, Tier
+from app.vectors.snapshot import Snapshot, SnapshotKey, SnapshotReader, save_snapshot
+from benchmarks.figures import Figure, median
+from benchmarks.table import figure_table
+
+_DIM, _BLOCK, _QUERIES, _CLUSTER = 512, 10_000, 200, 20
+_KEY = SnapshotKey("benchmark", "benchmark", "text", _DIM)
+Queries = NDArray[np.float32]
+
+
+def run(
+    vectors: Annotated[int, typer.Option(min=20_000, help="How many vectors of 512 dimensions.")] = 1_000_000,
+    threads: Annotated[int, typer.Option(help="Cores.")] = 4,
+) -> None:
+    """Build an index of clustered vectors and measure it."""
+    console = Console()
+    with tempfile.TemporaryDirectory(prefix="descry-index-") as folder:
+        console.print(figure_table(_measure(vectors, threads, Path(folder), console.print)))
+
+
+def _measure(count: int, threads: int, folder: Path, say: Callable[[str], None]) -> list[Figure]:
+    centres = _centres(count // _CLUSTER)
+    queries = _queries(centres)
+    exact = FaissIndex(_DIM, tier=Tier(exact_up_to=None, threads=threads))
+    _fill(exact, centres, count, say)
+    figures = _exact(exact, queries, threads, say)
+    truth = [set(exact.search(query, 10).ids.tolist()) for query in queries]
+    flat = _flat_throughput(exact, queries, threads)
+    before, size = _memory(), count * _DIM * 2 / 2**20
+    say("making lists ...")
+    began = time.perf_counter()
+    listed = FaissIndex.restored(_DIM, *exact.pieces(), Tier(exact_up_to=1, threads=threads))
+    del exact
+    listed.compact()
+    built = time.perf_counter() - began
+    if listed.coarse is None:
+        raise RuntimeError("no lists were made")
+    say(f"{listed.coarse.count} lists, {listed.coarse.probe} read, recall {listed.coarse.recall:.4f} when chosen")
+    found = [set(listed.search(query, 10).ids.tolist()) for query in queries]
+    recall = sum(len(one & other) for one, other in zip(found, truth, strict=True)) / (10 * len(queries))
+    one = _median_ms(lambda query: listed.search(query, 10), queries)
+    many = _median_ms(lambda query: listed.search(query, 1000), queries)
+    figures += [
+        Figure("lists: made in", built, "s", 60.0, "promise for a rebuild"),
+        Figure("lists: recall@10", recall, "", 0.99, "promise"),
+        Figure("lists: one query, median", one, "ms", 2.0, "promise"),
+        Figure("lists: queries/s, all cores", _throughput(listed, queries, threads), "1/s", flat, "FAISS Flat at once"),
+        Figure("lists: best 1,000 of one query", many, "ms", 10, "limit"),
+        Figure("memory, peak of all this", _memory() - before, "MB", size, "the vectors in fp16"),
+    ]
+    say("snapshot ...")
+    return figures + _snapshot(listed, folder, threads) + _inserts(listed, centres, count)
+
+
+def _fill(index: FaissIndex, centres: NDArray[np.float32], count: int, say: Callable[[str], None]) -> None:
+    for start in range(0, count, _BLOCK):
+        size = min(_BLOCK, count - start)
+        index.apply(Changes(start + size, np.arange(start, start + size), _near(centres, size, start), _none()))
+        if index.wants_compaction:
+            index.compact()
+        if start % (20 * _BLOCK) == 0:
+            say(f"{start:,} vectors")
+    index.compact()
+
+
+def _centres(count: int) -> NDArray[np.float32]:
+    """Unit vectors in a space of falling variances: 1, 1/2, 1/3 ... would fill 3 directions, this fills about 30."""
+    rng = np.random.default_rng(0)
+    spread = np.arange(1, _DIM + 1) ** -0.35 * np.exp(-np.arange(_DIM) / 60)
+    found = (rng.standard_normal((count, _DIM)) * spread).astype(np.float32)
+    return np.asarray(found / np.linalg.norm(found, axis=1, keepdims=True), np.float32)
+
+
+def _near(centres: NDArray[np.float32], count: int, seed: int) -> Half:
+    rng = np.random.default_rng(seed + 1)
+    found = centres[rng.integers(0, len(centres), count)]
+    found = found + 0.5 * centres[rng.integers(0, len(centres), count)]
+    found += 0.3 / _DIM**0.5 * rng.standard_normal((count, _DIM), np.float32)
+    return np.asarray(found / np.linalg.norm(found, axis=1, keepdims=True), np.float16)
+
+
+def _queries(centres: NDArray[np.float32]) -> Queries:
+    rng = np.random.default_rng(99)
+    found = _near(centres, _QUERIES, 10**9).astype(np.float32)
+    noise = rng.standard_normal(found.shape).astype(np.float32)
+    found += 2 * noise / np.linalg.norm(noise, axis=1, keepdims=True)
+    return np.asarray(found / np.linalg.norm(found, axis=1, keepdims=True), np.float32)
+
+
+def _exact(index: FaissIndex, queries: Queries, threads: int, say: Callable[[str], None]) -> list[Figure]:
+    say("exact ...")
+    some = queries[:40]
+    own = _median_ms(lambda query: index.search(query, 10), some)
+    _, ids, half = index.contents()
+    wide = half.astype(np.float32)
+    with threadpool_limits(threads, user_api="blas"):
+        product = _median_ms(partial(_product, wide), some)
+    del wide, half
+    share = np.random.default_rng(1).choice(ids, len(ids) // 100, replace=False)
+    subset = _median_ms(lambda query: index.scores(query, share), some)
+    return [
+        Figure(
+            "exact: one query, median", own, "ms", product, f"fp32 BLAS product on {threads} threads, and the best 10"
+        ),
+        Figure("exact: 1 % of the ids, scored and ranked", subset, "ms", 10.0, "promise"),
+    ]
+
+
+def _product(wide: NDArray[np.float32], query: Queries) -> object:
+    return np.argpartition(-(wide @ query), 10)[:10]
+
+
+def _flat_throughput(index: FaissIndex, queries: Queries, threads: int) -> float:
+    """Queries a second of FAISS's flat index, given all at once."""
+    faiss.omp_set_num_threads(threads)
+    flat: Any = faiss.IndexFlatIP(_DIM)
+    for piece in index.pieces()[2]:
+        flat.add(piece.vectors.astype(np.float32))
+    with threadpool_limits(threads, user_api="blas"):
+        flat.search(queries[:8], 10)
+        began = time.perf_counter()
+        flat.search(queries, 10)
+        return len(queries) / (time.perf_counter() - began)
+
+
+def _throughput(index: FaissIndex, queries: Queries, threads: int) -> float:
+    every = np.concatenate([queries] * 10)
+    with ThreadPoolExecutor(threads) as pool:
+        began = time.perf_counter()
+        list(pool.map(lambda query: index.search(query, 10), every))
+        return len(every) / (time.perf_counter() - began)
+
+
+def _snapshot(index: FaissIndex, folder: Path, threads: int) -> list[Figure]:
+    save_snapshot(folder / "snapshot", Snapshot(_KEY, *index.pieces()))
+    began = time.perf_counter()
+    with SnapshotReader(folder / "snapshot", _KEY, at_most=index.sequence).open() as found:
+        again = FaissIndex.restored(_DIM, found.sequence, found.coarse, found.pieces, Tier(1, threads))
+    seconds = time.perf_counter() - began
+    if again.count != index.count:
+        raise RuntimeError(f"the snapshot holds {again.count}, the index {index.count}")
+    return [Figure("start from a snapshot", seconds, "s", 10.0, "promise")]
+
+
+def _inserts(index: FaissIndex, centres: NDArray[np.float32], count: int) -> list[Figure]:
+    """500 vectors a second for some seconds, beside compactions: how long until a search finds each hundred."""
+    stop = threading.Event()
+
+    def compact() -> None:
+        while not stop.wait(0.2):
+            if index.wants_compaction:
+                index.compact()
+
+    helper = threading.Thread(target=compact)
+    helper.start()
+    slowest = 0.0
+    for step in range(50):
+        began, first = time.perf_counter(), count + 100 * step
+        new = _near(centres, 100, first)
+        index.apply(Changes(first + 100, np.arange(first, first + 100), new, _none()))
+        if index.search(new[0].astype(np.float32), 1).ids.tolist() != [first]:
+            raise RuntimeError("a vector that was added is not found")
+        slowest = max(slowest, time.perf_counter() - began)
+        time.sleep(max(0.0, 0.2 - (time.perf_counter() - began)))
+    stop.set()
+    helper.join()
+    return [
+        Figure("500 inserts a second: a hundred of them until found, slowest", slowest * 1000, "ms", 1000.0, "promise")
+    ]
+
+
+def _median_ms(act: Callable[[Queries], object], queries: Queries) -> float:
+    for query in queries[:5]:
+        act(query)
+    taken = []
+    for query in queries:
+        began = time.perf_counter()
+        act(query)
+        taken.append((time.perf_counter() - began) * 1000)
+    return median(taken)
+
+
+def _memory() -> float:
+    """The highest that the process had so far, MB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def _none() -> NDArray[np.int64]:
+    return np.empty(0, np.int64)
+
+
+if __name__ == "__main__":
+    typer.run(run)
