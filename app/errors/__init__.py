@@ -21,6 +21,7 @@ models.errors.DescryError
     |   +-- CursorMismatchError           cursor_mismatch
     |   +-- QueryEmptyError               query_empty
     |   +-- QueryTooLongError             query_too_long
+    |   +-- QueryLanguageUnsupportedError query_language_unsupported
     |   +-- QueryNotUnderstoodError       query_not_understood
     |   +-- ResultsTooLargeError          results_too_large
     |   +-- PicturesDifferError           pictures_differ

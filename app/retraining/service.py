@@ -39,6 +39,7 @@ OWN = (
     "data.",
     "name",
     "encoder.start",
+    "encoder.towers",
     "encoder.pretrained",
     "encoder.text_pretrained",
     "hkgr.parsed",

@@ -21,8 +21,9 @@ class Standing:
     Attributes:
         scores: theirs, best first; at most `PEOPLE`.
         images: how many images the first one has in what was searched.
-        words: of the description that was asked for; None for anything else.
+        words: of the descriptions, where nothing but words was asked for; None for anything else.
         rule: what the version has learnt about scores; None if nothing, or not about scores of this kind.
+        least_words: a description with fewer fits too many people to say that somebody is not there.
     """
 
     ranking: Ranking
@@ -30,6 +31,7 @@ class Standing:
     images: int
     words: int | None
     rule: PresenceRule | None
+    least_words: int = 0
 
     @property
     def presence(self) -> float | None:
@@ -47,7 +49,9 @@ class Standing:
         there = self.presence
         if there is None:
             return True if self.ranking.calibrated and not self.scores else None
-        return there < _RATHER_NOT if self.rule is None else self.rule.no_good_match(there, self.words)
+        if self.rule is not None:
+            return self.rule.no_good_match(there, self.words)
+        return there < _RATHER_NOT and (self.words is None or self.words >= self.least_words)
 
     def confidence(self, score: float) -> float | None:
         """The probability that a candidate with this score is the person."""
@@ -66,8 +70,11 @@ def standing_of(
         people: the first identities of the whole scope, best first, whatever was shown before.
         images: how many images the first one has in the scope.
     """
-    first = query.parts[0]
+    first, text = query.parts[0], model.rules.get("text")
     # What was learnt is about cosines with one vector as it was encoded, and a fused score is none.
     plain = len(query.parts) == 1 and not query.composed and not first.learnt
     rule = model.rules.get(first.space) if plain else None
-    return Standing(ranking, tuple(entry.score for entry in people[:PEOPLE]), images, first.words, rule)
+    counted = [part.words for part in query.parts if not part.negative]
+    words = None if None in counted else sum(filter(None, counted))
+    scores = tuple(entry.score for entry in people[:PEOPLE])
+    return Standing(ranking, scores, images, words, rule, 0 if text is None else text.words)

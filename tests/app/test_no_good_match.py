@@ -16,7 +16,7 @@ from app.main import create_app
 from app.settings import Settings
 from models.calibration import write_section
 from tests.app.test_search_api import ask, people, upload
-from tests.app.toy import picture, toy_checkpoint
+from tests.app.toy import COLOURS, picture, toy_checkpoint
 
 RULE: dict[str, Any] = {"slope": 100.0, "crowd": -0.5, "shift": -96.0, "scale": 30.0, "least": 0.4, "words": 2}
 ABOUT = {"data": "d", "split": "val", "queries": 90, "identities": 30}
@@ -103,3 +103,15 @@ def test_the_command_line_says_so(calibrated: TestClient, settings: Settings) ->
         found = CliRunner().invoke(app, ["search", query, "--data-dir", str(settings.data_dir)])
         assert found.exit_code == 0, found.output
         assert ("No good match" in found.stderr) is said
+
+
+def test_too_short_a_description_calls_nobody_missing_also_among_parts(calibrated: TestClient) -> None:
+    def missing(*texts: str) -> bool | None:
+        denied = [{"text": f"a {colour} coat", "weight": 1000} for colour in COLOURS]
+        body = {"parts": [{"text": text} for text in texts], "negatives": denied}
+        found: bool | None = calibrated.post("/v1/search/composed", json=body).json()["no_good_match"]
+        return found
+
+    assert missing("a person in a red coat") is True
+    assert missing("red") is False
+    assert missing("red", "coat") is True  # two words, as many as the version wants
