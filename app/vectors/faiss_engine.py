@@ -210,7 +210,7 @@ class FaissIndex(VectorIndex):
         near = np.full(len(state.delta_ids), -np.inf, np.float32)
         near[chosen] = state.delta[chosen] @ query
         finders = [partial(segment.among, query, some) for segment, some in zip(state.segments, rows, strict=True)]
-        return self._exactly(state, query, self._scan(finders, 0, near[chosen], k), near, state.delta_ids, k)
+        return self._exactly(state, query, self._scan(finders, state.based, near[chosen], k), near, state.delta_ids, k)
 
     @staticmethod
     def _exactly(

@@ -73,9 +73,11 @@ class Segment(ABC):
 
     def rows_of(self, ids: Ids) -> Ids:
         """Row numbers of those ids that are here."""
+        if not len(self.ids):
+            return np.empty(0, np.int64)
+        # Most segments hold a range of ids of their own: most ids need no search.
+        ids = ids[(ids >= self.ids[0]) & (ids <= self.ids[-1])]
         rows = np.searchsorted(self.ids, ids)
-        inside = rows < len(self.ids)
-        rows, ids = rows[inside], ids[inside]
         return np.asarray(rows[self.ids[rows] == ids], np.int64)
 
     def lists(self) -> Lists | None:
