@@ -93,8 +93,8 @@ _BODY: dict[str, Any] = {
 async def search_composed(request: Request, core: CoreDep) -> SearchAnswer:
     """Find people by several descriptions, pictures and examples of the gallery at once, less what is denied.
 
-    Send JSON, or multipart/form-data where pictures come with it. The pictures are not kept. The answer is a list of
-    candidates, not an identification.
+    Send JSON, or multipart/form-data where pictures come with it. Pictures are not kept; their vectors are, with the
+    query, until that is forgotten. The answer is a list of candidates, not an identification.
     """
     started = time.perf_counter()
     core.active.current()

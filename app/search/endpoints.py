@@ -95,7 +95,7 @@ async def search_image(
     file: Annotated[UploadFile, File(description="A JPEG, PNG or WebP picture of one person.")],
     options: Annotated[SearchOptions, Depends(_form_options)],
 ) -> SearchAnswer:
-    """Find people by an example picture. The picture is not kept."""
+    """Find people by an example picture. It is not kept; its vector is, with the query, until that is forgotten."""
     started = time.perf_counter()
     core.active.current()
     data = await file.read()

@@ -77,7 +77,7 @@ async function show() {
   fit();
   say("");
   status.textContent = "";
-  zone.show(search?.file ?? null, search?.label, "It is not kept on the server.");
+  zone.show(search?.file ?? null, search?.label, "The picture is not kept, only the numbers it is searched by.");
   document.title = search ? `${search.text ?? search.label} – Descry` : "Descry";
   document.body.classList.toggle("searching", search !== null);
   if (search === null) {
