@@ -21,8 +21,9 @@ from rich.console import Console
 from threadpoolctl import threadpool_limits
 
 from app.vectors.contract import Changes, Half
-from app.vectors.faiss_engine import FaissIndex, Tier
+from app.vectors.faiss_engine import FaissIndex
 from app.vectors.snapshot import Snapshot, SnapshotKey, SnapshotReader, save_snapshot
+from app.vectors.tier import Tier
 from benchmarks.figures import Figure, median
 from benchmarks.table import figure_table
 

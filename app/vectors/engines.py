@@ -10,9 +10,9 @@ from app.errors import SnapshotError
 from app.settings import Settings
 from app.vectors.contract import VectorIndex
 from app.vectors.snapshot import Snapshot, SnapshotKey, SnapshotReader, remove_abandoned, save_snapshot
+from app.vectors.tier import Tier
 
 if TYPE_CHECKING:
-    from app.vectors.faiss_engine import Tier
     from app.vectors.milvus_server import Milvus
 
 EngineName = Literal["faiss", "milvus"]
@@ -77,7 +77,7 @@ class Engine(ABC):
 class SnapshotFile(Storage):
     """FAISS: an index in memory, and its snapshot in a file."""
 
-    def __init__(self, path: Path, key: SnapshotKey, tier: "Tier | None" = None) -> None:
+    def __init__(self, path: Path, key: SnapshotKey, tier: Tier | None = None) -> None:
         self.path, self._key, self._tier = path, key, tier
         self._saved = -1
         """Sequence of the last snapshot that was read or written."""
@@ -113,7 +113,7 @@ class SnapshotFile(Storage):
 class FaissEngine(Engine):
     """Indexes in this process, snapshots in a folder."""
 
-    def __init__(self, folder: Path, tier: "Tier | None" = None) -> None:
+    def __init__(self, folder: Path, tier: Tier | None = None) -> None:
         self._folder, self._tier = folder, tier
 
     def storage(self, version_id: int, key: SnapshotKey) -> SnapshotFile:
@@ -200,7 +200,5 @@ def _prefix(version_id: int, history: str) -> str:
 def open_engine(settings: Settings, name: EngineName | None = None) -> Engine:
     """The engine that the settings ask for, or another one by its name."""
     if (name or settings.vector_engine) == "faiss":
-        from app.vectors.faiss_engine import Tier
-
         return FaissEngine(settings.index_dir, Tier(settings.exact_up_to or None, settings.search_threads))
     return MilvusEngine(settings.milvus, settings.milvus_token.get_secret_value())

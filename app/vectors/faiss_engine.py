@@ -32,6 +32,7 @@ from app.vectors.lists import (
 )
 from app.vectors.scoring import MARGIN, ranked
 from app.vectors.segments import ROWS, Dead, FlatSegment, GpuSegment, ListedSegment, Query, Segment, gpus
+from app.vectors.tier import Tier
 
 _log = logging.getLogger(__name__)
 _SPARE = 16
@@ -76,22 +77,6 @@ def _installed(distribution: str) -> bool:
     except metadata.PackageNotFoundError:
         return False
     return True
-
-
-@dataclass(frozen=True, slots=True)
-class Tier:
-    """How an index searches, by its size.
-
-    Attributes:
-        exact_up_to: vectors up to which every search is exact; more are put into inverted lists, and a search reads as
-            many of them as measured recall asks for. None: always exact.
-        threads: within one exact search, and while lists are made.
-        seed: of what is drawn at random while lists are made.
-    """
-
-    exact_up_to: int | None = 200_000
-    threads: int = 4
-    seed: int = 0
 
 
 @dataclass(frozen=True, slots=True)

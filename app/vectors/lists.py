@@ -10,7 +10,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-import faiss
 import numpy as np
 from numpy.typing import NDArray
 
@@ -147,24 +146,3 @@ def threaded(threads: int) -> Map:
             return list(pool.map(function, items))
 
     return each
-
-
-def inverted(dim: int, coarse: Coarse, lists: Lists, vectors: Half) -> Any:  # noqa: ANN401  FAISS has no types
-    """A FAISS index of vectors in their lists, ids = rows. Codes are the stored fp16 as they are: nothing is lost."""
-    quantizer = faiss.IndexFlatIP(dim)
-    index: Any = faiss.IndexIVFScalarQuantizer(
-        quantizer, dim, coarse.count, faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT, False
-    )
-    # The quantizer stays empty: searches bring their lists along. The index keeps it alive.
-    index.is_trained = True
-    order = np.argsort(lists, kind="stable").astype(np.int64)
-    codes = np.ascontiguousarray(vectors[order]).view(np.uint8)
-    bounds = np.searchsorted(lists[order], np.arange(coarse.count + 1))
-    for number in np.unique(lists).tolist():
-        start, end = int(bounds[number]), int(bounds[number + 1])
-        index.invlists.add_entries(
-            number, end - start, faiss.swig_ptr(order[start:end]), faiss.swig_ptr(codes[start:end])
-        )
-    index.ntotal = len(vectors)
-    index.make_direct_map(True)  # `reconstruct` finds rows by it
-    return index

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.vectors.contract import Half, Ids, Scores
-from app.vectors.lists import Coarse, Lists, inverted
+from app.vectors.lists import Coarse, Lists
 
 ROWS = 131_072
 """Most vectors of a segment: 134 MB at 512 dimensions."""
@@ -145,7 +145,7 @@ class ListedSegment(Segment):
         order = np.argsort(ids, kind="stable")
         self.coarse, self._lists = coarse, np.ascontiguousarray(lists[order])
         super().__init__(
-            np.ascontiguousarray(ids[order]), inverted(vectors.shape[1], coarse, self._lists, vectors[order])
+            np.ascontiguousarray(ids[order]), _inverted(vectors.shape[1], coarse, self._lists, vectors[order])
         )
 
     def lists(self) -> Lists | None:
@@ -171,6 +171,27 @@ class ListedSegment(Segment):
         self.index.search_preassigned_c(1, pointers[0], k, *pointers[1:], False, chosen)
         found = rows[0] >= 0
         return scores[0][found], rows[0][found]
+
+
+def _inverted(dim: int, coarse: Coarse, lists: Lists, vectors: Half) -> Any:  # noqa: ANN401  FAISS has no types
+    """A FAISS index of vectors in their lists, ids = rows. Codes are the stored fp16 as they are: nothing is lost."""
+    quantizer = faiss.IndexFlatIP(dim)
+    index: Any = faiss.IndexIVFScalarQuantizer(
+        quantizer, dim, coarse.count, faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT, False
+    )
+    # The quantizer stays empty: searches bring their lists along. The index keeps it alive.
+    index.is_trained = True
+    order = np.argsort(lists, kind="stable").astype(np.int64)
+    codes = np.ascontiguousarray(vectors[order]).view(np.uint8)
+    bounds = np.searchsorted(lists[order], np.arange(coarse.count + 1))
+    for number in np.unique(lists).tolist():
+        start, end = int(bounds[number]), int(bounds[number + 1])
+        index.invlists.add_entries(
+            number, end - start, faiss.swig_ptr(order[start:end]), faiss.swig_ptr(codes[start:end])
+        )
+    index.ntotal = len(vectors)
+    index.make_direct_map(True)  # `reconstruct` finds rows by it
+    return index
 
 
 class GpuSegment(Segment):

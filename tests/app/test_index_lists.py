@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from app.errors import SnapshotError
 from app.vectors.contract import Changes, Half
-from app.vectors.faiss_engine import FaissIndex, Tier
+from app.vectors.faiss_engine import FaissIndex
 from app.vectors.lists import Coarse, learn, list_count, sample_size, threaded
 from app.vectors.snapshot import Snapshot, SnapshotKey, SnapshotReader, save_snapshot
+from app.vectors.tier import Tier
 from tests.app.test_vector_index import NONE, brute_force, pairs
 
 DIM, SIZE = 32, 6000
