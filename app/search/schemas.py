@@ -104,7 +104,9 @@ class ScoredImage(ImageOut):
 class PartScore(BaseModel):
     """How one part of a query contributed to a candidate's score, by the candidate's best image."""
 
-    part: int = Field(description="Its place in `parts`, from 0, or in `negatives`.")
+    part: int = Field(
+        description="Its place in `parts`, from 0, or in `negatives`; what descriptions deny comes after those."
+    )
     negative: bool
     score: float = Field(
         description="Cosine between part and image; of denied words, how much nearer the image is to a person with "

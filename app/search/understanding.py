@@ -70,8 +70,8 @@ def understand(text: str, tokenizer: TokenizerSpec) -> Understood:
         return Understood(text)
     things = ", ".join(f"“{thing}”" for thing in steered.denied)
     message = (
-        f"a description is matched by what it names, so {things} was taken out of it and counts against those who show "
-        "it, as `negatives` of a composed search do"
+        f"a description is matched by what it names, so {things} was taken out of it; who shows it comes later in the "
+        "answer"
     )
     return Understood(steered.text, steered.denied, (Warned(code="negation_steered", message=message),))
 

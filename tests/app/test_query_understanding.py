@@ -77,7 +77,7 @@ def test_parts_of_a_composed_search_are_read_likewise(filled: TestClient) -> Non
     answer = composed(parts=[{"text": "a red coat without a purple coat"}]).json()
     (warning,) = answer["warnings"]
     assert warning["code"] == "negation_steered"
-    assert "`negatives`" in warning["message"]
+    assert "“purple coat”" in warning["message"]
     refused = composed(parts=[{"text": "red coat"}, {"text": "un homme en veste rouge"}])
     assert (refused.status_code, refused.json()["code"]) == (422, "query_language_unsupported")
     assert "parts[1]" in refused.json()["detail"]

@@ -52,7 +52,7 @@ export function card(candidate, rank, onOpen) {
       el("span", { className: "rank", title: "Rank" }, String(rank)),
       el("h3", {}, open),
       identity.provisional ? provisional() : null,
-      scoreOf(score),
+      scoreOf(candidate),
     ),
     el("div", { className: "strip" }, images.map((image) => thumbnail(image))),
     el(
@@ -101,12 +101,15 @@ function thumbnail(image) {
   return picture;
 }
 
-function scoreOf(value) {
+function scoreOf({ score, confidence, parts }) {
   const bar = el("span", { className: "bar", ariaHidden: "true" }, el("span"));
-  // Cosines below nothing in common have no length.
-  bar.firstChild.style.inlineSize = `${Math.max(0, Math.min(1, value)) * 100}%`;
-  const title = "Similarity of the query and the best image (cosine). Compare it within one answer only.";
-  return el("span", { className: "score", title }, el("span", { className: "unseen" }, "score "), format.score(value), bar);
+  // Of several parts the score is a sum of log-odds, which has no length; cosines below nothing in common have none either.
+  const length = parts === null ? score : (confidence ?? 0);
+  bar.firstChild.style.inlineSize = `${Math.max(0, Math.min(1, length)) * 100}%`;
+  const title = parts === null
+    ? "Similarity of the query and the best image (cosine). Compare it within one answer only."
+    : "What is asked for and what is denied say together of the best image. Compare it within one answer only.";
+  return el("span", { className: "score", title }, el("span", { className: "unseen" }, "score "), format.score(score), bar);
 }
 
 function attributeTags(attributes) {
