@@ -25,6 +25,7 @@ from tests.end_to_end.violence.stack import LIMIT_S, Stack, until
 
 IMAGES, FIRST = 192, 132
 """Of 64 people, and of those who are there before."""
+CONFIRMED = "somebody in a blue and green outfit"
 QUERIES = ("a person in a red shirt", "blue", "a person, green and white")
 PAUSE_S, LONG_S = 0.25, 400.0
 """A client's pause after an answer: without one sixteen of them leave nothing for a training to run on. And the longest
@@ -67,7 +68,9 @@ def test_ingest_retraining_gate_activation_and_rollback_under_load(tmp_path: Pat
             until(lambda: all(crowd.heard), "every client has an answer")
             archive = ("others.zip", others.read_bytes())
             wait(crowd, admin, admin.post("/v1/gallery/batches", files={"archive": archive}))
-            asked = {"set": QUICK, "device": "cpu", "policy": POLICY, "activate": "auto"}
+            confirm(admin)
+            asked = {"set": QUICK, "device": "cpu", "policy": POLICY, "activate": "auto", "feedback": True}
+            assert pairs(admin, asked) > pairs(admin, {**asked, "feedback": False})
             retrained = wait(crowd, admin, admin.post("/v1/admin/retraining-jobs", json=asked, timeout=LONG_S))
             told = retrained["progress"]
             assert told["accepted"], told
@@ -84,6 +87,19 @@ def test_ingest_retraining_gate_activation_and_rollback_under_load(tmp_path: Pat
     assert (version["parent_id"], version["job_id"]) == (1, retrained["id"])
     assert version["gate"]["sets"][0]["R@1"]["low"] > 0
     check(settings, crowd, version["id"], rolled_back)
+
+
+def confirm(admin: httpx.Client) -> None:
+    """Somebody says of the first candidates of a query that they are right: its words become training pairs."""
+    found = admin.post("/v1/search/text", json={"query": CONFIRMED, "limit": 5}).raise_for_status().json()
+    verdicts = [{"identity_id": one["identity"]["id"], "verdict": "confirm"} for one in found["candidates"]]
+    admin.post(f"/v1/queries/{found['query_id']}/feedback", json=verdicts).raise_for_status()
+
+
+def pairs(admin: httpx.Client, asked: dict[str, Any]) -> int:
+    """How many pairs a retraining would be trained on."""
+    plan = admin.post("/v1/admin/retraining-jobs", json={**asked, "dry_run": True}, timeout=LONG_S)
+    return int(plan.raise_for_status().json()["pairs"])
 
 
 def wait(crowd: Crowd, admin: httpx.Client, queued: httpx.Response) -> dict[str, Any]:
