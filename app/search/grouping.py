@@ -1,5 +1,6 @@
 """From ranked images to the entries of a page. Complete: a page is only short when the scope is."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
@@ -15,10 +16,15 @@ Owners = Callable[[list[int]], Mapping[int, int]]
 
 @dataclass(frozen=True, slots=True)
 class RankedIdentity:
-    """An identity and its best images: (image id, score), best first, equal scores by id."""
+    """An identity and its best images: (image id, score), best first, equal scores by id.
+
+    Attributes:
+        count: how many images it has in what was searched; one that stands for itself counts as one.
+    """
 
     identity_id: int
     images: tuple[tuple[int, float], ...]
+    count: int = 1
 
     @property
     def score(self) -> float:
@@ -117,9 +123,10 @@ def rank_identities(
         scores: ranked scores of the given images.
     """
     hits = scores(np.fromiter(members, np.int64, len(members)))
-    best: dict[int, list[tuple[int, float]]] = {}
+    counts, best = Counter(members.values()), dict[int, list[tuple[int, float]]]()
     for image, score in zip(hits.ids.tolist(), hits.scores.tolist(), strict=True):
         images = best.setdefault(members[image], [])
         if len(images) < images_per_identity:
             images.append((image, score))
-    return [RankedIdentity(identity, tuple(images)) for identity, images in best.items() if identity in identities]
+    kept = (entry for entry in best.items() if entry[0] in identities)
+    return [RankedIdentity(identity, tuple(images), counts[identity]) for identity, images in kept]

@@ -130,8 +130,7 @@ class SearchService:
         if people is None or options.group_by == "image":
             one = options.model_copy(update={"group_by": "identity", "limit": PEOPLE, "images_per_identity": 1})
             people = _find(ranking, images, scope, one, frozenset())
-        first = [entry.identity_id for entry in people[:1]]
-        return standing_of(self._model, query, ranking, people, len(images.of_identities(first)))
+        return standing_of(self._model, query, ranking, people)
 
 
 def _find(

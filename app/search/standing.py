@@ -61,14 +61,11 @@ class Standing:
         return round(self.rule.confidence(score, self.scores, there), 4)
 
 
-def standing_of(
-    model: LoadedModel, query: Query, ranking: Ranking, people: Sequence[RankedIdentity], images: int
-) -> Standing:
+def standing_of(model: LoadedModel, query: Query, ranking: Ranking, people: Sequence[RankedIdentity]) -> Standing:
     """The standing of an answer.
 
     Args:
         people: the first identities of the whole scope, best first, whatever was shown before.
-        images: how many images the first one has in the scope.
     """
     first, text = query.parts[0], model.rules.get("text")
     # What was learnt is about cosines with one vector as it was encoded, and a fused score is none.
@@ -77,4 +74,5 @@ def standing_of(
     counted = [part.words for part in query.parts if not part.negative]
     words = None if None in counted else sum(filter(None, counted))
     scores = tuple(entry.score for entry in people[:PEOPLE])
+    images = people[0].count if people else 0
     return Standing(ranking, scores, images, words, rule, 0 if text is None else text.words)

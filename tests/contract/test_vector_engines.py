@@ -12,9 +12,10 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 from numpy.typing import NDArray
 
 from app.vectors import milvus_engine
-from app.vectors.contract import Changes, Half, Hits, Ids, VectorIndex
+from app.vectors.contract import Changes, Ids, VectorIndex
 from app.vectors.engines import Engine, FaissEngine, MilvusEngine, Storage
 from app.vectors.snapshot import SnapshotKey
+from tests.app.test_vector_index import brute_force, pairs, unit
 from tests.contract.milvus import need_milvus_lite
 
 DIM = 8
@@ -42,27 +43,8 @@ def storage(engine: Engine) -> Iterator[NewStorage]:
         engine.forget(number, "contract")
 
 
-def unit(seed: int, count: int, dim: int = DIM) -> Half:
-    """Unit vectors from a small set, so that equal vectors and equal scores are common."""
-    found = np.random.default_rng(seed).integers(-1, 2, (count, dim)).astype(np.float32)
-    found[:, 0] += 2
-    return np.asarray(found / np.linalg.norm(found, axis=1, keepdims=True), np.float16)
-
-
 def asked(seed: int, dim: int = DIM) -> Query:
     return np.asarray(unit(seed, 1, dim)[0], np.float32)
-
-
-def brute_force(stored: dict[int, NDArray[np.float16]], query: Query, k: int) -> list[tuple[int, float]]:
-    scored = [
-        (number, float(np.float32((vector.astype(np.float64) * query.astype(np.float64)).sum())))
-        for number, vector in stored.items()
-    ]
-    return sorted(scored, key=lambda item: (-item[1], item[0]))[:k]
-
-
-def pairs(hits: Hits) -> list[tuple[int, float]]:
-    return list(zip(hits.ids.tolist(), hits.scores.tolist(), strict=True))
 
 
 def ids_of(*numbers: int) -> Ids:
