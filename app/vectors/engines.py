@@ -200,5 +200,7 @@ def _prefix(version_id: int, history: str) -> str:
 def open_engine(settings: Settings, name: EngineName | None = None) -> Engine:
     """The engine that the settings ask for, or another one by its name."""
     if (name or settings.vector_engine) == "faiss":
-        return FaissEngine(settings.index_dir, Tier(settings.exact_up_to or None, settings.search_threads))
+        return FaissEngine(
+            settings.index_dir, Tier(settings.exact_up_to or None, settings.search_threads, gpu=settings.gpu_index)
+        )
     return MilvusEngine(settings.milvus, settings.milvus_token.get_secret_value())
