@@ -115,7 +115,7 @@ def measure(way: str, url: str, key: str, folder: Path, count: int, threads: int
 
 
 def _against_brute_force(database: Database, view: VectorView, queries: NDArray[np.float32]) -> tuple[float, float]:
-    """Recall of the best ten over the rows of the database, and the largest difference of a score from the exact one."""
+    """Recall of the best ten over the rows of the database, and the largest error of a score."""
     best: list[list[tuple[float, int]]] = [[] for _ in queries]
     hits = [view.search(query, _BEST) for query in queries]
     exact: dict[tuple[int, int], float] = {}
@@ -134,7 +134,7 @@ def _against_brute_force(database: Database, view: VectorView, queries: NDArray[
 
 def _off(at: int, hit: Hits, exact: dict[tuple[int, int], float]) -> float:
     pairs = zip(hit.ids.tolist(), hit.scores.tolist(), strict=True)
-    return max(abs(score - exact[at, number]) for number, score in pairs)
+    return max((abs(score - exact[at, number]) for number, score in pairs), default=0.0)
 
 
 def _figures(way: str, built: Built, count: int, dim: int, database: DatabaseName) -> list[Figure]:

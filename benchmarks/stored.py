@@ -1,5 +1,6 @@
 """A database with many embeddings in the real schema, filled fast; and a database server to put it on."""
 
+import json
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -68,7 +69,7 @@ def fill(url: str, count: int, dim: int) -> SnapshotKey:
 
 def _rows_around(connection: Any, count: int, dim: int) -> None:  # noqa: ANN401  of either database
     """What embeddings refer to."""
-    spec = '{"spaces": {"text": {"dim": %d, "stored_as": "text"}}}' % dim
+    spec = json.dumps({"spaces": {"text": {"dim": dim, "stored_as": "text"}}})
     connection.execute(
         text(
             "INSERT INTO model_versions (id, name, fingerprint, spec, folder, metrics, created_at) "
@@ -87,8 +88,9 @@ def _rows_around(connection: Any, count: int, dim: int) -> None:  # noqa: ANN401
     collection = connection.execute(text("SELECT min(id) FROM collections")).scalar_one()
     connection.execute(
         text(
-            "INSERT INTO images (id, identity_id, collection_id, sha256, width, height, attributes, store_name, camera, "
-            f"created_at) {_COUNTED} SELECT i, (i - 1) / {IMAGES_EACH} + 1, {collection}, 'sha-' || i, 64, 128, '{{}}', "
+            "INSERT INTO images (id, identity_id, collection_id, sha256, width, height, attributes, store_name, "
+            f"camera, created_at) {_COUNTED} "
+            f"SELECT i, (i - 1) / {IMAGES_EACH} + 1, {collection}, 'sha-' || i, 64, 128, '{{}}', "
             f"'benchmark-' || i, 'camera-' || (i % 100), '{_WHEN}' FROM n"
         ),
         {"count": count},

@@ -19,11 +19,14 @@ def gathered(pieces: Iterable[Changes], rows: int, dim: int, *, after: int) -> I
     """
     gathering, sequence = _Gathering(rows, dim), after
     for piece in pieces:
-        taken = 0
-        gathering.delete(piece.deleted)
-        while taken < len(piece.ids):
-            taken += gathering.take(piece.ids[taken:], piece.vectors[taken:])
-            if gathering.full and taken < len(piece.ids):
+        taken, ids, vectors = 0, piece.ids, piece.vectors
+        if len(piece.deleted):
+            gathering.delete(piece.deleted)
+            stays = ~np.isin(ids, piece.deleted)
+            ids, vectors = ids[stays], vectors[stays]
+        while taken < len(ids):
+            taken += gathering.take(ids[taken:], vectors[taken:])
+            if gathering.full and taken < len(ids):
                 yield gathering.give(sequence)
         sequence = piece.sequence
         if gathering.full:
@@ -49,8 +52,7 @@ class _Gathering:
         return self._count == self._rows
 
     def delete(self, ids: Ids) -> None:
-        if len(ids):
-            self._deleted.append(ids)
+        self._deleted.append(ids)
 
     def take(self, ids: Ids, vectors: Half) -> int:
         """Take as many as there is room for; returns how many."""
