@@ -16,11 +16,13 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from app.vectors.bulk import gathered
 from app.vectors.contract import Changes, Half, Hits, Ids, Piece, Scores, VectorIndex
+from app.vectors.gpu import GpuSegment, check_gpu, gpus
 from app.vectors.installation import check_installation, keep_blas_to_one_thread
 from app.vectors.lists import RECALL_K, Coarse, Lists, list_count, queries_near, threaded
 from app.vectors.scoring import MARGIN, ranked
-from app.vectors.segments import ROWS, Dead, FlatSegment, GpuSegment, Query, Segment, gpus
+from app.vectors.segments import ROWS, Dead, FlatSegment, Query, Segment
 from app.vectors.sketches import Sketch, choose, renewed, sample_of, shortlist, stale
 from app.vectors.tier import Tier
 
@@ -84,6 +86,7 @@ class FaissIndex(VectorIndex):
         check_installation()
         keep_blas_to_one_thread()
         self._tier = tier or Tier()
+        check_gpu(self._tier.gpu)
         self._each = threaded(self._tier.threads)
         empty = np.empty(0, np.int64)
         self._state = _State((), (), empty, np.empty((0, dim), np.float32), sequence)
@@ -153,6 +156,29 @@ class FaissIndex(VectorIndex):
             delta = np.concatenate([state.delta[stays], changes.vectors[new].astype(np.float32)])
             dead = tuple(_dying(segment, dead, gone) for segment, dead in state.pairs())
             self._state = replace(state, dead=dead, delta_ids=ids, delta=delta, sequence=changes.sequence)
+
+    def load(self, pieces: Iterable[Changes]) -> None:
+        for piece in gathered(pieces, ROWS, self.dim, after=self.sequence):
+            if len(piece.ids) <= _DELTA:
+                self.apply(piece)
+                continue
+            with self._compacting:  # which would lose a segment that comes meanwhile
+                made = self._segment(piece.ids, piece.vectors)
+                with self._writing:
+                    self._append(made, piece)
+
+    def _append(self, made: Segment, piece: Changes) -> None:
+        state = self._state
+        gone = np.concatenate([piece.ids, piece.deleted])
+        stays = ~np.isin(state.delta_ids, gone)
+        self._state = replace(
+            state,
+            segments=(*state.segments, made),
+            dead=(*(_dying(*pair, gone) for pair in state.pairs()), Dead(np.empty(0, np.int64))),
+            delta_ids=state.delta_ids[stays],
+            delta=state.delta[stays],
+            sequence=piece.sequence,
+        )
 
     def search(self, query: Query, k: int) -> Hits:
         state = self._state
@@ -295,7 +321,7 @@ class FaissIndex(VectorIndex):
         return [self._segment(ids[cut], vectors[cut]) for cut in cuts]
 
     def _segment(self, ids: Ids, vectors: Half) -> Segment:
-        return GpuSegment(ids, vectors, self.dim) if gpus() else FlatSegment(ids, vectors, self.dim)
+        return GpuSegment(ids, vectors, self._tier.gpu) if gpus() else FlatSegment(ids, vectors, self.dim)
 
     def _sketch(self) -> None:
         """Sketch the segments that are new; until then searches scan them."""

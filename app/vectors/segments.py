@@ -4,10 +4,8 @@ Small pieces keep three costs down: a compaction rewrites some of them instead o
 vectors twice, and one exact search runs in several threads.
 """
 
-import threading
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import faiss
@@ -21,7 +19,6 @@ ROWS = 131_072
 _BLOCK = 65_536
 _FEW = 50
 """A scan that passes over rows costs as much as scoring one row in so many."""
-_GPU_MAX_K = 2048
 Query = NDArray[np.float32]
 
 
@@ -112,12 +109,14 @@ class FlatSegment(Segment):
     """Scanned as a whole: exact. fp16 is how vectors are stored, so that nothing is lost."""
 
     def __init__(self, ids: Ids, vectors: Half, dim: int) -> None:
-        order = np.argsort(ids, kind="stable")
+        if (np.diff(ids) < 0).any():  # else nothing need be copied
+            order = np.argsort(ids, kind="stable")
+            ids, vectors = ids[order], vectors[order]
         index = faiss.IndexScalarQuantizer(dim, faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT)
         index.is_trained = True  # fp16 has nothing to learn
         if len(ids):
-            index.add_sa_codes(np.ascontiguousarray(vectors[order]).view(np.uint8))
-        super().__init__(np.ascontiguousarray(ids[order]), index)
+            index.add_sa_codes(np.ascontiguousarray(vectors).view(np.uint8))
+        super().__init__(np.array(ids), index)
         # FAISS's own memory, which lives as long as the index: neither moves any more.
         codes = faiss.rev_swig_ptr(index.codes.data(), index.codes.size()) if len(ids) else np.empty(0, np.uint8)
         self._half: Half = codes.view(np.float16).reshape(len(ids), dim)
@@ -145,50 +144,3 @@ class FlatSegment(Segment):
         selection = _parameters(faiss.SearchParameters, sel=_only(np.packbits(chosen, bitorder="little")))
         scores, found = self.index.search(query[None], min(k, len(rows)), params=selection)
         return scores[0], found[0]
-
-
-class GpuSegment(Segment):
-    """Flat, on a GPU. GPU indexes are not safe for concurrent searches, so that one lock goes round each call.
-
-    It knows no selection of rows: the dead are searched for and dropped. Not run where this was written (no GPU).
-    """
-
-    _lock = threading.Lock()
-
-    def __init__(self, ids: Ids, vectors: Half, dim: int) -> None:
-        order = np.argsort(ids, kind="stable")
-        config = faiss.GpuIndexFlatConfig()
-        config.useFloat16 = True
-        index = faiss.GpuIndexFlatIP(_gpu_resources(), dim, config)
-        for start in range(0, len(order), _BLOCK):
-            index.add(vectors[order[start : start + _BLOCK]].astype(np.float32))
-        super().__init__(np.ascontiguousarray(ids[order]), index)
-
-    def search(self, query: Query, k: int, dead: Dead) -> tuple[Scores, Ids]:
-        wanted = min(k + len(dead.rows), len(self))
-        if wanted <= 0:
-            return np.empty(0, np.float32), np.empty(0, np.int64)
-        with self._lock:
-            if wanted <= _GPU_MAX_K:
-                found, numbers = self.index.search(query[None], wanted)
-                scores, rows = found[0], numbers[0]
-            else:
-                every = self.index.reconstruct_n(0, len(self)) @ query
-                rows = np.argsort(-every, kind="stable")[:wanted]
-                scores = every[rows]
-        alive = ~np.isin(rows, dead.rows)
-        return scores[alive][:k], rows[alive][:k]
-
-    def vectors(self, rows: Ids) -> NDArray[np.float32]:
-        with self._lock:
-            return super().vectors(rows)
-
-
-@cache
-def _gpu_resources() -> Any:  # noqa: ANN401  FAISS has no types
-    return faiss.StandardGpuResources()
-
-
-def gpus() -> int:
-    """Number of GPUs that this FAISS build can use."""
-    return int(getattr(faiss, "get_num_gpus", lambda: 0)())

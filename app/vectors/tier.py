@@ -1,6 +1,10 @@
 """When an index is searched exactly. A file of its own: settings are read before FAISS is wanted."""
 
 from dataclasses import dataclass
+from typing import Literal
+
+GpuKind = Literal["flat", "ivf", "cagra"]
+"""What an index on a GPU is, see `app.vectors.gpu`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,8 +16,10 @@ class Tier:
             as measured recall asks for. None: always exact.
         threads: within one exact search, and while it is measured how to make shortlists.
         seed: of what is drawn at random while it is measured how to make shortlists.
+        gpu: the kind of index where FAISS has a GPU.
     """
 
     exact_up_to: int | None = 200_000
     threads: int = 4
     seed: int = 0
+    gpu: GpuKind = "flat"
