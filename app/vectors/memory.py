@@ -45,7 +45,8 @@ def estimate(count: int, dims: Sequence[int], tier: Tier, *, versions: int = 1) 
     """
     rest = sum(_at_rest(count, dim, tier) for dim in dims) * versions
     peak = rest + max((_while_built(count, dim, tier) for dim in dims), default=0)
-    disk = sum(count * (_HALF * dim + _ID + (_LIST if _shortlist_bytes(count, dim, tier) else 0)) for dim in dims) * versions
+    lists = [_LIST if _shortlist_bytes(count, dim, tier) else 0 for dim in dims]
+    disk = sum(count * (_HALF * dim + _ID + own) for dim, own in zip(dims, lists, strict=True)) * versions
     return MemoryNeed(rest, peak, disk)
 
 
