@@ -19,9 +19,9 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from app.batches.staging import reduce_staged, sweep
 from app.core import Core
-from app.database.sessions import write_error
+from app.database.sessions import service_error
 from app.database.tables import now
-from app.errors import JobGivenUpError, JobTakenError, ServiceError, StorageError
+from app.errors import JobGivenUpError, JobTakenError, ServiceError, StorageError, UnavailableError
 from app.exports.results import sweep_exports
 from app.jobs.kinds import KINDS, Hands
 from app.jobs.repository import JobRepository
@@ -125,7 +125,7 @@ class Worker:
         except Exception as error:  # noqa: BLE001  the job fails, the worker goes on
             _log.exception("job %s failed unexpectedly", job_id)
             unknown = ServiceError("an unexpected error; the worker's log has the details")
-            return self._end(job_id, write_error(error) or unknown)
+            return self._end(job_id, service_error(error) or unknown)
         finally:
             with self._lock:
                 self._active.discard(job_id)
@@ -164,7 +164,7 @@ class Worker:
         while True:
             try:
                 return self._ended(job_id, error)
-            except (SQLAlchemyError, StorageError):
+            except (SQLAlchemyError, StorageError, UnavailableError):
                 _log.exception("the end of job %s could not be written; trying again in %g s", job_id, _AGAIN_S)
             if self._stopping.wait(_AGAIN_S):
                 self._hold(job_id)  # it is still running in the database, and goes on at the next start
@@ -254,5 +254,5 @@ class Worker:
                 try:
                     with self._core.database.write() as session:
                         JobRepository(session).beat(sorted(busy), self.name)
-                except (SQLAlchemyError, StorageError):
+                except (SQLAlchemyError, StorageError, UnavailableError):
                     _log.exception("a sign of life could not be written")
