@@ -127,8 +127,14 @@ class ReadinessWatch:
             self._core.store.check()
         except StorageError as error:
             return [Reason(code=error.code, message=f"image store {place}: {error.code}: {error.message}")]
-        loaded = self._core.active.loaded
-        active = self._head.active_version_id
+        active, held = self._head.active_version_id, self._core.active
+        look.stage = _unloaded(active)
+        if held.loaded is not None and held.loaded.version_id != active and active is not None and held.ready(active):
+            try:
+                held.follow()  # it is in memory and does not answer yet, as long as nobody searches
+            except (DescryError, SQLAlchemyError) as error:
+                return [_failed(error)]
+        loaded = held.loaded
         if loaded is None or loaded.version_id != active:
             return [_unloaded(active)]
         return self._caught_up(look, loaded, self._head.sequence)
@@ -141,12 +147,10 @@ class ReadinessWatch:
             loaded.catch_up(head)
             look.stage = searching
             self._search(loaded)
-        except DescryError as error:
-            return [Reason(code=error.code, message=f"search: {error.code}")]
         except TimeoutError:
             return [searching]
-        except (SQLAlchemyError, RuntimeError):
-            return [Reason(code="search_failed", message="search")]
+        except (DescryError, SQLAlchemyError, RuntimeError) as error:
+            return [_failed(error)]
         return []
 
     def _search(self, loaded: LoadedModel) -> None:
@@ -160,6 +164,12 @@ class ReadinessWatch:
 
 def _applied(loaded: LoadedModel) -> int:
     return min(view.sequence for view in loaded.views.values())
+
+
+def _failed(error: Exception) -> Reason:
+    if isinstance(error, DescryError):
+        return Reason(code=error.code, message=f"search: {error.code}")
+    return Reason(code="search_failed", message="search")
 
 
 def _unloaded(active: int | None) -> Reason:

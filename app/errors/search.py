@@ -64,15 +64,15 @@ class ImageNotEncodedError(UnavailableError):
 
 
 class ModelNotLoadedError(UnavailableError):
-    """The version that answers is not in memory here yet, and the one that is does not have every image."""
+    """The active version is not in memory here yet; nor is another one that has every image."""
 
     code, title, retry_after = "model_not_loaded", "The model version is not loaded yet", 1
 
     def __init__(self, version_id: int) -> None:
         self.version_id = version_id
         super().__init__(
-            f"model version {version_id} answers since a moment and is not loaded here yet; try again in a moment, or "
-            "ask another replica"
+            f"model version {version_id} is active and not loaded here yet; try again in a moment, or ask another "
+            "replica. If it stays so, the log says why"
         )
 
 

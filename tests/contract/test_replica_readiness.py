@@ -16,6 +16,7 @@ from app.commands.models import activate_version, register_checkpoint
 from app.core import Core, opened
 from app.gallery.sources import open_source
 from app.main import create_app
+from app.registry.active import LoadedModel
 from app.settings import Settings
 from app.vectors.view import VectorView
 from tests.app.conftest import IngestFolder
@@ -135,6 +136,27 @@ def test_a_replica_that_does_not_catch_up_says_how_far_it_is_behind(
         free.set()
         until(lambda: codes(client) == [], "ready again")
         assert len(found(client)) == len(COLOURS)
+
+
+def test_a_replica_that_starts_while_another_version_is_activated_answers_with_that(
+    core: Core, settings: Settings, ingest: IngestFolder, folder: Path, tmp_path: Path
+) -> None:
+    ingest(folder)
+    other = register_checkpoint(core, toy_checkpoint(tmp_path / "other", words=("red", "coat")), "other").id
+    with opened(settings) as starting:
+        load, loads = starting.active.load, list[int]()
+
+        def meanwhile(version_id: int) -> LoadedModel:
+            loads.append(version_id)
+            found = load(version_id)
+            if len(loads) == 1:
+                activate_version(core, other)
+            return found
+
+        starting.active.load = meanwhile  # type: ignore[method-assign]
+        starting.active.follow()
+        assert loads == [1, other]
+        assert starting.active.current().version_id == other
 
 
 def test_a_replica_without_the_active_version_is_not_ready_and_leaves_no_image_out(
