@@ -38,7 +38,7 @@ class Ledger:
         tables: for each model version what a picture's score for a query is.
     """
 
-    tables: dict[int, Table]
+    tables: Mapping[int, Table]
     people: int
     each: int
     version: int

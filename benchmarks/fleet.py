@@ -3,6 +3,7 @@
 import contextlib
 import itertools
 import os
+import random
 import shutil
 import socket
 import subprocess
@@ -28,7 +29,7 @@ _QUICK = {
     "DESCRY_HEARTBEAT_S": "0.5",
     "DESCRY_WORKER_LOST_S": "5",
 }
-_AT_ONCE_S = 0.02
+_AT_ONCE_S, _PORTS = 0.02, (20_000, 30_000)
 
 
 @contextmanager
@@ -152,7 +153,7 @@ class Caller:
     def __init__(self, front: Front) -> None:
         self._front, self.tally = front, front.tally
         self._clients = {name: httpx.Client(base_url=url, timeout=LIMIT_S) for name, url in front.urls.items()}
-        self.answered_by, self.took_ms = "", 0.0
+        self.answered_by, self.took_ms, self.attempts = "", 0.0, 0
 
     def __enter__(self) -> Self:
         return self
@@ -165,6 +166,7 @@ class Caller:
         """The answer of the first replica that gives one; None if none does. What is asked may be done twice."""
         for name in self._front.turn():
             began = time.perf_counter()
+            self.attempts += 1
             try:
                 response = self._clients[name].request(method, path, **words)
             except httpx.TransportError as error:
@@ -192,6 +194,9 @@ class Caller:
 
 
 def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port: int = free.getsockname()[1]
-        return port
+    """A port that stays ours while the replica is dead: not of those that the system gives to outgoing connections."""
+    dice = random.SystemRandom()
+    while True:
+        port = dice.randrange(*_PORTS)
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
