@@ -9,6 +9,7 @@ version that it names. The exit status is 1 if anything was wrong or missing.
 import io
 import json
 import random
+import signal
 import sys
 import tempfile
 import threading
@@ -367,6 +368,7 @@ def run(
 ) -> None:
     """Kill replicas and workers under load, and count what was wrong."""
     console = Console()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # or the processes of a run that is ended would stay
     with tempfile.TemporaryDirectory(prefix="descry-replicas-") as scratch:
         folder = keep or Path(scratch)
         report, _ = trial(folder, Plan(seconds, kill_every, 2.5 * kill_every, 2 * kill_every, seed), people)

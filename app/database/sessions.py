@@ -36,6 +36,17 @@ _SURELY = {"connect_timeout": 5, "keepalives_idle": 10, "keepalives_interval": 5
 }
 """How soon a machine that is gone without a word is noticed, unless the URL says otherwise: half a minute. The
 system's own values are minutes for a connection and two hours for one that waits."""
+_SERVER_NOTICES = "; ".join(
+    f"SET {name} = {value}"
+    for name, value in {
+        "tcp_keepalives_idle": 10,
+        "tcp_keepalives_interval": 5,
+        "tcp_keepalives_count": 3,
+        "tcp_user_timeout": 20_000,
+    }.items()
+)
+"""The same at the other end: a machine that loses its power within a change would else keep the writer's lock, and so
+every other writer waiting, for as long as the server's system believes in the connection."""
 _WRITER_LOCK = 0x64657363727900
 """The advisory lock of PostgreSQL that stands for SQLite's write lock: the letters of "descry"."""
 
@@ -145,6 +156,7 @@ def _engine(url: str) -> Engine:
             engine = create_engine(parsed, pool_pre_ping=True, pool_size=10, max_overflow=40, connect_args=surely)
         except ModuleNotFoundError as error:
             raise DatabaseUrlError("PostgreSQL needs its driver: install the extra `postgres` (psycopg)") from error
+        event.listen(engine, "connect", _configure_postgres)
         event.listen(engine, "begin", _begin_postgres)
         return engine
     if parsed.database:
@@ -173,6 +185,12 @@ def _configure_sqlite(connection: Any, _record: object) -> None:  # noqa: ANN401
     for pragma in ("synchronous = FULL", "foreign_keys = ON"):
         connection.execute(f"PRAGMA {pragma}")
     functions.install(connection)
+
+
+def _configure_postgres(connection: Any, _record: object) -> None:  # noqa: ANN401  a DBAPI connection has no type
+    with connection.cursor() as cursor:
+        cursor.execute(_SERVER_NOTICES)
+    connection.commit()
 
 
 def _use_wal(connection: Any) -> None:  # noqa: ANN401  a DBAPI connection has no type
