@@ -81,9 +81,7 @@ class SearchService:
         with self._database.read() as session:
             head = LogRepository(session).head()
             within = None if options.collection is None else CollectionService(session).find(options.collection)
-            active = head.active_version_id
-            if active is not None and active != self._model.version_id:
-                self._check_complete(session, active)
+            self._check_complete(session, head.active_version_id)
         # What another process wrote before this query came in is part of the answer.
         ranking.catch_up(head.sequence)
         with self._database.read() as session:
@@ -121,8 +119,10 @@ class SearchService:
             ),
         )
 
-    def _check_complete(self, session: Session, active: int) -> None:
+    def _check_complete(self, session: Session, active: int | None) -> None:
         """Let the version of this service answer although another one is active, or say why not."""
+        if active is None or active == self._model.version_id:
+            return
         if self._ready(active):
             raise SupersededError
         log, images = LogRepository(session), ImageRepository(session).count()
