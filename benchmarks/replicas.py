@@ -345,7 +345,7 @@ def figures(report: Report) -> dict[str, str]:
         "5xx without Retry-After": str(len(report.bad)),
         "requests answered, of any kind": f"{counts.get('answered', 0):,}",
         "requests not answered by any replica": str(counts.get("unanswered", 0)),
-        "attempts that broke, and were made again": str(counts.get("broken", 0)),
+        "attempts at a dead replica, made again at the other": str(counts.get("broken", 0)),
         "503 and 429 with Retry-After": str(counts.get("busy", 0)),
         "search p50 / p95 / slowest": " / ".join(
             f"{spent[min(len(spent) - 1, int(share * len(spent)))]:.0f} ms" for share in (0.5, 0.95, 1)
