@@ -34,6 +34,7 @@ from app.identities.endpoints import router as identities
 from app.jobs.endpoints import router as jobs
 from app.queries.endpoints import router as queries
 from app.queries.service import sweep
+from app.readiness import ReadinessWatch
 from app.reference.endpoints import router as reference
 from app.registry.endpoints import router as registry
 from app.retraining.endpoints import router as retraining
@@ -59,6 +60,7 @@ def create_app(settings: Settings) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         core = await run_in_threadpool(open_core, settings)
         app.state.core, app.state.room, app.state.explainer = core, Room(settings), Explainer()
+        app.state.readiness = ReadinessWatch(core)
         keeper = _Keeper(core)
         try:
             await run_in_threadpool(_look_at_store, core)

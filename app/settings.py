@@ -84,6 +84,10 @@ class Settings(BaseSettings):
     """Keep the version before ready: its weights and index in memory, and images that came since encoded for it."""
     max_checkpoint_bytes: int = Field(default=4 * 2**30, ge=1)
     """Largest checkpoint that is uploaded, in bytes."""
+    ready_within_s: float = Field(default=5.0, gt=0)
+    """Seconds within which /readyz must have read the head of the log, caught up with it, and searched; else the
+    process is not ready. So it is the bound on how far behind a replica may be: what it cannot catch up with in that
+    time."""
     maintenance_s: float = Field(default=10.0, gt=0)
     """Seconds between two looks at whether an index wants compaction or a new snapshot."""
 

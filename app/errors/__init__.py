@@ -89,6 +89,7 @@ models.errors.DescryError
     +-- UnavailableError              503 unavailable           Retry-After
     |   +-- EncoderTimeoutError           encoder_timeout
     |   +-- ImageNotEncodedError          image_not_encoded
+    |   +-- ModelNotLoadedError           model_not_loaded
     |   +-- NoActiveModelError            no_active_model
     |   +-- DatabaseUnreachableError      database_unreachable
     |   +-- VectorStoreError              vector_store_failed
@@ -195,6 +196,7 @@ from app.errors.search import (
     FilterError,
     ImageNotEncodedError,
     ModelNotExplainableError,
+    ModelNotLoadedError,
     PicturesDifferError,
     QueryEmptyError,
     QueryLanguageUnsupportedError,
@@ -309,6 +311,7 @@ __all__ = [
     "ModelNotCalibratedError",
     "ModelNotExplainableError",
     "ModelNotFoundError",
+    "ModelNotLoadedError",
     "ModelRefusedError",
     "NoActiveModelError",
     "NoPredecessorError",
