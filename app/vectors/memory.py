@@ -5,13 +5,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from app.errors import MemoryShortError
+from app.vectors.lists import list_count
 from app.vectors.tier import Tier
 
 MARGIN = 256 * 2**20
 """Bytes that must stay available beside an index: for searches, and for everything else that the machine does."""
-_ROWS, _PAGE, _DELTA = 131_072, 10_000, 8_192
-"""Of a segment, of a piece of the log, of what is not in segments yet; a test holds them against the engine's."""
-_ID, _HALF, _SINGLE = 8, 2, 4
+_ROWS, _PAGE, _DELTA, _BLOCK = 131_072, 10_000, 8_192, 1024
+"""Rows of a segment, of a piece of the log, of what is not in segments yet, and of a block that is put into lists; a
+test holds them against the engine's."""
+_ID, _LIST, _HALF, _SINGLE = 8, 4, 2, 4
+_KEPT = 16 * 2**20
+"""Bytes that the allocator keeps of each thread that helped to make a shortlist."""
 _PER_ROW_READ = 400
 """Bytes of the objects that carry one row of the database, beside its vector."""
 _MEMINFO = Path("/proc/meminfo")
@@ -42,22 +46,39 @@ def estimate(count: int, dims: Sequence[int], tier: Tier, *, versions: int = 1) 
     """
     rest = sum(_at_rest(count, dim, tier) for dim in dims) * versions
     peak = rest + max((_while_built(count, dim, tier) for dim in dims), default=0)
-    disk = sum(count * (_HALF * dim + _ID + _list_bytes(count, tier)) for dim in dims) * versions
+    disk = sum(_on_disk(count, dim, tier) for dim in dims) * versions
     return MemoryNeed(rest, peak, disk)
 
 
 def _at_rest(count: int, dim: int, tier: Tier) -> int:
-    return count * (_HALF * dim + _ID + _list_bytes(count, tier)) + min(count, _DELTA) * (_SINGLE * dim + _ID)
-
-
-def _list_bytes(count: int, tier: Tier) -> int:
-    return 0 if tier.exact_up_to is None or count <= tier.exact_up_to else 20
+    flat = count * (_HALF * dim + _ID)
+    if not _has_shortlist(count, tier):
+        return flat
+    return flat + count * (_HALF * _width(dim) + _ID + _LIST) + tier.threads * _KEPT
 
 
 def _while_built(count: int, dim: int, tier: Tier) -> int:
-    """Beyond what stays: a segment as it is gathered, and a piece of the log."""
-    segment = min(count, _ROWS) * _HALF * dim
-    return segment + min(count, _PAGE) * (2 * _HALF * dim + _PER_ROW_READ)
+    """Beyond what stays: a segment as it is gathered and a piece of the log; later the components in their first order,
+    and the similarities of a block of vectors to all lists, in each thread. What comes in later takes less."""
+    gathered = min(count, _ROWS) * _HALF * dim + min(count, _PAGE) * (2 * _HALF * dim + _PER_ROW_READ)
+    gathered = max(gathered, min(count, _DELTA) * (_SINGLE * dim + _ID))
+    if not _has_shortlist(count, tier):
+        return gathered
+    sketched = count * (_HALF * _width(dim) + 2 * _ID) + 2 * tier.threads * _BLOCK * list_count(count) * _SINGLE
+    return max(gathered, sketched)
+
+
+def _on_disk(count: int, dim: int, tier: Tier) -> int:
+    return count * (_HALF * dim + _ID + (_LIST if _has_shortlist(count, tier) else 0))
+
+
+def _has_shortlist(count: int, tier: Tier) -> bool:
+    return tier.exact_up_to is not None and count > tier.exact_up_to
+
+
+def _width(dim: int) -> int:
+    """Components of a shortlist. How many are needed is measured when it is made; vectors of pictures take fewer."""
+    return max(64, dim // 8)
 
 
 def available() -> int | None:
