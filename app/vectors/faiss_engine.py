@@ -11,17 +11,15 @@ import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, partial
-from importlib import metadata
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
-from app.errors import FaissConflictError
 from app.vectors.bulk import gathered
 from app.vectors.contract import Changes, Half, Hits, Ids, Piece, Scores, VectorIndex
 from app.vectors.gpu import GpuSegment, check_gpu, gpus
+from app.vectors.installation import check_installation, keep_blas_to_one_thread
 from app.vectors.lists import RECALL_K, Coarse, Lists, list_count, queries_near, threaded
 from app.vectors.scoring import MARGIN, ranked
 from app.vectors.segments import ROWS, Dead, FlatSegment, Query, Segment, in_order
@@ -42,38 +40,6 @@ _PARALLEL = 65_536
 
 Finder = Callable[[int], tuple[Scores, Ids]]
 """The best rows of a segment: approximate scores, descending, and row numbers."""
-
-
-def check_installation() -> None:
-    """Refuse to run on two FAISS builds that overwrote each other's files.
-
-    Raises:
-        FaissConflictError: faiss-cpu and faiss-gpu are both installed.
-    """
-    builds = [name for name in ("faiss-cpu", "faiss-gpu", "faiss-gpu-cu12") if _installed(name)]
-    if len(builds) > 1:
-        raise FaissConflictError(
-            f"{' and '.join(builds)} are both installed, and they own the same files; uninstall all of them, then "
-            "install exactly one: the extra `cpu` or the extra `gpu`"
-        )
-
-
-@cache
-def _keep_blas_to_one_thread() -> None:
-    """The products here are small, and each would wake a thread on every core, which then spins while it waits.
-
-    Beside a busy worker that cost a server 190 ms of processor time for each search instead of 9, and the worker two
-    thirds of its speed. It is meant for the whole process: nothing else in it uses BLAS for long.
-    """
-    threadpool_limits(1, user_api="blas")
-
-
-def _installed(distribution: str) -> bool:
-    try:
-        metadata.version(distribution)
-    except metadata.PackageNotFoundError:
-        return False
-    return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +84,7 @@ class FaissIndex(VectorIndex):
     ) -> None:
         super().__init__(dim)
         check_installation()
-        _keep_blas_to_one_thread()
+        keep_blas_to_one_thread()
         self._tier = tier or Tier()
         check_gpu(self._tier.gpu)
         self._each = threaded(self._tier.threads)
@@ -355,9 +321,7 @@ class FaissIndex(VectorIndex):
         return [self._segment(ids[cut], vectors[cut]) for cut in cuts]
 
     def _segment(self, ids: Ids, vectors: Half) -> Segment:
-        if gpus():
-            return GpuSegment(ids, vectors, self._tier.gpu)
-        return FlatSegment(ids, vectors, self.dim)
+        return GpuSegment(ids, vectors, self._tier.gpu) if gpus() else FlatSegment(ids, vectors, self.dim)
 
     def _sketch(self) -> None:
         """Sketch the segments that are new; until then searches scan them."""

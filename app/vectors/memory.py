@@ -5,14 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from app.errors import MemoryShortError
-from app.vectors.lists import list_count
 from app.vectors.tier import Tier
 
 MARGIN = 256 * 2**20
 """Bytes that must stay available beside an index: for searches, and for everything else that the machine does."""
-_ROWS, _PAGE, _DELTA, _BLOCK = 131_072, 10_000, 8_192, 1024
-"""Rows of a segment, of a piece of the log, of what is not in segments yet, and of a block that is put into lists; a
-test holds them against the engine's."""
+_ROWS, _PAGE, _DELTA = 131_072, 10_000, 8_192
+"""Of a segment, of a piece of the log, of what is not in segments yet; a test holds them against the engine's."""
 _ID, _LIST, _HALF, _SINGLE = 8, 4, 2, 4
 _KEPT = 16 * 2**20
 """Bytes that the allocator keeps of each thread that helped to make a shortlist."""
@@ -58,14 +56,14 @@ def _at_rest(count: int, dim: int, tier: Tier) -> int:
 
 
 def _while_built(count: int, dim: int, tier: Tier) -> int:
-    """Beyond what stays: a segment as it is gathered and a piece of the log; later the components in their first order,
-    and the similarities of a block of vectors to all lists, in each thread. What comes in later takes less."""
+    """Beyond what stays: a segment as it is gathered and a piece of the log; later, beside the shortlist that is made,
+    the components in their first order. What comes in once it is searched takes less."""
     gathered = min(count, _ROWS) * _HALF * dim + min(count, _PAGE) * (2 * _HALF * dim + _PER_ROW_READ)
     gathered = max(gathered, min(count, _DELTA) * (_SINGLE * dim + _ID))
     if not _has_shortlist(count, tier):
         return gathered
-    sketched = count * (_HALF * _width(dim) + 2 * _ID) + 2 * tier.threads * _BLOCK * list_count(count) * _SINGLE
-    return max(gathered, sketched)
+    made = _at_rest(count, dim, tier) - count * (_HALF * dim + _ID)  # not there yet while segments are gathered
+    return max(gathered - made, count * (_HALF * _width(dim) + 2 * _ID))
 
 
 def _on_disk(count: int, dim: int, tier: Tier) -> int:

@@ -13,7 +13,7 @@ from app.cli import app
 from app.commands.models import register_checkpoint
 from app.core import Core
 from app.errors import MemoryShortError
-from app.vectors import engines, faiss_engine, lists, memory, repository, segments
+from app.vectors import engines, faiss_engine, memory, repository, segments
 from app.vectors.memory import MARGIN, admit, available, estimate
 from app.vectors.tier import Tier
 from tests.app.conftest import IngestFolder
@@ -59,7 +59,7 @@ def test_the_estimate_is_what_it_takes(count: int, dim: int, limit: int) -> None
 
 def test_its_constants_are_those_of_the_engine() -> None:
     assert (memory._ROWS, memory._DELTA) == (segments.ROWS, faiss_engine._DELTA)
-    assert (memory._PAGE, memory._BLOCK) == (repository.PAGE, lists._BLOCK)
+    assert memory._PAGE == repository.PAGE
 
 
 def test_spaces_and_versions_add_up() -> None:

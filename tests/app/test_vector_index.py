@@ -11,9 +11,10 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from numpy.typing import NDArray
 
 from app.errors import FaissConflictError
-from app.vectors import faiss_engine
+from app.vectors import installation
 from app.vectors.contract import Changes, Half, Hits, VectorIndex
-from app.vectors.faiss_engine import FaissIndex, check_installation
+from app.vectors.faiss_engine import FaissIndex
+from app.vectors.installation import check_installation
 
 DIM = 8
 ENGINES: list[Callable[[int], VectorIndex]] = [FaissIndex]
@@ -172,6 +173,6 @@ def test_readers_writers_and_compactions_at_once() -> None:
 
 def test_two_faiss_builds_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     check_installation()
-    monkeypatch.setattr(faiss_engine, "_installed", lambda name: name != "faiss-gpu-cu12")
+    monkeypatch.setattr(installation, "_installed", lambda name: name != "faiss-gpu-cu12")
     with pytest.raises(FaissConflictError, match="faiss-cpu and faiss-gpu are both installed"):
         FaissIndex(DIM)
