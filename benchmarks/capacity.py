@@ -6,7 +6,6 @@ marked: memory and disk by `app.vectors.memory`, times in proportion to the vect
 """
 
 import json
-import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
@@ -19,9 +18,10 @@ from sqlalchemy import text
 
 from app.database.sessions import Database
 from app.vectors.memory import estimate
+from app.vectors.snapshot import SnapshotKey
 from app.vectors.tier import Tier
 from benchmarks.rebuild import Built, apart
-from benchmarks.stored import DatabaseName, database_at, fill
+from benchmarks.stored import DatabaseName, database_at, filled, place_for
 
 matplotlib.use("Agg")
 from matplotlib import pyplot
@@ -91,6 +91,10 @@ def run(
     out: Annotated[Path, typer.Option(help="Where the rows go; those of sizes not measured now are kept.")] = Path(
         "runs/capacity.json"
     ),
+    data: Annotated[Path | None, typer.Option(help="Where SQLite databases are kept for further runs.")] = None,
+    fill_only: Annotated[
+        bool, typer.Option("--fill-only", help="With --data: fill the databases, measure later.")
+    ] = False,
     plot: Annotated[Path | None, typer.Option(help="Where the plot goes, as PNG.")] = None,
 ) -> None:
     """Measure each size, calculate those beyond, and write the table."""
@@ -98,7 +102,12 @@ def run(
     rows = {row.images: row for row in _kept(out)}
     for count in sizes if sizes is not None else [10_000, 100_000, 1_000_000]:
         console.print(f"{count:,} images ...")
-        rows[count] = _measured(count, dim, database, prices)
+        with place_for(data, count, dim) as place, database_at(database, place) as url:
+            key = filled(url, place, count, dim)
+            if not fill_only:
+                rows[count] = _measured(url, key, place, count, prices)
+    if fill_only:
+        return
     largest = max((row for row in rows.values() if row.measured), key=lambda row: row.images)
     for count in beyond if beyond is not None else [10_000_000]:
         rows[count] = _calculated(count, dim, largest, prices)
@@ -115,14 +124,10 @@ def _kept(out: Path) -> list[Row]:
     return [Row(**row) for row in json.loads(out.read_text())["rows"]] if out.is_file() else []
 
 
-def _measured(count: int, dim: int, database: DatabaseName, prices: Prices) -> Row:
-    with tempfile.TemporaryDirectory(prefix="descry-capacity-") as place, database_at(database, Path(place)) as url:
-        folder = Path(place)
-        key = fill(url, count, dim)
-        stored = _stored_bytes(url)
-        built = apart("rebuild", url, key, folder, count, prices.cores, exact=False)
-        started = apart("start", url, key, folder, count, prices.cores, exact=False)
-    return _row(count, stored, built, started, prices)
+def _measured(url: str, key: SnapshotKey, folder: Path, count: int, prices: Prices) -> Row:
+    built = apart("rebuild", url, key, folder, count, prices.cores, exact=False)
+    started = apart("start", url, key, folder, count, prices.cores, exact=False)
+    return _row(count, _stored_bytes(url), built, started, prices)
 
 
 def _stored_bytes(url: str) -> int:

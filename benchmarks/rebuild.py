@@ -7,7 +7,6 @@ brute force over the rows of the database does.
 import json
 import subprocess
 import sys
-import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -31,7 +30,7 @@ from app.vectors.view import VectorView
 from benchmarks.clustered import CLUSTER, centres, off
 from benchmarks.figures import Figure, median
 from benchmarks.memory import forget_peak, peak, resident
-from benchmarks.stored import VERSION, DatabaseName, database_at, fill
+from benchmarks.stored import VERSION, DatabaseName, database_at, filled, place_for
 from benchmarks.table import figure_table
 
 _QUERIES, _BEST = 50, 10
@@ -76,14 +75,15 @@ def run(
     database: Annotated[DatabaseName, typer.Option(help="Where they come from.")] = "sqlite",
     threads: Annotated[int, typer.Option(min=1, help="Cores.")] = 4,
     exact: Annotated[bool, typer.Option("--exact", help="Every search exact, whatever the size.")] = False,
+    data: Annotated[Path | None, typer.Option(help="Where SQLite databases are kept for further runs.")] = None,
     out: Annotated[Path | None, typer.Option(help="Where the figures go, as JSON.")] = None,
 ) -> None:
     """Fill a database, build the view from it, and start from the snapshot that this leaves."""
     console = Console()
-    with tempfile.TemporaryDirectory(prefix="descry-rebuild-") as folder, database_at(database, Path(folder)) as url:
+    with place_for(data, vectors, dim) as folder, database_at(database, folder) as url:
         console.print(f"{vectors:,} vectors into {database} ...")
-        key = fill(url, vectors, dim)
-        found = {way: apart(way, url, key, Path(folder), vectors, threads, exact) for way in ("rebuild", "start")}
+        key = filled(url, folder, vectors, dim)
+        found = {way: apart(way, url, key, folder, vectors, threads, exact) for way in ("rebuild", "start")}
     figures = [figure for way, built in found.items() for figure in _figures(way, built, vectors, dim, database)]
     figures += _estimated(found["rebuild"], vectors, dim, Tier(None, threads) if exact else Tier(threads=threads))
     console.print(figure_table(figures))
