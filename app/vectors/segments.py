@@ -151,7 +151,7 @@ class FlatSegment(Segment):
         return scores[0], rows[0]
 
     def among(self, query: Query, rows: Ids, k: int) -> tuple[Scores, Ids]:
-        if len(rows) < len(self) // _FEW:
+        if len(rows) <= len(self) // _FEW:
             return super().among(query, rows, k)
         chosen = np.zeros(len(self), bool)
         chosen[rows] = True

@@ -171,6 +171,11 @@ def test_readers_writers_and_compactions_at_once() -> None:
     assert index.count == 3000 - len([number for number in deleted if number < 3000])
 
 
+def test_none_of_a_small_segment_are_wanted() -> None:
+    index = FaissIndex(DIM, ids=np.arange(10), vectors=unit(1, 10), sequence=1)
+    assert pairs(index.among(np.ones(DIM, np.float32), np.array([77, 78]), 5)) == []
+
+
 def test_two_faiss_builds_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     check_installation()
     monkeypatch.setattr(installation, "_installed", lambda name: name != "faiss-gpu-cu12")
