@@ -166,6 +166,8 @@ class FaissIndex(VectorIndex):
                 made = self._segment(piece.ids, piece.vectors)
                 with self._writing:
                     self._append(made, piece)
+        with self._compacting:
+            self._sketch()  # or what came would be scanned until the next compaction
 
     def _append(self, made: Segment, piece: Changes) -> None:
         state = self._state
