@@ -390,3 +390,34 @@ class Feedback(Table):
     """confirm or reject."""
     note: Mapped[str | None] = mapped_column(Text)
     at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
+
+
+class AccessKey(Table):
+    """What lets somebody in. The secret itself is nowhere: its hash is."""
+
+    __tablename__ = "access_keys"
+    __table_args__ = ({"sqlite_autoincrement": True},)
+
+    id: Mapped[int] = mapped_column(_Id, primary_key=True)
+    name: Mapped[str] = mapped_column(String(NAME_CHARS))
+    prefix: Mapped[str] = mapped_column(String(8), unique=True)
+    """The part that may be shown."""
+    digest: Mapped[str] = mapped_column(String(64))
+    """SHA-256 of the whole key, hex."""
+    scopes: Mapped[list[str]] = mapped_column(JSON)
+    limited: Mapped[bool] = mapped_column(Boolean)
+    """Whether it is for some collections only; without any left it is for none."""
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
+    expires_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    revoked_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    last_used_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    """Within a minute."""
+
+
+class AccessKeyCollection(Table):
+    """A collection that a limited key is for."""
+
+    __tablename__ = "access_key_collections"
+
+    key_id: Mapped[int] = mapped_column(ForeignKey("access_keys.id"), primary_key=True)
+    collection_id: Mapped[int] = mapped_column(ForeignKey("collections.id"), primary_key=True, index=True)

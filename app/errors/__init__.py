@@ -14,8 +14,10 @@ models.errors.DescryError
     |   +-- JobResultGoneError            job_result_gone
     |   +-- QueryNotFoundError            query_not_found
     |   +-- FeedbackNotFoundError         feedback_not_found
+    |   +-- KeyNotFoundError              key_not_found
     +-- InvalidError                  422 invalid_request
     |   +-- CollectionNameError           collection_name_invalid
+    |   +-- KeyRefusedError               key_refused
     |   +-- RecipeRefusedError            recipe_invalid
     |   +-- CursorInvalidError            cursor_invalid
     |   +-- CursorMismatchError           cursor_mismatch
@@ -85,6 +87,12 @@ models.errors.DescryError
     +-- UploadsBusyError              429 uploads_busy          Retry-After
     +-- HostNotAllowedError           421 host_not_allowed
     +-- OriginNotAllowedError         403 origin_not_allowed
+    +-- KeyRequiredError              401 key_required
+    +-- KeyInvalidError               401 key_invalid
+    |   +-- KeyRevokedError               key_revoked
+    |   +-- KeyExpiredError               key_expired
+    +-- ScopeMissingError             403 scope_missing
+    +-- RateLimitedError              429 rate_limited          Retry-After
     +-- EncoderBusyError              429 encoder_busy          Retry-After
     +-- UnavailableError              503 unavailable           Retry-After
     |   +-- EncoderTimeoutError           encoder_timeout
@@ -104,7 +112,6 @@ models.errors.DescryError
     |   +-- DiskLowError                  disk_low              Retry-After
     |   +-- StagingFullError              staging_full          Retry-After
     +-- ConfigurationError            500 configuration_invalid
-        +-- OpenHostError                 open_host_refused
         +-- PortTakenError                port_taken
         +-- WorkerNameTakenError          worker_name_taken
         +-- FaissConflictError            faiss_conflict
@@ -116,6 +123,16 @@ models.errors.DescryError
         +-- VectorStoreMismatchError      vector_store_mismatch
 """
 
+from app.errors.access import (
+    KeyExpiredError,
+    KeyInvalidError,
+    KeyNotFoundError,
+    KeyRefusedError,
+    KeyRequiredError,
+    KeyRevokedError,
+    RateLimitedError,
+    ScopeMissingError,
+)
 from app.errors.base import (
     PROBLEM_JSON,
     BatchError,
@@ -215,7 +232,6 @@ from app.errors.service import (
     FaissConflictError,
     HostNotAllowedError,
     NoActiveModelError,
-    OpenHostError,
     OriginNotAllowedError,
     PortTakenError,
     SnapshotError,
@@ -299,6 +315,12 @@ __all__ = [
     "JobResultGoneError",
     "JobSourceChangedError",
     "JobTakenError",
+    "KeyExpiredError",
+    "KeyInvalidError",
+    "KeyNotFoundError",
+    "KeyRefusedError",
+    "KeyRequiredError",
+    "KeyRevokedError",
     "ManifestError",
     "MemoryShortError",
     "MergeNotUndoableError",
@@ -314,7 +336,6 @@ __all__ = [
     "NoPredecessorError",
     "NotAnImageError",
     "NotFoundError",
-    "OpenHostError",
     "OriginNotAllowedError",
     "PathOutsideError",
     "PictureError",
@@ -326,9 +347,11 @@ __all__ = [
     "QueryNotUnderstoodError",
     "QueryOutdatedError",
     "QueryTooLongError",
+    "RateLimitedError",
     "RecipeRefusedError",
     "ResultsTooLargeError",
     "RetrainingDataError",
+    "ScopeMissingError",
     "ServiceError",
     "SnapshotError",
     "SourceError",
