@@ -13,6 +13,7 @@ from app.access.limits import Limiter
 from app.access.principal import Principal
 from app.access.rules import Need, need_of
 from app.access.tokens import Token
+from app.database.visible import seeing
 from app.errors import (
     KeyExpiredError,
     KeyInvalidError,
@@ -42,13 +43,17 @@ class Door:
             await self._app(scope, receive, send)
             return
         need = need_of(scope["method"], scope["path"])
-        if need is not Need.PUBLIC:
-            try:
-                scope.setdefault("state", {})["principal"] = await self._admitted(scope, need)
-            except ServiceError as error:
-                await _refusal(scope["path"], error)(scope, receive, send)
-                return
-        await self._app(scope, receive, send)
+        if need is Need.PUBLIC:
+            await self._app(scope, receive, send)
+            return
+        try:
+            principal = await self._admitted(scope, need)
+        except ServiceError as error:
+            await _refusal(scope["path"], error)(scope, receive, send)
+            return
+        scope.setdefault("state", {})["principal"] = principal
+        with seeing(principal.visible):
+            await self._app(scope, receive, send)
 
     async def _admitted(self, scope: Scope, need: Need) -> Principal:
         directory: Directory = scope["app"].state.directory

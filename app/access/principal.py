@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from app.access.rules import SCOPES, Need, granted
+from app.database.visible import Visible
 from app.errors import ScopeMissingError
 
 
@@ -21,6 +22,11 @@ class Principal:
     name: str
     scopes: frozenset[str]
     collections: frozenset[int] | None = field(default=None)
+
+    @property
+    def visible(self) -> Visible | None:
+        """What the holder can see; None without a key: all."""
+        return None if self.key_id is None else Visible(self.key_id, self.collections)
 
     def require(self, need: Need) -> None:
         """Refuse what the key may not do.

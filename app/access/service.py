@@ -35,6 +35,8 @@ class KeyService:
             raise KeyRefusedError("a key needs a name that can be read, so that it can be told from others")
         if new.expires_at is not None and (new.expires_at.tzinfo is None or new.expires_at <= now()):
             raise KeyRefusedError("expires_at must lie in the future and name its time zone")
+        if new.collections is not None and "admin" in new.scopes:
+            raise KeyRefusedError("a key with the scope admin cannot be limited to collections: it can make others")
         ids = [CollectionService(self._session).find(one) for one in new.collections or ()]
         token = Token.new()
         values = {

@@ -13,6 +13,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from sqlalchemy.orm import Session, sessionmaker
 
 from app.database import functions
+from app.database.visible import only_visible
 from app.errors import DatabaseUrlError, DatabaseWriteError
 
 _BEGIN = "descry_begin"
@@ -47,6 +48,7 @@ class Database:
         self.url = url
         self.engine = _engine(url)
         self._sessions = sessionmaker(self.engine, expire_on_commit=False)
+        event.listen(self._sessions, "do_orm_execute", only_visible)
 
     @contextmanager
     def read(self) -> Iterator[Session]:

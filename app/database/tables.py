@@ -249,6 +249,8 @@ class Job(Table):
     """What its kind tells beside the counts, as it is now."""
     error_code: Mapped[str | None] = mapped_column(String(64))
     error_message: Mapped[str | None] = mapped_column(Text)
+    key_id: Mapped[int | None] = mapped_column(BigInteger)
+    """The access key that asked for it; null where none was needed, and at the command line."""
     idempotency_key: Mapped[str | None] = mapped_column(String(300), unique=True)
     fingerprint: Mapped[str | None] = mapped_column(String(64))
     """Of the request that brought the key: the same key with another request is a mistake."""
@@ -362,6 +364,8 @@ class Query(Table):
     """The request's body without `cursor` and `purpose`; an uploaded picture is {"sha256": ...}. Images and identities
     are numbers only: what was asked stays true when they are deleted."""
     purpose: Mapped[str | None] = mapped_column(String(PURPOSE_CHARS))
+    key_id: Mapped[int | None] = mapped_column(BigInteger)
+    """The access key that asked; null where none was needed, and at the command line."""
     model_version_id: Mapped[int] = mapped_column(BigInteger)
     """The version that answered. A number only: it may be deleted."""
     vectors: Mapped[bytes | None] = mapped_column(LargeBinary)

@@ -40,10 +40,14 @@ def upgrade() -> None:
             ["collection_id"], ["collections.id"], name="fk_access_key_collections_collection_id_collections"
         ),
     )
+    for table in ("queries", "jobs"):
+        op.add_column(table, sa.Column("key_id", sa.BigInteger(), nullable=True))
     op.create_index("ix_access_key_collections_collection_id", "access_key_collections", ["collection_id"])
 
 
 def downgrade() -> None:
     """Remove them: whoever had a key has none."""
+    for table in ("queries", "jobs"):
+        op.drop_column(table, "key_id")
     op.drop_table("access_key_collections")
     op.drop_table("access_keys")

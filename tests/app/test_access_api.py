@@ -167,7 +167,7 @@ def test_a_collection_that_does_not_exist_is_said(client: TestClient) -> None:
 @pytest.mark.parametrize("header", ["Bearer", "Bearer x", "Basic dTpw", "Bearer descry_00000000_" + "a" * 43, "\xff"])
 def test_nonsense_is_no_key(client: TestClient, header: str) -> None:
     make(client, "admin")
-    answer = client.get("/v1/gallery", headers={"Authorization": header.encode("latin-1")})
+    answer = client.get("/v1/gallery", headers={b"Authorization": header.encode("latin-1")})
     assert answer.status_code == 401
 
 
