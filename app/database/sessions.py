@@ -14,6 +14,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session, sessionmaker
 
 from app.database import functions
+from app.database.visible import only_visible
 from app.errors import DatabaseUnreachableError, DatabaseUrlError, DatabaseWriteError, ServiceError
 
 _BEGIN = "descry_begin"
@@ -67,6 +68,7 @@ class Database:
         self.url = url
         self.engine = _engine(url)
         self._sessions = sessionmaker(self.engine, expire_on_commit=False)
+        event.listen(self._sessions, "do_orm_execute", only_visible)
 
     @contextmanager
     def read(self) -> Iterator[Session]:

@@ -14,8 +14,10 @@ models.errors.DescryError
     |   +-- JobResultGoneError            job_result_gone
     |   +-- QueryNotFoundError            query_not_found
     |   +-- FeedbackNotFoundError         feedback_not_found
+    |   +-- KeyNotFoundError              key_not_found
     +-- InvalidError                  422 invalid_request
     |   +-- CollectionNameError           collection_name_invalid
+    |   +-- KeyRefusedError               key_refused
     |   +-- RecipeRefusedError            recipe_invalid
     |   +-- CursorInvalidError            cursor_invalid
     |   +-- CursorMismatchError           cursor_mismatch
@@ -85,6 +87,12 @@ models.errors.DescryError
     +-- UploadsBusyError              429 uploads_busy          Retry-After
     +-- HostNotAllowedError           421 host_not_allowed
     +-- OriginNotAllowedError         403 origin_not_allowed
+    +-- KeyRequiredError              401 key_required
+    +-- KeyInvalidError               401 key_invalid
+    |   +-- KeyRevokedError               key_revoked
+    |   +-- KeyExpiredError               key_expired
+    +-- ScopeMissingError             403 scope_missing
+    +-- RateLimitedError              429 rate_limited          Retry-After
     +-- EncoderBusyError              429 encoder_busy          Retry-After
     +-- UnavailableError              503 unavailable           Retry-After
     |   +-- EncoderTimeoutError           encoder_timeout
@@ -105,7 +113,6 @@ models.errors.DescryError
     |   +-- DiskLowError                  disk_low              Retry-After
     |   +-- StagingFullError              staging_full          Retry-After
     +-- ConfigurationError            500 configuration_invalid
-        +-- OpenHostError                 open_host_refused
         +-- PortTakenError                port_taken
         +-- WorkerNameTakenError          worker_name_taken
         +-- FaissConflictError            faiss_conflict
@@ -117,6 +124,16 @@ models.errors.DescryError
         +-- VectorStoreMismatchError      vector_store_mismatch
 """
 
+from app.errors.access import (
+    KeyExpiredError,
+    KeyInvalidError,
+    KeyNotFoundError,
+    KeyRefusedError,
+    KeyRequiredError,
+    KeyRevokedError,
+    RateLimitedError,
+    ScopeMissingError,
+)
 from app.errors.base import (
     PROBLEM_JSON,
     BatchError,
@@ -217,7 +234,6 @@ from app.errors.service import (
     FaissConflictError,
     HostNotAllowedError,
     NoActiveModelError,
-    OpenHostError,
     OriginNotAllowedError,
     PortTakenError,
     SnapshotError,
@@ -301,6 +317,12 @@ __all__ = [
     "JobResultGoneError",
     "JobSourceChangedError",
     "JobTakenError",
+    "KeyExpiredError",
+    "KeyInvalidError",
+    "KeyNotFoundError",
+    "KeyRefusedError",
+    "KeyRequiredError",
+    "KeyRevokedError",
     "ManifestError",
     "MemoryShortError",
     "MergeNotUndoableError",
@@ -317,7 +339,6 @@ __all__ = [
     "NoPredecessorError",
     "NotAnImageError",
     "NotFoundError",
-    "OpenHostError",
     "OriginNotAllowedError",
     "PathOutsideError",
     "PictureError",
@@ -329,9 +350,11 @@ __all__ = [
     "QueryNotUnderstoodError",
     "QueryOutdatedError",
     "QueryTooLongError",
+    "RateLimitedError",
     "RecipeRefusedError",
     "ResultsTooLargeError",
     "RetrainingDataError",
+    "ScopeMissingError",
     "ServiceError",
     "SnapshotError",
     "SourceError",
