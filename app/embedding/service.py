@@ -19,6 +19,7 @@ from torch import Tensor
 
 from app.embedding.batcher import Batcher
 from app.embedding.device import resolve_device
+from app.embedding.runtime import TorchRuntime
 from app.settings import Settings
 from models.checkpoint import load_checkpoint
 from models.encoder import PersonEncoder, Space
@@ -59,6 +60,7 @@ class EncoderService:
         self.encoder = encoder
         self.spec = encoder.spec
         self.device = next(encoder.parameters(), torch.empty(0)).device
+        self._runtime = TorchRuntime(encoder)
         self._encode_batch = settings.encode_batch
         self._device_lock = threading.Lock()
         weights = sum(parameter.numel() for parameter in encoder.parameters())
@@ -108,7 +110,7 @@ class EncoderService:
             done = self._forward_alone(batch)
         else:
             with self._device_lock:  # the activations of one pass are in its memory, not those of one a thread
-                done = self._forward(batch)
+                done = self._runtime.encode_image(batch)
         return {space: _array(done[space]) for space in self.spec.stored_spaces}
 
     def encode_images(self, pixels: Sequence[Tensor]) -> dict[Space, Vectors]:
@@ -125,7 +127,7 @@ class EncoderService:
             with ThreadPoolExecutor(_CORES, thread_name_prefix="descry-encode") as pool:
                 done = list(pool.map(self._forward_alone, batches))
         else:
-            done = [self._forward(batch) for batch in batches]
+            done = [self._runtime.encode_image(batch) for batch in batches]
         return {
             space: np.concatenate(
                 [np.empty((0, self.spec.spaces[space].dim), np.float32), *(_array(part[space]) for part in done)]
@@ -154,8 +156,7 @@ class EncoderService:
 
     def _understood(self, texts: Sequence[str]) -> list[TextEmbedding]:
         tokens = self.encoder.tokenize(texts)
-        with torch.inference_mode():
-            vectors = _array(self.encoder.encode_text(tokens.ids.to(self.device)))
+        vectors = _array(self._runtime.encode_text(tokens.ids))
         return [
             TextEmbedding(
                 vectors[i],
@@ -170,16 +171,12 @@ class EncoderService:
 
     def _encode_pictures(self, pixels: Sequence[Tensor]) -> list[Vectors]:
         torch.set_num_threads(self._query_threads)
-        return list(_array(self._forward(torch.stack(list(pixels)))[self.spec.stored("image")]))
-
-    def _forward(self, pixels: Tensor) -> dict[Space, Tensor]:
-        with torch.inference_mode():
-            return self.encoder.encode_image(self.encoder.normalise(pixels.to(self.device)))
+        return list(_array(self._runtime.encode_image(torch.stack(list(pixels)))[self.spec.stored("image")]))
 
     def _forward_alone(self, pixels: Tensor) -> dict[Space, Tensor]:
         torch.set_num_threads(1)
-        return self._forward(pixels)
+        return self._runtime.encode_image(pixels)
 
 
 def _array(vectors: Tensor) -> Vectors:
-    return np.asarray(vectors.float().cpu().numpy(), np.float32)
+    return np.asarray(vectors.numpy(), np.float32)
