@@ -52,6 +52,11 @@ class Settings(BaseSettings):
     """user:password, or a key of Milvus."""
     device: str = "auto"
     """Where the encoder runs: auto, cpu, cuda, cuda:1, ...; auto takes a GPU where there is one."""
+    runtime: Literal[
+        "auto", "torch-fp32", "torch-bf16", "torch-fp16", "onnx-fp32", "openvino-fp32", "openvino-bf16"
+    ] = "auto"
+    """What runs the encoder. auto: what `descry tune` chose on this machine, else PyTorch, in bf16 where the processor
+    has it and the encoder is large."""
     max_upload_bytes: int = Field(default=20 * 2**20, ge=1)
     """Largest picture file, uploaded or ingested, in bytes."""
     max_pixels: int = Field(default=50_000_000, ge=1)
@@ -152,6 +157,10 @@ class Settings(BaseSettings):
     @property
     def models_dir(self) -> Path:
         return self.data_dir / "models"
+
+    @property
+    def runtimes_dir(self) -> Path:
+        return self.data_dir / "runtimes"
 
     @property
     def staging_dir(self) -> Path:

@@ -1,4 +1,7 @@
-"""What runs the forward passes: plain PyTorch, on the device that the weights are on."""
+"""What runs the forward passes. Here: plain PyTorch in float32, on the device that the weights are on.
+
+The others are in `app/embedding/runtimes`; `runtimes.opening.open_runtime` chooses.
+"""
 
 from typing import Protocol
 
@@ -6,10 +9,15 @@ import torch
 from torch import Tensor
 
 from models.encoder import PersonEncoder, Space
+from models.truncation import cut_texts
 
 
 class Runtime(Protocol):
-    """One pass at a time on the calling thread; several threads may call at once."""
+    """One pass at a time on the calling thread; several threads may call at once.
+
+    On a CPU a pass takes as many threads as the caller has set for itself with `torch.set_num_threads`, whatever
+    library runs it.
+    """
 
     def encode_text(self, ids: Tensor) -> Tensor:
         """Token ids (B, L) int64 on the CPU to (B, dim) float32 on the CPU, unit-norm, in the `text` space."""
@@ -27,7 +35,8 @@ class TorchRuntime:
 
     @torch.inference_mode()
     def encode_text(self, ids: Tensor) -> Tensor:
-        return self._encoder.encode_text(ids.to(self._device)).float().cpu()
+        cut = cut_texts(ids, self._encoder.spec.tokenizer)
+        return self._encoder.encode_text(cut.to(self._device)).float().cpu()
 
     @torch.inference_mode()
     def encode_image(self, pixels: Tensor) -> dict[Space, Tensor]:

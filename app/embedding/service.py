@@ -19,7 +19,7 @@ from torch import Tensor
 
 from app.embedding.batcher import Batcher
 from app.embedding.device import resolve_device
-from app.embedding.runtime import TorchRuntime
+from app.embedding.runtimes.opening import open_runtime
 from app.settings import Settings
 from models.checkpoint import load_checkpoint
 from models.encoder import PersonEncoder, Space
@@ -60,7 +60,7 @@ class EncoderService:
         self.encoder = encoder
         self.spec = encoder.spec
         self.device = next(encoder.parameters(), torch.empty(0)).device
-        self._runtime = TorchRuntime(encoder)
+        self._runtime = open_runtime(encoder, settings)
         self._encode_batch = settings.encode_batch
         self._device_lock = threading.Lock()
         weights = sum(parameter.numel() for parameter in encoder.parameters())

@@ -107,6 +107,8 @@ models.errors.DescryError
         +-- PortTakenError                port_taken
         +-- WorkerNameTakenError          worker_name_taken
         +-- FaissConflictError            faiss_conflict
+        +-- RuntimeUnavailableError       runtime_unavailable
+        +-- RuntimeRefusedError           runtime_refused
         +-- SnapshotError                 snapshot_invalid
         +-- DatabaseUrlError              database_url_invalid
         +-- VectorEngineMissingError      vector_engine_missing
@@ -216,6 +218,8 @@ from app.errors.service import (
     OpenHostError,
     OriginNotAllowedError,
     PortTakenError,
+    RuntimeRefusedError,
+    RuntimeUnavailableError,
     SnapshotError,
     StagingFullError,
     StoreDeniedError,
@@ -323,6 +327,8 @@ __all__ = [
     "RecipeRefusedError",
     "ResultsTooLargeError",
     "RetrainingDataError",
+    "RuntimeRefusedError",
+    "RuntimeUnavailableError",
     "ServiceError",
     "SnapshotError",
     "SourceError",

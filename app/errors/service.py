@@ -117,6 +117,18 @@ class WorkerNameTakenError(ConfigurationError):
     code, title = "worker_name_taken", "The worker's name is taken"
 
 
+class RuntimeUnavailableError(ConfigurationError):
+    """The runtime of `DESCRY_RUNTIME` is not installed, or needs what this machine does not have."""
+
+    code, title = "runtime_unavailable", "The runtime cannot run here"
+
+
+class RuntimeRefusedError(ConfigurationError):
+    """A runtime cannot run this network, or gives vectors too far from the exact ones."""
+
+    code, title = "runtime_refused", "The runtime is refused for this checkpoint"
+
+
 class FaissConflictError(ConfigurationError):
     """faiss-cpu and faiss-gpu are both installed and overwrite each other."""
 
