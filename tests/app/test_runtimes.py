@@ -32,7 +32,7 @@ WORDS = ("red", "black", "man", "woman", "person", "jacket", "bag", "shoes", "wh
 SMALL = {"image_width": 4, "text_width": 8, "dim": 16}
 SPECS: dict[str, Callable[[], EncoderSpec]] = {  # called when open_clip knows the tiny model
     "compact": lambda: compact_spec(WORDS, height=32, width=16, length=64, **SMALL),
-    "hpl": lambda: hpl_compact_spec(WORDS, height=32, width=16, options=SMALL),
+    "hpl": lambda: hpl_compact_spec(WORDS, height=48, width=24, options=SMALL),
     "clip": lambda: open_clip_spec(TINY_CLIP, height=64, width=32),
     "hpl-clip": lambda: hpl_clip_spec(TINY_CLIP, height=64, width=32),
 }
@@ -213,9 +213,8 @@ def test_auto_is_exact_for_small_encoders_and_bf16_for_large_ones(
     loaded: Loaded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     encoder, settings = loaded("clip")
-    monkeypatch.setattr(opening, "has_measured", lambda *_: False, raising=False)
     assert automatic(encoder, settings)[0] == EXACT
-    monkeypatch.setattr(opening, "_LARGE", 1000)
+    monkeypatch.setattr(opening, "LARGE", 1000)
     monkeypatch.setattr("app.embedding.runtimes.names.has_bf16", lambda _: True)
     name, why = automatic(encoder, settings)
     assert (name, "descry tune" in why) == ("torch-bf16", True)
@@ -229,7 +228,7 @@ def test_auto_says_that_it_falls_back(
     available("torch-bf16")
     encoder, settings = loaded("clip")
     elsewhere = settings.model_copy(update={"data_dir": tmp_path})
-    monkeypatch.setattr(opening, "_LARGE", 1000)
+    monkeypatch.setattr(opening, "LARGE", 1000)
     monkeypatch.setattr(opening, "LEAST_COSINE", 1.1)
     assert type(open_runtime(encoder, elsewhere)) is TorchRuntime
     assert "torch-fp32 instead of torch-bf16" in caplog.text

@@ -22,7 +22,7 @@ from app.settings import Settings
 from models.encoder import PersonEncoder
 
 _log = logging.getLogger(__name__)
-_LARGE = 20_000_000
+LARGE = 20_000_000
 """Parameters from which an encoder is slow enough for bfloat16 to be worth it unmeasured."""
 
 
@@ -52,7 +52,7 @@ def automatic(encoder: PersonEncoder, settings: Settings) -> tuple[RuntimeName, 
     record = read_record(home_of(encoder, settings), machine(device)) if encoder.fingerprint else None
     if record is not None and record.choice is not None:
         return record.choice, "chosen by `descry tune` on this machine"
-    if device.type == "cpu" and _size(encoder) >= _LARGE and obstacle("torch-bf16", device) is None:
+    if device.type == "cpu" and size_of(encoder) >= LARGE and obstacle("torch-bf16", device) is None:
         return "torch-bf16", "a large encoder on a processor with bfloat16; `descry tune` measures the others"
     return EXACT, "the exact one, as nothing was measured; `descry tune` measures the others"
 
@@ -116,5 +116,5 @@ def device_of(encoder: PersonEncoder) -> torch.device:
     return next(encoder.parameters(), torch.empty(0)).device
 
 
-def _size(encoder: PersonEncoder) -> int:
+def size_of(encoder: PersonEncoder) -> int:
     return sum(parameter.numel() for parameter in encoder.parameters())
