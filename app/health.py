@@ -62,9 +62,11 @@ def _missing(core: Core) -> list[str]:
         return [
             "active model: none" if active is None else f"model version {active}: not loaded (yet); the log says why"
         ]
+    if (trouble := loaded.encoder.trouble) is not None:
+        return [trouble]  # at once: a probe would wait as long as every other query
     started = time.perf_counter()
     try:
-        probe = loaded.encoder.submit_text(_PROBE).result(core.settings.query_timeout_s)
+        probe = loaded.encoder.submit_text(_PROBE, probe=True).result(core.settings.query_timeout_s)
         query = Query((Part(probe.vector, "text"),), {"text": _PROBE})
         options = SearchOptions(limit=1, images_per_identity=1)
         SearchService(core.database, loaded).answer(query, options, started=started)

@@ -58,6 +58,7 @@ def create_app(settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         core = await run_in_threadpool(open_core, settings)
+        core.active.warm = True
         app.state.core, app.state.room, app.state.explainer = core, Room(settings), Explainer()
         keeper = _Keeper(core)
         try:

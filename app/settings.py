@@ -71,6 +71,10 @@ class Settings(BaseSettings):
     query_batch: int = Field(default=32, ge=1)
     query_timeout_s: float = Field(default=20.0, gt=0)
     """Longest wait of one query for its embedding, in seconds; then 503."""
+    query_cache_bytes: int = Field(default=16 * 2**20, ge=0)
+    """Memory for the vectors of texts that were encoded within the last hour, for each model version; 0 keeps none."""
+    encoder_stall_s: float = Field(default=20.0, gt=0)
+    """Seconds after which a pass of the encoder over queries counts as hung, if it was not expected to take longer."""
     query_keep_s: float = Field(default=7 * 24 * 3600.0, ge=0)
     """Seconds after which a query is forgotten that has neither a name nor feedback."""
     ingest_chunk: int = Field(default=128, ge=1)

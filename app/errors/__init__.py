@@ -87,6 +87,9 @@ models.errors.DescryError
     +-- EncoderBusyError              429 encoder_busy          Retry-After
     +-- UnavailableError              503 unavailable           Retry-After
     |   +-- EncoderTimeoutError           encoder_timeout
+    |   +-- EncoderStalledError           encoder_stalled
+    |   +-- EncoderFailedError            encoder_failed
+    |   +-- EncoderMemoryError            encoder_out_of_memory
     |   +-- ImageNotEncodedError          image_not_encoded
     |   +-- NoActiveModelError            no_active_model
     |   +-- DatabaseUnreachableError      database_unreachable
@@ -211,6 +214,9 @@ from app.errors.service import (
     DatabaseWriteError,
     DiskLowError,
     EncoderBusyError,
+    EncoderFailedError,
+    EncoderMemoryError,
+    EncoderStalledError,
     EncoderTimeoutError,
     FaissConflictError,
     HostNotAllowedError,
@@ -268,6 +274,9 @@ __all__ = [
     "DiskLowError",
     "EmptyFileError",
     "EncoderBusyError",
+    "EncoderFailedError",
+    "EncoderMemoryError",
+    "EncoderStalledError",
     "EncoderTimeoutError",
     "EnginesDifferError",
     "EntryError",

@@ -58,6 +58,8 @@ class ActiveModel:
 
     def __init__(self, database: Database, settings: Settings) -> None:
         self._database, self._settings = database, settings
+        self.warm = False
+        """Whether a version that is loaded runs what queries will run before it can be switched to."""
         self._switching, self._preparing = threading.Lock(), threading.Lock()
         self._engine = open_engine(settings)
         self._loaded: LoadedModel | None = None
@@ -109,6 +111,7 @@ class ActiveModel:
 
         Raises:
             ModelNotFoundError, CheckpointError: see `load_encoder`.
+            EncoderFailedError, EncoderMemoryError: it does not get through its first passes.
         """
         if self._present(version_id) is None:
             with self._preparing:  # what is being loaded already is not loaded twice
@@ -120,6 +123,8 @@ class ActiveModel:
             present.catch_up()
             return _calibrated(present, self._calibration(version_id))  # which may be newer than what was loaded
         name, _, encoder = self.load_encoder(version_id)
+        if self.warm:
+            encoder.warm_up()
         views = self.views(version_id)
         for view in views.values():
             view.open()
@@ -239,7 +244,10 @@ class ActiveModel:
     def maintain(self) -> None:
         """Compact and save the views where that is worth it."""
         for held in (self._loaded, self._beside):
-            for view in held.views.values() if held is not None else ():
+            if held is None:
+                continue
+            held.encoder.cache.sweep()
+            for view in held.views.values():
                 view.maintain()
 
     def close(self, *, save: bool) -> None:
