@@ -75,7 +75,7 @@ def open_named(name: RuntimeName, encoder: PersonEncoder, settings: Settings, pr
     home = home_of(encoder, settings)
     cosine = read_record(home, machine(device)).cosines.get(name) if encoder.fingerprint and probes is None else None
     if cosine is None:
-        cosine = least_cosine(runtime, probes or probes_of(encoder))
+        cosine = _compared(name, runtime, probes or probes_of(encoder))
         if encoder.fingerprint:
             remember_cosine(home, machine(device), name, cosine)
     if cosine < LEAST_COSINE:
@@ -86,6 +86,17 @@ def open_named(name: RuntimeName, encoder: PersonEncoder, settings: Settings, pr
             f"than {LEAST_COSINE}: it is not used. DESCRY_RUNTIME=auto or {EXACT} works"
         )
     return runtime
+
+
+def _compared(name: RuntimeName, runtime: Runtime, probes: Probes) -> float:
+    try:
+        return least_cosine(runtime, probes)
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise RuntimeRefusedError(
+            f"{name} cannot run this network ({type(error).__name__}: {str(error)[:300]}); use another DESCRY_RUNTIME"
+        ) from error
 
 
 def _open(name: RuntimeName, encoder: PersonEncoder, settings: Settings, device: torch.device) -> Runtime:
