@@ -21,7 +21,7 @@ def cut_after_end(ids: Tensor) -> Tensor:
     While a graph is recorded (tracing, torch.export, torch.compile) nothing is cut: the length would be recorded as a
     number. Whoever runs the graph cuts before.
     """
-    if torch.jit.is_tracing() or torch.compiler.is_compiling():
+    if torch._C._is_tracing() or torch.compiler.is_compiling():
         return ids
     return ids[:, : int(ids.argmax(dim=-1).max()) + 1] if len(ids) else ids[:, :1]
 

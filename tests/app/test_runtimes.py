@@ -12,7 +12,7 @@ import torch
 from app.embedding.runtime import TorchRuntime
 from app.embedding.runtimes import opening
 from app.embedding.runtimes.half import HalfRuntime, halved
-from app.embedding.runtimes.names import EXACT, RUNTIMES, RuntimeName, obstacle
+from app.embedding.runtimes.names import EXACT, RUNTIMES, RuntimeName, machine, obstacle
 from app.embedding.runtimes.opening import automatic, open_named, open_runtime
 from app.embedding.runtimes.parity import LEAST_COSINE, TEXTS, least_cosine, pictures, probes_of
 from app.embedding.runtimes.records import read_record
@@ -247,7 +247,7 @@ def test_vectors_that_are_too_far_are_refused(loaded: Loaded, monkeypatch: pytes
     with pytest.raises(RuntimeRefusedError, match=r"torch-bf16 gives vectors .* less than 0\.9999"):
         open_runtime(encoder, asked)
     # The verdict is kept with the number, and holds at the next start too.
-    kept = read_record(opening.home_of(encoder, asked), opening.machine(CPU)).cosines["torch-bf16"]
+    kept = read_record(opening.home_of(encoder, asked), machine(CPU)).cosines["torch-bf16"]
     assert kept < LEAST_COSINE
     with pytest.raises(RuntimeRefusedError, match=f"{kept:.6f}"):
         open_runtime(encoder, asked)

@@ -52,7 +52,7 @@ def obstacle(name: RuntimeName, device: torch.device) -> str | None:
 def has_bf16(device: torch.device) -> bool:
     """Whether a device multiplies in bfloat16 itself; emulated it is slower than float32."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return bool(_BF16 & _processor()[1])
 
 

@@ -4,7 +4,7 @@ import sys
 import threading
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -25,7 +25,8 @@ def load_openvino() -> Any:  # noqa: ANN401  the library ships no types
     `import openvino` would tell Google Analytics of itself, unless the user has said no in a file in his home. Without
     that package, which it names as a dependency, it uses a stub of its own.
     """
-    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  an import of it fails from now on
+    if "openvino" not in sys.modules:
+        cast("dict[str, object]", sys.modules)["openvino_telemetry"] = None  # an import of it fails from now on
     import openvino
 
     return openvino
@@ -41,7 +42,8 @@ def write_openvino(encoder: PersonEncoder, folder: Path) -> None:
 
 def _write(graph: nn.Module, example: Tensor, shape: list[int], path: Path) -> None:
     openvino = load_openvino()
-    recorded = torch.jit.trace(graph.eval(), (example,), check_trace=False)
+    trace: Any = torch.jit.trace
+    recorded = trace(graph.eval(), (example,), check_trace=False)
     model = openvino.convert_model(recorded, example_input=(example,), input=[openvino.PartialShape(shape)])
     openvino.save_model(model, path, compress_to_fp16=False)
 
