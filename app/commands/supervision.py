@@ -58,6 +58,7 @@ def supervise(listener: socket.socket) -> int:
     Returns:
         Its exit code, negative for the signal that ended it. It is not started again if it never came to serve.
     """
+    listener.setblocking(False)  # for the child too, which shares it: either may be the faster one to accept
     keeper = _Keeper(listener)
     before = {number: signal.signal(number, keeper.pass_on) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
@@ -132,19 +133,18 @@ class _Keeper:
         asked: list[int] = [*hears, self._listener.fileno()]
         found = select.select(asked, [], [], _LOOK_S)[0]
         if found == asked[-1:]:
-            self._listener.setblocking(False)
             try:
                 client, _ = self._listener.accept()
             except OSError:  # the child was faster, or the client is gone
                 return []
             with client:
+                client.settimeout(_CLIENT_S)
                 _refuse(client)
         return [one for one in hears if one in found]
 
 
 def _refuse(client: socket.socket) -> None:
     """Answer one connection with 503."""
-    client.settimeout(_CLIENT_S)
     try:
         words = client.recv(_HEAD_BYTES).split(b"\r\n", 1)[0].split(b" ")
         path = words[1].partition(b"?")[0].decode("ascii", "replace") if len(words) > 1 else "/"

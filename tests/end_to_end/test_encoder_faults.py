@@ -68,24 +68,25 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture
-def server(data: Path, tmp_path: Path) -> Iterator[Server]:
-    """A supervised server; its queries are not kept from the encoder by the cache."""
+@pytest.fixture(scope="module")
+def server(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A supervised server, without its cache of texts. Each test leaves it as it was; the last one ends it."""
+    folder = tmp_path_factory.mktemp("server")
     own = {
-        "FAULTS": str(tmp_path),
+        "FAULTS": str(folder),
         "DESCRY_DATA_DIR": str(data),
         "DESCRY_SUPERVISE": "1",
         "DESCRY_ENCODER_STALL_S": "1",
         "DESCRY_QUERY_CACHE_BYTES": "0",
     }
-    log = tmp_path / "server.log"
+    log = folder / "server.log"
     with log.open("wb") as handle:
         process = subprocess.Popen(COMMAND, env={**os.environ, **own}, stderr=handle, cwd=Path(__file__).parents[2])
     try:
         until(lambda: b"Descry at http" in log.read_bytes(), "the server says its address")
         url = next(line.split()[2].rstrip(",") for line in log.read_text().splitlines() if line.startswith("Descry at"))
         with httpx.Client(base_url=url, timeout=LIMIT_S, trust_env=False) as client:
-            found = Server(process, log, tmp_path, client)
+            found = Server(process, log, folder, client)
             until(found.ready, "the server is ready")
             yield found
     finally:
@@ -106,34 +107,6 @@ def test_a_pass_that_hangs_is_given_up_and_the_server_goes_on(server: Server) ->
     until(server.ready, "another thread has taken over")
     assert server.search().status_code == 200
     assert not server.says("ends with code")
-
-
-def test_an_encoder_that_goes_on_hanging_makes_a_new_process(server: Server) -> None:
-    server.fault("hang")
-    assert code(server.search()) == "encoder_stalled"
-    missing = server.client.get("/readyz")
-    assert missing.status_code == 503
-    assert "hangs" in missing.json()["missing"][0]
-    assert code(server.search()) == "encoder_stalled"
-    until(lambda: server.says(f"this process ends with code {RESTART_CODE}"), "the process gives itself up")
-    server.fault("hang", present=False)
-    until(server.ready, "a new process serves on the same port")
-    assert server.search().status_code == 200
-    assert server.process.poll() is None
-
-
-def test_an_encoder_that_takes_the_process_along_is_back_soon(server: Server) -> None:
-    server.fault("die")
-    with pytest.raises(httpx.TransportError):
-        server.search()
-    # Nobody is refused by the system meanwhile: an answer is 503, or comes from the new process.
-    codes = set[int]()
-    while 200 not in codes:
-        codes.add(server.client.get("/healthz").status_code)
-    assert codes <= {200, 503}
-    until(server.ready, "a new process serves on the same port")
-    assert server.search().status_code == 200
-    assert server.says(f"the server ended with code {-signal.SIGSEGV}")
 
 
 def test_an_encoder_that_fails_has_a_code_and_recovers_by_itself(server: Server) -> None:
@@ -168,21 +141,36 @@ def test_a_query_whose_client_went_away_is_not_encoded(server: Server) -> None:
     assert server.texts()[before:] == [1, 1]
 
 
-def test_the_supervisor_takes_its_server_along(server: Server) -> None:
-    url = server.client.base_url
+def test_an_encoder_that_goes_on_hanging_makes_a_new_process(server: Server) -> None:
+    server.fault("hang")
+    assert code(server.search()) == "encoder_stalled"
+    missing = server.client.get("/readyz")
+    assert missing.status_code == 503
+    assert "hangs" in missing.json()["missing"][0]
+    assert code(server.search()) == "encoder_stalled"
+    until(lambda: server.says(f"this process ends with code {RESTART_CODE}"), "the process gives itself up")
+    server.fault("hang", present=False)
+    until(server.ready, "a new process serves on the same port")
+    assert server.search().status_code == 200
+    assert server.process.poll() is None
 
-    def refused() -> bool:
-        try:
-            socket.create_connection((url.host, url.port or 0)).close()
-        except OSError:
-            return True
-        return False
 
-    server.process.kill()
-    until(refused, "nobody listens any more")
+def test_an_encoder_that_takes_the_process_along_is_back_soon(server: Server) -> None:
+    server.fault("die")
+    with pytest.raises(httpx.TransportError):
+        server.search()
+    # Nobody is refused by the system meanwhile: an answer is 503, or comes from the new process.
+    codes = set[int]()
+    while 200 not in codes:
+        codes.add(server.client.get("/healthz").status_code)
+    assert codes <= {200, 503}
+    until(server.ready, "a new process serves on the same port")
+    assert server.search().status_code == 200
+    assert server.says(f"the server ended with code {-signal.SIGSEGV}")
 
 
 def test_an_orderly_end_passes_through(server: Server) -> None:
+    restarts = server.log.read_text().count("starting it again")
     server.process.send_signal(signal.SIGTERM)
     assert server.process.wait(LIMIT_S) == -signal.SIGTERM
-    assert not server.says("starting it again")
+    assert server.log.read_text().count("starting it again") == restarts == 2
