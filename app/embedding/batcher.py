@@ -27,6 +27,8 @@ _SHARE = 0.25
 """Part of an item's patience that one pass may take, where there is a choice."""
 _SLOWER = 8.0
 """How many times the expected time a pass may take before it counts as hung, if that is longer than `stall_s`."""
+_MOST_STALLS = 4.0
+"""How many times `stall_s` that may be."""
 _LONGEST_RETRY_S = 60
 
 
@@ -246,8 +248,9 @@ class Batcher(Generic[T, R]):
             return
         with self._changed:
             self.counts.passes += 1
-            self.counts.answered += len(taken)
-            self._remember([waiting.size for waiting in taken], time.monotonic() - began)
+            if self._generation == generation:  # else it hung, and says nothing about others
+                self.counts.answered += len(taken)
+                self._remember([waiting.size for waiting in taken], time.monotonic() - began)
         for waiting, result in zip(taken, results, strict=True):
             with suppress(InvalidStateError):  # it was given up meanwhile
                 waiting.future.set_result(result)
@@ -275,7 +278,7 @@ class Batcher(Generic[T, R]):
         if self._guarding is None:
             return nullcontext()
         expected = (self._pace() or 0.0) * (self._overhead + len(taken) * max((w.size for w in taken), default=1))
-        limit = max(self._guarding.stall_s, _SLOWER * expected)
+        limit = min(max(1.0, _SLOWER * expected / self._guarding.stall_s), _MOST_STALLS) * self._guarding.stall_s
         return WATCHDOG.watching(limit, lambda: self._abandon(generation, limit))
 
     def _abandon(self, generation: int, limit_s: float) -> None:

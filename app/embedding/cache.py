@@ -95,7 +95,7 @@ class TextCache:
             if entry is None:
                 self.misses += count
                 return None
-            self.hits += 1
+            self.hits += count
             self._entries[key] = replace(entry, used=time.monotonic())
             self._entries.move_to_end(key)
         return replace(entry.embedding, vector=entry.embedding.vector.copy())

@@ -11,6 +11,7 @@ import torch
 
 from app.embedding.runtime import TorchRuntime
 from app.embedding.runtimes import opening
+from app.embedding.runtimes.graphs import TextGraph
 from app.embedding.runtimes.half import HalfRuntime, halved
 from app.embedding.runtimes.names import EXACT, RUNTIMES, RuntimeName, machine, obstacle
 from app.embedding.runtimes.opening import automatic, open_named, open_runtime
@@ -273,3 +274,24 @@ def test_an_encoder_without_a_checkpoint_is_not_exported(tmp_path: Path) -> None
     encoder = build(SPECS["compact"]()).eval()
     with pytest.raises(RuntimeUnavailableError, match="loaded from a checkpoint"):
         open_runtime(encoder, Settings(data_dir=tmp_path, runtime="openvino-fp32"))
+
+
+def test_an_export_that_gives_other_vectors_is_refused_and_removed(
+    loaded: Loaded, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    available("openvino-fp32")
+    encoder, settings = loaded("compact")
+    asked = settings.model_copy(update={"data_dir": tmp_path, "runtime": "openvino-fp32"})
+
+    class Shifted(TextGraph):
+        def forward(self, ids: torch.Tensor) -> torch.Tensor:
+            return super().forward(ids).roll(1, dims=1)
+
+    with monkeypatch.context() as changed:
+        changed.setattr("app.embedding.runtimes.openvino_export.TextGraph", Shifted)
+        with pytest.raises(RuntimeRefusedError, match="openvino-fp32 gives vectors"):
+            open_runtime(encoder, asked)
+    home = opening.home_of(encoder, asked)
+    assert [path.name for path in home.iterdir() if path.is_dir()] == []
+    kept = read_record(home, machine(CPU))
+    assert kept.cosines["openvino-fp32"] < LEAST_COSINE

@@ -8,6 +8,7 @@ import hashlib
 import json
 import logging
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Callable, Iterator
@@ -23,6 +24,8 @@ Write = Callable[[PersonEncoder, Path], None]
 _log = logging.getLogger(__name__)
 _MANIFEST, _FORMAT = "export.json", 1
 _PARTIAL = ".partial-"
+_SAID = 200
+"""Characters of a library's error that are passed on."""
 
 
 def exported(home: Path, library: str, encoder: PersonEncoder, write: Write, *, least_free: int | None) -> Path:
@@ -69,7 +72,7 @@ def _make(folder: Path, library: str, encoder: PersonEncoder, write: Write) -> N
         except Exception as error:
             raise RuntimeRefusedError(
                 f"{encoder.spec.method} on {encoder.spec.backbone} cannot be exported for {library} "
-                f"({type(error).__name__}: {str(error)[:300]}); use another DESCRY_RUNTIME"
+                f"({type(error).__name__}: {brief(error)}); use another DESCRY_RUNTIME"
             ) from error
         files = {path.name: _digest(path) for path in sorted(partial.iterdir())}
         (partial / _MANIFEST).write_text(json.dumps({"format": _FORMAT, "sha256": files}, indent=1) + "\n")
@@ -96,6 +99,12 @@ def is_whole(folder: Path) -> bool:
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         _log.warning("the export in %s is damaged and will be made anew: %s", folder, error)
         return False
+
+
+def brief(error: Exception) -> str:
+    """What a library says of an error, in one line without the colours that it is meant to have on a terminal."""
+    words = " ".join(re.sub(r"\x1b\[[0-9;]*m", "", str(error)).split())
+    return words if len(words) <= _SAID else f"{words[:_SAID]}..."
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from app.embedding.runtime import Runtime, TorchRuntime
-from app.embedding.runtimes.exports import exported
+from app.embedding.runtimes.exports import brief, exported
 from app.embedding.runtimes.half import HalfRuntime
 from app.embedding.runtimes.names import EXACT, RuntimeName, library_of, machine, obstacle
 from app.embedding.runtimes.parity import LEAST_COSINE, Probes, least_cosine, probes_of
@@ -75,17 +75,27 @@ def open_named(name: RuntimeName, encoder: PersonEncoder, settings: Settings, pr
     home = home_of(encoder, settings)
     cosine = read_record(home, machine(device)).cosines.get(name) if encoder.fingerprint and probes is None else None
     if cosine is None:
-        cosine = _compared(name, runtime, probes or probes_of(encoder))
+        try:
+            cosine = _compared(name, runtime, probes or probes_of(encoder))
+        except RuntimeRefusedError:
+            _discard(name, home)
+            raise
         if encoder.fingerprint:
             remember_cosine(home, machine(device), name, cosine)
     if cosine < LEAST_COSINE:
-        if name.endswith("fp32"):  # an export that is wrong in any precision
-            shutil.rmtree(next(home.glob(f"{library_of(name)}-*"), home / "none"), ignore_errors=True)
+        _discard(name, home)
         raise RuntimeRefusedError(
             f"{name} gives vectors of this checkpoint whose cosine with the exact ones is down to {cosine:.6f}, less "
             f"than {LEAST_COSINE}: it is not used. DESCRY_RUNTIME=auto or {EXACT} works"
         )
     return runtime
+
+
+def _discard(name: RuntimeName, home: Path) -> None:
+    """Remove an export that is wrong; what is wrong in bfloat16 may be right in float32."""
+    if name.endswith("fp32"):
+        for folder in home.glob(f"{library_of(name)}-*"):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _compared(name: RuntimeName, runtime: Runtime, probes: Probes) -> float:
@@ -95,7 +105,7 @@ def _compared(name: RuntimeName, runtime: Runtime, probes: Probes) -> float:
         raise
     except Exception as error:
         raise RuntimeRefusedError(
-            f"{name} cannot run this network ({type(error).__name__}: {str(error)[:300]}); use another DESCRY_RUNTIME"
+            f"{name} cannot run this network ({type(error).__name__}: {brief(error)}); use another DESCRY_RUNTIME"
         ) from error
 
 
