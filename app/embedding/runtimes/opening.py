@@ -86,7 +86,7 @@ def open_named(name: RuntimeName, encoder: PersonEncoder, settings: Settings, pr
         _discard(name, home)
         raise RuntimeRefusedError(
             f"{name} gives vectors of this checkpoint whose cosine with the exact ones is down to {cosine:.6f}, less "
-            f"than {LEAST_COSINE}: it is not used. DESCRY_RUNTIME=auto or {EXACT} works"
+            f"than {LEAST_COSINE}: it is not used. Take DESCRY_RUNTIME=auto or {EXACT}; `descry tune` compares anew"
         )
     return runtime
 
