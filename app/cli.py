@@ -21,6 +21,7 @@ from app.commands import (
     search,
     serving,
     training,
+    tune,
 )
 from app.commands.output import errors
 from models.errors import DescryError
@@ -39,6 +40,7 @@ app.command("ingest")(intake.ingest)
 app.command("search")(search.search)
 app.command("explain")(explain.explain)
 app.command("export")(export.export)
+app.command("tune")(tune.tune)
 app.command("retrain")(retraining.retrain)
 app.add_typer(index.index, name="index")
 app.add_typer(intake.images, name="images")

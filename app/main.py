@@ -57,6 +57,7 @@ def create_app(settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         core = await run_in_threadpool(open_core, settings)
+        core.active.warm = True
         app.state.core, app.state.room, app.state.explainer = core, Room(settings), Explainer()
         app.state.readiness = ReadinessWatch(core)
         app.state.directory = Directory(core.database, may_be_open=settings.may_be_open)

@@ -36,6 +36,8 @@ class Settings(BaseSettings):
     """Requests that a key may make at once, after a pause."""
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = ()
     """Further names (comma-separated) under which browsers may reach a server on loopback."""
+    supervise: bool = True
+    """`serve` and `demo` run the server as a child process, which is started again when it dies (decision 0025)."""
     database_url: str = ""
     """`postgresql://user:password@host/name`; empty means SQLite in `data_dir`."""
     image_store: str = Field(default="", pattern=r"^(s3://[a-z0-9][a-z0-9.-]+[a-z0-9](/[A-Za-z0-9._/-]*)?)?$")
@@ -60,6 +62,11 @@ class Settings(BaseSettings):
     """user:password, or a key of Milvus."""
     device: str = "auto"
     """Where the encoder runs: auto, cpu, cuda, cuda:1, ...; auto takes a GPU where there is one."""
+    runtime: Literal[
+        "auto", "torch-fp32", "torch-bf16", "torch-fp16", "onnx-fp32", "openvino-fp32", "openvino-bf16"
+    ] = "auto"
+    """What runs the encoder. auto: what `descry tune` chose on this machine, else PyTorch, in bf16 where the processor
+    has it and the encoder is large."""
     max_upload_bytes: int = Field(default=20 * 2**20, ge=1)
     """Largest picture file, uploaded or ingested, in bytes."""
     max_pixels: int = Field(default=50_000_000, ge=1)
@@ -74,6 +81,10 @@ class Settings(BaseSettings):
     query_batch: int = Field(default=32, ge=1)
     query_timeout_s: float = Field(default=20.0, gt=0)
     """Longest wait of one query for its embedding, in seconds; then 503."""
+    query_cache_bytes: int = Field(default=16 * 2**20, ge=0)
+    """Memory for the vectors of texts that were encoded within the last hour, for each model version; 0 keeps none."""
+    encoder_stall_s: float = Field(default=20.0, gt=0)
+    """Seconds after which a pass of the encoder over queries counts as hung, if it was not expected to take longer."""
     query_keep_s: float = Field(default=7 * 24 * 3600.0, ge=0)
     """Seconds after which a query is forgotten that has neither a name nor feedback."""
     ingest_chunk: int = Field(default=128, ge=1)
@@ -164,6 +175,10 @@ class Settings(BaseSettings):
     @property
     def models_dir(self) -> Path:
         return self.data_dir / "models"
+
+    @property
+    def runtimes_dir(self) -> Path:
+        return self.data_dir / "runtimes"
 
     @property
     def staging_dir(self) -> Path:

@@ -96,6 +96,9 @@ models.errors.DescryError
     +-- EncoderBusyError              429 encoder_busy          Retry-After
     +-- UnavailableError              503 unavailable           Retry-After
     |   +-- EncoderTimeoutError           encoder_timeout
+    |   +-- EncoderStalledError           encoder_stalled
+    |   +-- EncoderFailedError            encoder_failed
+    |   +-- EncoderMemoryError            encoder_out_of_memory
     |   +-- ImageNotEncodedError          image_not_encoded
     |   +-- ModelNotLoadedError           model_not_loaded
     |   +-- NoActiveModelError            no_active_model
@@ -116,6 +119,8 @@ models.errors.DescryError
         +-- PortTakenError                port_taken
         +-- WorkerNameTakenError          worker_name_taken
         +-- FaissConflictError            faiss_conflict
+        +-- RuntimeUnavailableError       runtime_unavailable
+        +-- RuntimeRefusedError           runtime_refused
         +-- SnapshotError                 snapshot_invalid
         +-- DatabaseUrlError              database_url_invalid
         +-- VectorEngineMissingError      vector_engine_missing
@@ -230,12 +235,17 @@ from app.errors.service import (
     DatabaseWriteError,
     DiskLowError,
     EncoderBusyError,
+    EncoderFailedError,
+    EncoderMemoryError,
+    EncoderStalledError,
     EncoderTimeoutError,
     FaissConflictError,
     HostNotAllowedError,
     NoActiveModelError,
     OriginNotAllowedError,
     PortTakenError,
+    RuntimeRefusedError,
+    RuntimeUnavailableError,
     SnapshotError,
     StagingFullError,
     StoreDeniedError,
@@ -286,6 +296,9 @@ __all__ = [
     "DiskLowError",
     "EmptyFileError",
     "EncoderBusyError",
+    "EncoderFailedError",
+    "EncoderMemoryError",
+    "EncoderStalledError",
     "EncoderTimeoutError",
     "EnginesDifferError",
     "EntryError",
@@ -354,6 +367,8 @@ __all__ = [
     "RecipeRefusedError",
     "ResultsTooLargeError",
     "RetrainingDataError",
+    "RuntimeRefusedError",
+    "RuntimeUnavailableError",
     "ScopeMissingError",
     "ServiceError",
     "SnapshotError",
