@@ -93,7 +93,7 @@ print("halvings", service.stats["halvings"])
 
 
 def test_an_allocator_that_really_has_no_more_is_understood(tmp_path: Path) -> None:
-    """The shipped checkpoint in a process that may take 120 MB more; a pass of 512 pictures takes several times that."""
+    """The shipped checkpoint in a process that may take 120 MB more; a pass of 512 pictures takes far more."""
     root = str(Path(__file__).parents[3])
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM],
