@@ -52,9 +52,16 @@ def folded(text: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class TextKey:
+    """What a text is known by: hashes of it folded, and as it was typed."""
+
+    folded: bytes
+    typed: bytes
+
+
+@dataclass(slots=True)
 class _Entry:
-    text: bytes
-    """Hash of the text as it was typed."""
+    typed: bytes
     embedding: TextEmbedding
     size: int
     used: float
@@ -82,37 +89,46 @@ class TextCache:
         """Memory in use, roughly, in bytes."""
         return self._bytes
 
-    def get(self, text: str, *, count: bool = True) -> TextEmbedding | None:
-        """What is known of a text. The vector is the caller's own."""
+    def key(self, text: str) -> TextKey | None:
+        """What a text is kept under; None where nothing is kept."""
         if not self._most:
             return None
-        key, typed = self._hashes(text)
+        plain = folded(text)
+        own = self._hash(plain)
+        return TextKey(own, own if plain == text else self._hash(text))
+
+    def get(self, key: TextKey | None, *, count: bool = True) -> TextEmbedding | None:
+        """What is known of a text. The vector is the caller's own."""
+        if key is None:
+            return None
         with self._lock:
-            entry = self._entries.get(key)
+            entry = self._entries.get(key.folded)
             # Warnings quote the text as it was typed, so that they are of use for that one only.
-            if entry is not None and entry.text != typed and (entry.embedding.unknown or entry.embedding.unused):
+            if entry is not None and entry.typed != key.typed and (entry.embedding.unknown or entry.embedding.unused):
                 entry = None
             if entry is None:
                 self.misses += count
                 return None
             self.hits += count
-            self._entries[key] = replace(entry, used=time.monotonic())
-            self._entries.move_to_end(key)
-        return replace(entry.embedding, vector=entry.embedding.vector.copy())
+            entry.used = time.monotonic()
+            self._entries.move_to_end(key.folded)
+            embedding = entry.embedding
+        return replace(embedding, vector=embedding.vector.copy())
 
-    def put(self, text: str, embedding: TextEmbedding) -> None:
+    def put(self, key: TextKey | None, embedding: TextEmbedding) -> None:
         """Keep what was found out about a text."""
+        if key is None:
+            return
         words = (*embedding.unknown, *(word for pair in embedding.corrected for word in pair), embedding.unused)
         size = _ENTRY_BYTES + embedding.vector.nbytes + sum(len(word) for word in words)
         if size > self._most:
             return
-        key, typed = self._hashes(text)
         # A copy: the vector may be a row of the matrix of a whole batch, which it would keep alive.
         own = replace(embedding, vector=embedding.vector.copy())
         with self._lock:
-            if (before := self._entries.pop(key, None)) is not None:
+            if (before := self._entries.pop(key.folded, None)) is not None:
                 self._bytes -= before.size
-            self._entries[key] = _Entry(typed, own, size, time.monotonic())
+            self._entries[key.folded] = _Entry(key.typed, own, size, time.monotonic())
             self._bytes += size
             self._forget(self._most, time.monotonic() - KEEP_S)
 
@@ -128,9 +144,6 @@ class TextCache:
                 return
             del self._entries[key]
             self._bytes -= oldest.size
-
-    def _hashes(self, text: str) -> tuple[bytes, bytes]:
-        return self._hash(folded(text)), self._hash(text)
 
     def _hash(self, text: str) -> bytes:
         return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16, key=self._secret).digest()

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from app.embedding.batcher import Batcher, Guarding
-from app.embedding.cache import TextCache, TextEmbedding
+from app.embedding.cache import TextCache, TextEmbedding, TextKey
 from app.embedding.device import resolve_device
 from app.embedding.memory import Fitting
 from app.embedding.runtimes.opening import open_runtime
@@ -58,10 +58,10 @@ _BROKEN = ("cuda error", "cublas_status", "cudnn_status", "device-side assert", 
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """A text that waits. `probe`: it is to be encoded in any case."""
+    """A text that waits, and what it is kept under; None if it is to be encoded in any case."""
 
     text: str
-    probe: bool = False
+    key: TextKey | None
 
 
 class EncoderService:
@@ -133,11 +133,12 @@ class EncoderService:
             EncoderBusyError: too many are waiting.
             EncoderStalledError: the encoder hangs.
         """
-        if not probe and (known := self.cache.get(text)) is not None:
+        key = None if probe else self.cache.key(text)
+        if (known := self.cache.get(key)) is not None:
             answered: Future[TextEmbedding] = Future()
             answered.set_result(known)
             return answered
-        return self._texts.submit(_Asked(text, probe))
+        return self._texts.submit(_Asked(text, key))
 
     def submit_picture(self, pixels: Tensor) -> "Future[Vectors]":
         """Queue one preprocessed picture (3, H, W) uint8 as a query: its (dim,) vector in the `image` space.
@@ -238,15 +239,12 @@ class EncoderService:
     def _encode_texts(self, asked: Sequence[_Asked]) -> list[TextEmbedding]:
         torch.set_num_threads(self._query_threads)
         # What another pass has answered since, and what was asked twice, is encoded once.
-        known = {one.text: found for one in asked if (found := self._known(one)) is not None}
-        fresh = [text for text in dict.fromkeys(one.text for one in asked) if text not in known]
-        for text, embedding in zip(fresh, self._run_texts(fresh) if fresh else [], strict=True):
-            known[text] = embedding
-            self.cache.put(text, embedding)
-        return [known[one.text] for one in asked]
-
-    def _known(self, asked: _Asked) -> TextEmbedding | None:
-        return None if asked.probe else self.cache.get(asked.text, count=False)
+        known = {one: found for one in asked if (found := self.cache.get(one.key, count=False)) is not None}
+        fresh = [one for one in dict.fromkeys(asked) if one not in known]
+        for one, embedding in zip(fresh, self._run_texts([one.text for one in fresh]) if fresh else (), strict=True):
+            known[one] = embedding
+            self.cache.put(one.key, embedding)
+        return [known[one] for one in asked]
 
     def _run_texts(self, texts: Sequence[str]) -> list[TextEmbedding]:
         def run() -> list[TextEmbedding]:

@@ -4,8 +4,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import NoReturn
 
 _log = logging.getLogger(__name__)
@@ -30,20 +29,24 @@ class Watchdog:
         self._next = 0
         self._thread: threading.Thread | None = None
 
-    @contextmanager
-    def watching(self, limit_s: float, stalled: Callable[[], None]) -> Iterator[None]:
-        """Call `stalled`, once and on the watchdog's thread, if the block takes longer than `limit_s` seconds."""
+    def watching(self, limit_s: float, stalled: Callable[[], None]) -> "Watched":
+        """Call `stalled`, once and on the watchdog's thread, if a block takes longer than `limit_s` seconds."""
+        return Watched(self, limit_s, stalled)
+
+    def begin(self, limit_s: float, stalled: Callable[[], None]) -> int:
+        """A pass begins; returns its number."""
         with self._lock:
-            self._next = key = self._next + 1
-            self._passes[key] = (time.monotonic() + limit_s, stalled)
+            self._next = number = self._next + 1
+            self._passes[number] = (time.monotonic() + limit_s, stalled)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="descry-watchdog", daemon=True)
                 self._thread.start()
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._passes.pop(key, None)
+        return number
+
+    def end(self, number: int) -> None:
+        """A pass has ended."""
+        with self._lock:
+            self._passes.pop(number, None)
 
     def _run(self) -> None:
         idle_since = time.monotonic()
@@ -63,6 +66,21 @@ class Watchdog:
                     stalled()
                 except Exception:  # noqa: BLE001  one that fails must not leave the others unwatched
                     _log.exception("a pass that hangs could not be dealt with")
+
+
+class Watched:
+    """One pass, as a block."""
+
+    __slots__ = ("_limit_s", "_number", "_stalled", "_watchdog")
+
+    def __init__(self, watchdog: Watchdog, limit_s: float, stalled: Callable[[], None]) -> None:
+        self._watchdog, self._limit_s, self._stalled = watchdog, limit_s, stalled
+
+    def __enter__(self) -> None:
+        self._number = self._watchdog.begin(self._limit_s, self._stalled)
+
+    def __exit__(self, *_: object) -> None:
+        self._watchdog.end(self._number)
 
 
 WATCHDOG = Watchdog()

@@ -67,65 +67,65 @@ def embedding(value: float, **told: object) -> TextEmbedding:
 
 def test_what_was_kept_is_found_under_any_spelling_of_it() -> None:
     kept = TextCache(10_000)
-    kept.put("a Red  coat", embedding(1))
-    assert (found := kept.get("A red coat")) is not None
+    kept.put(kept.key("a Red  coat"), embedding(1))
+    assert (found := kept.get(kept.key("A red coat"))) is not None
     assert found.vector.tolist() == [1, 1, 1, 1]
-    assert kept.get("a red hat") is None
+    assert kept.get(kept.key("a red hat")) is None
     assert (kept.hits, kept.misses) == (1, 1)
 
 
 def test_nobody_can_change_what_is_kept() -> None:
     kept, own = TextCache(10_000), embedding(1)
-    kept.put("x", own)
+    kept.put(kept.key("x"), own)
     own.vector[:] = 2
-    first = kept.get("x")
+    first = kept.get(kept.key("x"))
     assert first is not None
     first.vector[:] = 3
-    second = kept.get("x")
+    second = kept.get(kept.key("x"))
     assert second is not None
     assert second.vector.tolist() == [1, 1, 1, 1]
 
 
 def test_warnings_that_quote_are_of_use_for_the_same_words_alone() -> None:
     kept = TextCache(10_000)
-    kept.put("Zebra coat", embedding(1, unknown=("Zebra",)))
-    assert kept.get("Zebra coat") is not None
-    assert kept.get("zebra coat") is None
+    kept.put(kept.key("Zebra coat"), embedding(1, unknown=("Zebra",)))
+    assert kept.get(kept.key("Zebra coat")) is not None
+    assert kept.get(kept.key("zebra coat")) is None
 
 
 def test_the_least_recently_used_goes_first_and_memory_is_bounded() -> None:
     kept = TextCache(3 * 700)
     for name in ("a", "b", "c"):
-        kept.put(name, embedding(1))
-    assert kept.get("a") is not None
-    kept.put("d", embedding(1))
-    assert [name for name in "abcd" if kept.get(name) is not None] == ["a", "c", "d"]
-    kept.put("long", embedding(1, unused="x" * 5000))
-    assert kept.get("long") is None
+        kept.put(kept.key(name), embedding(1))
+    assert kept.get(kept.key("a")) is not None
+    kept.put(kept.key("d"), embedding(1))
+    assert [name for name in "abcd" if kept.get(kept.key(name)) is not None] == ["a", "c", "d"]
+    kept.put(kept.key("long"), embedding(1, unused="x" * 5000))
+    assert kept.get(kept.key("long")) is None
     assert kept.size <= 3 * 700
     assert len(kept) == 3
 
 
 def test_a_cache_of_no_bytes_keeps_nothing() -> None:
     kept = TextCache(0)
-    kept.put("a", embedding(1))
-    assert kept.get("a") is None
+    kept.put(kept.key("a"), embedding(1))
+    assert kept.get(kept.key("a")) is None
     assert len(kept) == 0
 
 
 def test_what_was_not_asked_for_in_a_while_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     kept, now = TextCache(10_000), time.monotonic()
-    kept.put("old", embedding(1))
+    kept.put(kept.key("old"), embedding(1))
     monkeypatch.setattr("app.embedding.cache.time.monotonic", lambda: now + cache.KEEP_S - 60)
-    kept.put("young", embedding(1))
+    kept.put(kept.key("young"), embedding(1))
     monkeypatch.setattr("app.embedding.cache.time.monotonic", lambda: now + cache.KEEP_S + 60)
     kept.sweep()
-    assert (kept.get("old"), len(kept)) == (None, 1)
+    assert (kept.get(kept.key("old")), len(kept)) == (None, 1)
 
 
 def test_no_text_is_kept() -> None:
     kept = TextCache(10_000)
-    kept.put("a man with a scar", embedding(1))
+    kept.put(kept.key("a man with a scar"), embedding(1))
     assert "scar" not in repr(vars(kept))
 
 
@@ -137,8 +137,8 @@ def test_many_threads_lose_nothing() -> None:
         found = 0
         for step in range(400):
             name = f"text {(step * (number + 3)) % 80}"
-            if (known := kept.get(name)) is None:
-                kept.put(name, embedding(float(name.split()[1])))
+            if (known := kept.get(kept.key(name))) is None:
+                kept.put(kept.key(name), embedding(float(name.split()[1])))
             else:
                 assert known.vector[0] == float(name.split()[1])
                 found += 1

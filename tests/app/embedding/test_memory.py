@@ -1,5 +1,10 @@
 """Too little memory: halves until it fits, remembers it for a while, and one item that never fits has a code."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 from torch import Tensor
@@ -65,3 +70,38 @@ def test_other_errors_pass() -> None:
     assert not is_out_of_memory(ValueError("out of memory"))
     with pytest.raises(RuntimeError, match="shape"):
         Fitting("texts").run(torch.arange(2), Device(0, RuntimeError("shape mismatch")))
+
+
+PROGRAM = """
+import resource, torch
+from pathlib import Path
+from app.embedding.service import EncoderService
+from app.settings import Settings
+from models.checkpoint import DEMO
+
+service = EncoderService.load(DEMO, Settings(device="cpu", encode_batch=512))
+pre = service.spec.preprocessing
+pixels = torch.randint(0, 256, (512, 3, pre.height, pre.width), dtype=torch.uint8)
+first = service.encode_here([pixels[0]])["text"]
+used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + 120 * 2**20, resource.RLIM_INFINITY))
+found = service.encode_here(list(pixels))["text"]
+assert found.shape == (512, first.shape[1])
+assert abs(found[0] - first[0]).max() < 1e-4
+print("halvings", service.stats["halvings"])
+"""
+
+
+def test_an_allocator_that_really_has_no_more_is_understood(tmp_path: Path) -> None:
+    """The shipped checkpoint in a process that may take 120 MB more; a pass of 512 pictures takes far more."""
+    root = str(Path(__file__).parents[3])
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": root, "OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout.split()[1]) >= 1
