@@ -11,6 +11,7 @@ from app.commands.output import AsJson, DataDir, print_json, progress_bar, resul
 
 if TYPE_CHECKING:
     from app.core import Core
+    from app.embedding.service import EncoderService
     from app.registry.schemas import ModelOut
     from models.checkpoint import CheckpointInfo
 
@@ -243,14 +244,7 @@ def activate_version(core: "Core", version_id: int, *, despite_gate: bool = Fals
     _, _, encoder = core.active.load_encoder(version_id)
     for attempt in range(_TRIES):  # images may come in while the last ones are encoded
         if missing := core.activation.missing(version_id):
-            with progress_bar() as bar:
-                task = bar.add_task("Encoding the gallery", total=missing, note="")
-
-                def record(_: object, count: int) -> bool:
-                    bar.advance(task, count)  # noqa: B023  called within this round only
-                    return True
-
-                core.activation.encode_missing(version_id, encoder, record)
+            encode_version(core, version_id, encoder, missing)
         if attempt == 0:
             GalleryCalibration(core.database, core.settings).learn(version_id, encoder)
         try:
@@ -260,6 +254,22 @@ def activate_version(core: "Core", version_id: int, *, despite_gate: bool = Fals
                 raise
         else:
             return
+
+
+def encode_version(core: "Core", version_id: int, encoder: "EncoderService", missing: int) -> None:
+    """Encode what a version lacks, in this process under a progress bar.
+
+    Raises:
+        StorageError: a stored picture cannot be read.
+    """
+    with progress_bar() as bar:
+        task = bar.add_task("Encoding the gallery", total=missing, note="")
+
+        def record(_: object, count: int) -> bool:
+            bar.advance(task, count)
+            return True
+
+        core.activation.encode_missing(version_id, encoder, record)
 
 
 def _adopt_open_clip(backbone: str, pretrained: str, models_dir: Path) -> "CheckpointInfo":

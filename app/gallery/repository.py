@@ -115,9 +115,14 @@ class ImageRepository:
         statement = select(Image.id, Image.collection_id, Image.store_name).where(*where).order_by(Image.id)
         return [(row[0], row[1], row[2]) for row in self._session.execute(statement.limit(limit))]
 
-    def lacking(self, version: ModelVersion, *, after: int = 0, limit: int) -> list[tuple[int, str]]:
-        """The next images (id, store name) above an id that lack a vector under a model version, in any space."""
+    def lacking(
+        self, version: ModelVersion, *, after: int = 0, upto: int | None = None, limit: int
+    ) -> list[tuple[int, str]]:
+        """The next images (id, store name) above an id, and on request up to one, that lack a vector under a model
+        version, in any space."""
         statement = select(Image.id, Image.store_name).where(Image.id > after, _lacks(version))
+        if upto is not None:
+            statement = statement.where(Image.id <= upto)
         rows = self._session.execute(statement.order_by(Image.id).limit(limit))
         return [(row.id, row.store_name) for row in rows]
 
