@@ -16,8 +16,9 @@ from PIL import Image
 from torch import Tensor
 
 from app.commands.models import activate_version, register_checkpoint
-from app.core import Core, opened
+from app.core import opened
 from app.embedding.service import EncoderService
+from app.gallery.ingest import Ingest
 from app.gallery.sources import open_source
 from app.jobs.manners import keep_memory
 from app.settings import Settings
@@ -55,8 +56,9 @@ def measure_ingest(gallery: Path, data_dir: Path, backbone: str | None = None) -
         _, _, encoder = core.active.load_encoder(version)
         files = sorted((gallery / "images").rglob("*.jpg"))
         alone = _alone(encoder, [_read(encoder.encoder, path) for path in files])
+        ingest = core.ingest()  # which loads the weights
         with _watched() as spent:
-            figures = _against("ingest", alone, len(files), spent, lambda: _ingest(core, gallery))
+            figures = _against("ingest", alone, len(files), spent, lambda: _ingest(ingest, gallery))
         other = register_checkpoint(core, second, "second").id
         _, _, encoder = core.active.load_encoder(other)
         with _watched() as spent:
@@ -67,8 +69,8 @@ def measure_ingest(gallery: Path, data_dir: Path, backbone: str | None = None) -
     return figures
 
 
-def _ingest(core: Core, gallery: Path) -> None:
-    for outcome in core.ingest().run(open_source(gallery)):
+def _ingest(ingest: Ingest, gallery: Path) -> None:
+    for outcome in ingest.run(open_source(gallery)):
         if outcome.status != "ingested":
             raise RuntimeError(f"{outcome.name} was to be ingested and is {outcome.status}: {outcome.message}")
 

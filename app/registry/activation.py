@@ -15,7 +15,7 @@ from app.embedding.service import EncoderService
 from app.errors import ModelIncompleteError
 from app.gallery.repository import ImageRepository
 from app.gallery.store import ImageStore
-from app.registry.encoding import GalleryEncoding, Record
+from app.registry.encoding import GalleryEncoding, Record, Refuse, raise_first
 from app.registry.repository import ModelRepository
 from app.registry.service import ModelService, remainder
 from app.settings import Settings
@@ -38,7 +38,11 @@ class Activation:
             return ImageRepository(session).count_lacking(self._find(session, version_id))
 
     def encode_missing(
-        self, version_id: int, encoder: EncoderService, record: Record = lambda session, count: True
+        self,
+        version_id: int,
+        encoder: EncoderService,
+        record: Record = lambda session, count: True,
+        refuse: Refuse = raise_first,
     ) -> bool:
         """Encode the stored pictures that a version lacks, in this process (`GalleryEncoding.run`).
 
@@ -46,9 +50,9 @@ class Activation:
             Whether the end was reached.
 
         Raises:
-            StorageError: a stored picture is missing or damaged.
+            StorageError: the store does not answer; or, unless `refuse` bears it, a stored picture is gone.
         """
-        return self.encoding(version_id, encoder).run(record)
+        return self.encoding(version_id, encoder).run(record, refuse=refuse)
 
     def check(self, version_id: int) -> None:
         """Refuse early what `complete` would refuse.
