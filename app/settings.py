@@ -93,6 +93,9 @@ class Settings(BaseSettings):
     """Most images per forward pass when the gallery is encoded; on a CPU one pass runs on each core."""
     encode_share: float = Field(default=1.0, ge=0.05, le=1)
     """Part of the time that a job may encode the gallery for another model version; the rest it waits."""
+    help_encoding: Literal["auto", "always", "never"] = "auto"
+    """Whether a worker without a job takes shards of an encoding that another one has: auto unless somebody does on the
+    same machine with the same `device`, which would be no faster."""
     keep_versions: int = Field(default=2, ge=1)
     """Model versions whose vectors are kept after they have answered; a rollback to them is immediate."""
     standby: bool = True

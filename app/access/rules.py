@@ -72,6 +72,7 @@ GET    /v1/models/{id}                                any
 DELETE /v1/models/{id}                                admin
 POST   /v1/models/{id}/activate                       admin
 POST   /v1/models/{id}/rollback                       admin
+POST   /v1/models/{id}/encode                         admin
 POST   /v1/admin/retraining-jobs                      admin
 GET    /v1/admin/keys                                 admin
 POST   /v1/admin/keys                                 admin

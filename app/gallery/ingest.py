@@ -137,6 +137,8 @@ class Ingest:
                     for (position, hashed), name in zip(chunk.fresh.items(), change.names, strict=True)
                 ]
                 size = self._encoder.batch_size
+                if self._encoder.device.type == "cpu":  # a short chunk is everybody's, too
+                    size = min(size, -(-len(waiting) // (2 * _CORES)))
                 for start in range(0, len(waiting), size):
                     part = waiting[start : start + size]
                     chunk.batches.append(taking.submit(take, part, change, self._encoder, self._settings))

@@ -30,6 +30,7 @@ from app.errors import (
     UnavailableError,
 )
 from app.exports.results import sweep_exports
+from app.jobs.helping import Helper
 from app.jobs.kinds import KINDS, Hands, Kind, Work
 from app.jobs.repository import JobRepository
 from app.jobs.service import JobService
@@ -69,6 +70,7 @@ class Worker:
         self._stopping = threading.Event()
         self._active: set[str] = set()
         self._lock = threading.Lock()
+        self._helper = Helper(core, name, idle=lambda: not self._stopping.is_set() and not self._busy())
 
     def run(self) -> None:
         """Work until `stop`. The process must end after that: threads of unfinished jobs are parked, not ended."""
@@ -89,10 +91,11 @@ class Worker:
                     self._sweep()
                 self._reclaim()
                 self._claim()
+                self._helper.look()
             except (SQLAlchemyError, ServiceError, OSError):
                 _log.exception("the database or the staging area did not answer; trying again")
         deadline = time.monotonic() + 30
-        while self._busy() and time.monotonic() < deadline:
+        while (self._busy() or self._helper.busy) and time.monotonic() < deadline:
             time.sleep(0.05)
 
     def stop(self) -> None:
