@@ -47,6 +47,12 @@ models.errors.DescryError
     |       +-- DamagedImageError         image_damaged
     |       +-- TooManyPixelsError        too_many_pixels
     |       +-- FileTooLargeError     413 file_too_large
+    |   +-- VideoError                    video_unreadable
+    |   |   +-- VideoEmptyError               video_empty
+    |   |   +-- NotAVideoError                not_a_video
+    |   |   +-- VideoDamagedError             video_damaged
+    |   |   +-- VideoTooLargeError        413 video_too_large
+    |   +-- VideoStartError               video_start_invalid
     +-- ConflictError                 409 conflict
     |   +-- ExternalIdTakenError          external_id_taken
     |   +-- IdentityNamesDifferError      identity_names_differ
@@ -112,6 +118,8 @@ models.errors.DescryError
         +-- VectorEngineMissingError      vector_engine_missing
         +-- VectorStoreInUseError         vector_store_in_use
         +-- VectorStoreMismatchError      vector_store_mismatch
+        +-- VideoNotInstalledError        video_not_installed
+        +-- DetectorError                 detector_unusable
 """
 
 from app.errors.base import (
@@ -234,6 +242,16 @@ from app.errors.vectors import (
     VectorStoreReleasedError,
     VectorStoreUnreachableError,
 )
+from app.errors.video import (
+    DetectorError,
+    NotAVideoError,
+    VideoDamagedError,
+    VideoEmptyError,
+    VideoError,
+    VideoNotInstalledError,
+    VideoStartError,
+    VideoTooLargeError,
+)
 
 __all__ = [
     "PROBLEM_JSON",
@@ -261,6 +279,7 @@ __all__ = [
     "DatabaseUnreachableError",
     "DatabaseUrlError",
     "DatabaseWriteError",
+    "DetectorError",
     "DiskLowError",
     "EmptyFileError",
     "EncoderBusyError",
@@ -306,6 +325,7 @@ __all__ = [
     "ModelRefusedError",
     "NoActiveModelError",
     "NoPredecessorError",
+    "NotAVideoError",
     "NotAnImageError",
     "NotFoundError",
     "OpenHostError",
@@ -347,6 +367,12 @@ __all__ = [
     "VectorStoreMismatchError",
     "VectorStoreReleasedError",
     "VectorStoreUnreachableError",
+    "VideoDamagedError",
+    "VideoEmptyError",
+    "VideoError",
+    "VideoNotInstalledError",
+    "VideoStartError",
+    "VideoTooLargeError",
     "WorkerNameTakenError",
     "responses",
 ]
