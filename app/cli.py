@@ -20,6 +20,7 @@ from app.commands import (
     search,
     serving,
     training,
+    video,
 )
 from app.commands.output import errors
 from models.errors import DescryError
@@ -35,6 +36,8 @@ app.command("demo")(serving.demo)
 app.command("serve")(serving.serve)
 app.command("worker")(jobs.worker)
 app.command("ingest")(intake.ingest)
+app.command("ingest-video")(video.ingest_video)
+app.command("watch")(video.watch)
 app.command("search")(search.search)
 app.command("explain")(explain.explain)
 app.command("export")(export.export)

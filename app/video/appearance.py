@@ -21,7 +21,9 @@ _BANDS = 3
 def colours(crops: Sequence[Pixels]) -> Floats:
     """Square roots of histograms of hue by saturation, and of brightness, in three bands from head to feet: their inner
     product is the Bhattacharyya coefficient."""
-    return np.stack([_histogram(crop) for crop in crops]) if crops else np.empty((0, _BANDS * (_BINS[0] * _BINS[1] + 8)))
+    return (
+        np.stack([_histogram(crop) for crop in crops]) if crops else np.empty((0, _BANDS * (_BINS[0] * _BINS[1] + 8)))
+    )
 
 
 def _histogram(crop: Pixels) -> Floats:

@@ -1,9 +1,9 @@
 """What a fixed camera sees when nobody is there, and which pixels differ from it.
 
-A running mean and a running deviation of each pixel, after Wren et al., Pfinder (TPAMI 1997), section III-A, with a slow
-rate where something stands before the background and a test for shadows by constant colour ratio (Horprasert et al.
-1999). OpenCV's MOG2 does the same with several modes a pixel, but its state cannot be saved, and a job that is resumed
-must find the same people (decision 0029).
+A running mean and a running deviation of each pixel, after Wren et al., Pfinder (TPAMI 1997), section III-A, with a
+slow rate where something stands before the background and a test for shadows by constant colour ratio (Horprasert et
+al. 1999). OpenCV's MOG2 does the same with several modes a pixel, but its state cannot be saved, and a job that is
+resumed must find the same people (decision 0029).
 """
 
 import struct
@@ -34,11 +34,8 @@ class Background:
     def __init__(self) -> None:
         self._mean: Plane | None = None
         self._noise: Plane | None = None
-        self._at_s = 0.0
-
-    @property
-    def ready(self) -> bool:
-        return self._mean is not None
+        self.at_s = 0.0
+        """Time of the last frame."""
 
     def prime(self, frames: Sequence[NDArray[np.uint8]]) -> None:
         """Begin with the median of some frames: whoever walks through it is in few of them at one place."""
@@ -55,14 +52,14 @@ class Background:
         seen = cv2.GaussianBlur(frame, (3, 3), 0).astype(np.float32)
         if self._mean is None or self._noise is None or self._mean.shape != seen.shape:
             self._mean, self._noise = seen, np.full(seen.shape[:2], 4.0, np.float32)
-            self._at_s = at_s
+            self.at_s = at_s
             return np.zeros(seen.shape[:2], np.uint8)
         distance = np.abs(seen - self._mean).max(axis=2)
         changed = distance > np.maximum(_LEAST, _TIMES * self._noise)
         flash = float(changed.mean()) > _FLASH
         front = changed & ~self._shaded(seen)
-        self._learn(seen, distance, changed, max(0.0, at_s - self._at_s), flash=flash)
-        self._at_s = at_s
+        self._learn(seen, distance, changed, max(0.0, at_s - self.at_s), flash=flash)
+        self.at_s = at_s
         return None if flash else front.astype(np.uint8) * 255
 
     def _shaded(self, seen: Plane) -> NDArray[np.bool_]:
@@ -89,7 +86,7 @@ class Background:
         if self._mean is None or self._noise is None:
             return b""
         height, width = self._noise.shape
-        head = _HEAD.pack(_MAGIC, height, width, self._at_s)
+        head = _HEAD.pack(_MAGIC, height, width, self.at_s)
         return head + self._mean.astype("<f4").tobytes() + self._noise.astype("<f4").tobytes()
 
     def from_bytes(self, data: bytes) -> bool:
@@ -102,5 +99,5 @@ class Background:
         values = np.frombuffer(data, "<f4", offset=_HEAD.size).astype(np.float32)
         self._mean = values[: 3 * height * width].reshape(height, width, 3).copy()
         self._noise = values[3 * height * width :].reshape(height, width).copy()
-        self._at_s = at_s
+        self.at_s = at_s
         return True

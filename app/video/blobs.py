@@ -1,5 +1,6 @@
 """From a mask of what moves to boxes that a person could fill."""
 
+from itertools import pairwise
 from typing import NamedTuple
 
 import cv2
@@ -63,11 +64,11 @@ def divided(box: Box, mask: NDArray[np.uint8]) -> list[Box]:
     if number < 2:
         return [box]
     if len(peaks) >= 2:
-        cuts = [left + int(np.argmin(smooth[left : right + 1])) for left, right in zip(peaks, peaks[1:], strict=False)]
+        cuts = [left + int(np.argmin(smooth[left : right + 1])) for left, right in pairwise(peaks)]
     else:
         cuts = [wide * step // number for step in range(1, number)]
     edges = [0, *cuts, wide]
-    return [_tight((x0 + a, y0, x0 + b, y1), mask) for a, b in zip(edges, edges[1:], strict=False) if b - a >= 3]
+    return [_tight((x0 + a, y0, x0 + b, y1), mask) for a, b in pairwise(edges) if b - a >= 3]
 
 
 def _peaks(line: NDArray[np.float64], apart: int) -> list[int]:
@@ -97,12 +98,12 @@ def _likeness(box: Box, mask: NDArray[np.uint8]) -> float:
     if tall < _LEAST_HEIGHT * mask.shape[0]:
         return 0.0
     ratio = tall / wide
-    filled = float((mask[int(y0) : int(y1), int(x0) : int(x1)] > 0).mean())
+    filled = float(np.mean(mask[int(y0) : int(y1), int(x0) : int(x1)] > 0))
     at_edge = x0 <= 1 or y0 <= 1 or x1 >= mask.shape[1] - 1 or y1 >= mask.shape[0] - 1
     low = 0.8 if at_edge else _TALL[0]  # somebody whose feet are below the frame is less tall
     if not low <= ratio <= _TALL[1] or filled < _FILLED:
         return 0.0
-    return 0.45 + 0.3 * min(1.0, filled / 0.6) + 0.15 * min(1.0, tall / (0.25 * mask.shape[0]))
+    return float(0.45 + 0.3 * min(1.0, filled / 0.6) + 0.15 * min(1.0, tall / (0.25 * mask.shape[0])))
 
 
 def _joined(parts: list[tuple[int, int, int, int, int]]) -> list[Blob]:

@@ -73,7 +73,8 @@ def _named(stem: str, zone: tzinfo) -> datetime | None:
     for found in _NAMED.finditer(stem):
         *numbers, zulu = found.groups()
         try:
-            at = datetime(*(int(number) for number in numbers), tzinfo=UTC if zulu else zone)  # type: ignore[arg-type]
+            year, month, day, hour, minute, second = (int(number) for number in numbers)
+            at = datetime(year, month, day, hour, minute, second, tzinfo=UTC if zulu else zone)
             return at.astimezone(UTC)
         except (ValueError, OverflowError):
             continue

@@ -4,14 +4,13 @@ A video is untrusted: only containers that hold pictures themselves are opened. 
 of other files and addresses (HLS, concat, DASH), and would read those.
 """
 
-import os
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -98,7 +97,7 @@ class Footage:
             self._container.close()
             raise
 
-    def __enter__(self) -> "Footage":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -199,7 +198,11 @@ class Footage:
     def _upright(self, frame: "VideoFrame") -> Pixels:
         if frame.width * frame.height > self.max_pixels:
             raise _too_many(frame.width, frame.height, self.max_pixels)
-        pixels = frame.reformat(width=self._wide(frame.width), height=frame.height, format="rgb24").to_ndarray()
+        pixels = (
+            frame.reformat(width=self._wide(frame.width), height=frame.height, format="rgb24")
+            .to_ndarray()
+            .astype(np.uint8, copy=False)
+        )
         turns = round(frame.rotation / 90) % 4
         return np.ascontiguousarray(np.rot90(pixels, turns)) if turns else pixels
 
@@ -291,10 +294,3 @@ def _ffmpeg_error() -> type[Exception]:
 def _goes_on(packets: object) -> bool:
     """Whether a generator is still alive: one that raised is not."""
     return getattr(packets, "gi_frame", None) is not None or not hasattr(packets, "gi_frame")
-
-
-def size_of(path: Path) -> int:
-    """Bytes of a file; 0 if there is none."""
-    with suppress(OSError):
-        return os.stat(path).st_size
-    return 0

@@ -54,19 +54,16 @@ class MotionDetector(PersonDetector):
     def detect(self, frame: Frame) -> Detections:
         """See `PersonDetector`."""
         small, scale = _small(frame.pixels)
+        # By the time of the frame before, which the background keeps, so that a resumed job asks at the same frames.
+        second = int(frame.at_s / _WHOLE_EVERY_S) != int(self._background.at_s / _WHOLE_EVERY_S) or frame.index == 0
         mask = self._background.differs(small, frame.at_s)
         found = [] if mask is None else people(blobs(mask), mask)
         moving = Detections.of([_times(box, 1 / scale) for box, _ in found], [score for _, score in found])
         standing = Detections.none()
-        if self._hog is not None and self._is_time(frame):
+        if self._hog is not None and second:
             standing = self._whole(frame.pixels)
         height, width = frame.pixels.shape[:2]
         return suppress(_together(moving, standing), _MOST_OVERLAP).clipped(width, height)
-
-    def _is_time(self, frame: Frame) -> bool:
-        # By the frame's own time, so that a resumed job asks at the same frames.
-        before = frame.at_s - 0.5 * _WHOLE_EVERY_S
-        return int(frame.at_s / _WHOLE_EVERY_S) != int(before / _WHOLE_EVERY_S) or frame.index == 0
 
     def _whole(self, pixels: Pixels) -> Detections:
         """Standing people anywhere in the frame."""
@@ -76,7 +73,7 @@ class MotionDetector(PersonDetector):
         grey = cv2.cvtColor(cv2.resize(pixels, (max(64, round(width * scale)), _SEARCH_HEIGHT)), cv2.COLOR_RGB2GRAY)
         # Ungrouped (0): OpenCV's grouping depends on the order in which its threads finish.
         boxes, weights = self._hog.detectMultiScale(grey, _HELPFUL, (8, 8), (0, 0), 1.08, 0)
-        found = [_body(box, 1 / scale) for box in boxes]
+        found = [_body(np.asarray(box), 1 / scale) for box in boxes]
         scores = [float(np.clip(weight, 0, 2)) / 2 for weight in np.ravel(weights)]
         return suppress(Detections.of(found, scores), 0.35)
 
@@ -95,7 +92,7 @@ def _together(moving: Detections, standing: Detections) -> Detections:
 
 def _people_hog() -> cv2.HOGDescriptor:
     hog = cv2.HOGDescriptor()
-    hog.setSVMDetector(cv2.HOGDescriptor.getDefaultPeopleDetector())  # type: ignore[attr-defined]
+    hog.setSVMDetector(np.array(cv2.HOGDescriptor.getDefaultPeopleDetector(), np.float32))
     return hog
 
 
@@ -113,7 +110,7 @@ def _times(box: Box, factor: float) -> Box:
     return (x0 * factor, y0 * factor, x1 * factor, y1 * factor)
 
 
-def _body(window: NDArray[np.int32], factor: float) -> Box:
+def _body(window: NDArray[np.int_], factor: float) -> Box:
     x, y, w, h = (float(value) for value in window)
     left, top, right, bottom = _BODY
     return _times((x + left * w, y + top * h, x + right * w, y + bottom * h), factor)

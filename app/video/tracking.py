@@ -132,7 +132,12 @@ class Tracker:
 
     def to_json(self) -> dict[str, Any]:
         """The whole state."""
-        return {"next": self._next, "born": self._born, "at_s": self._at_s, "tracks": [track.to_json() for track in self.tracks]}
+        return {
+            "next": self._next,
+            "born": self._born,
+            "at_s": self._at_s,
+            "tracks": [track.to_json() for track in self.tracks],
+        }
 
     def from_json(self, value: dict[str, Any]) -> None:
         """Go on from what `to_json` gave."""
