@@ -8,6 +8,7 @@ resumed must find the same people (decision 0029).
 
 import struct
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -17,15 +18,24 @@ Plane = NDArray[np.float32]
 Mask = NDArray[np.uint8]
 _ADAPT_S, _ABSORB_S = 12.0, 240.0
 """Time constants, in seconds, with which free and covered pixels follow the picture."""
-_LEAST, _TIMES, _MOST_NOISE = 20.0, 4.0, 14.0
+_LEAST, _TIMES, _MOST_NOISE = 12.0, 3.0, 14.0
 """A pixel differs by more than so many grey levels, and so many deviations."""
-_SHADOW = (0.40, 0.97)
-_TINT = 0.055
+_HINT = 0.55
+"""Part of that by which a pixel beside others may differ."""
+_SHADOW = (0.72, 0.97)
+_TINT = 0.025
 """How much the share of a colour may change in a shadow."""
 _FLASH = 0.55
 """Share of differing pixels above which the light or the camera changed, not the people."""
 _HEAD = struct.Struct("<4sIId")
 _MAGIC = b"DBG1"
+
+
+class Change(NamedTuple):
+    """(h, w) uint8 masks, 0 or 255: `front`, what differs and is no shadow, and `all` that differs a little."""
+
+    front: Mask
+    all: Mask
 
 
 class Background:
@@ -44,23 +54,32 @@ class Background:
         spread = np.abs(stack.astype(np.float32) - self._mean).max(axis=3)
         self._noise = np.clip(np.median(spread, axis=0) * 1.5, 2.0, _MOST_NOISE).astype(np.float32)
 
-    def differs(self, frame: NDArray[np.uint8], at_s: float) -> Mask | None:
-        """(h, w) uint8, 255 where something stands before the background; None if the whole picture changed.
-
-        Learns from the frame.
-        """
-        seen = cv2.GaussianBlur(frame, (3, 3), 0).astype(np.float32)
+    def differs(self, frame: NDArray[np.uint8], at_s: float) -> Change | None:
+        """Where something stands before the background; None if the whole picture changed. Learns from the frame."""
+        seen = self._exposed(cv2.GaussianBlur(frame, (3, 3), 0).astype(np.float32))
         if self._mean is None or self._noise is None or self._mean.shape != seen.shape:
             self._mean, self._noise = seen, np.full(seen.shape[:2], 4.0, np.float32)
             self.at_s = at_s
-            return np.zeros(seen.shape[:2], np.uint8)
+            nothing = np.zeros(seen.shape[:2], np.uint8)
+            return Change(nothing, nothing)
         distance = np.abs(seen - self._mean).max(axis=2)
-        changed = distance > np.maximum(_LEAST, _TIMES * self._noise)
+        limit = np.maximum(_LEAST, _TIMES * self._noise)
+        changed = distance > limit
         flash = float(changed.mean()) > _FLASH
         front = changed & ~self._shaded(seen)
         self._learn(seen, distance, changed, max(0.0, at_s - self.at_s), flash=flash)
         self.at_s = at_s
-        return None if flash else front.astype(np.uint8) * 255
+        return None if flash else Change(front.astype(np.uint8) * 255, (distance > _HINT * limit).astype(np.uint8) * 255)
+
+    def _exposed(self, seen: Plane) -> Plane:
+        """The frame at the exposure of the background: cameras open and close their iris when somebody comes near."""
+        if self._mean is None or self._mean.shape != seen.shape:
+            return seen
+        # Of a few pixels (every fourth): the median does not mind the people.
+        was, now = self._mean[::4, ::4].reshape(-1, 3), seen[::4, ::4].reshape(-1, 3)
+        gains = np.median((was + 4.0) / (now + 4.0), axis=0)
+        found: Plane = np.clip(seen * np.clip(gains, 0.6, 1.6), 0, 255).astype(np.float32)
+        return found
 
     def _shaded(self, seen: Plane) -> NDArray[np.bool_]:
         """Where the background is only darker: every colour by the same factor."""

@@ -7,12 +7,18 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from app.video.background import Change
+
 Box = tuple[float, float, float, float]
 _TALL, _WIDE = (1.15, 6.0), 0.95
 """Height by width of one person's blob; a blob with less is several people beside each other, or none."""
+_PAIR = 0.52
+"""Width by height from which a blob may be two people."""
 _LEAST_HEIGHT = 0.07
 """Of a person, as a share of the frame's height."""
 _FILLED = 0.22
+_LONGEST = 3.4
+"""Height by width to which a body is followed down to its feet."""
 _PERSON = 0.42
 """Width by height of a person who walks."""
 
@@ -38,48 +44,72 @@ def blobs(mask: NDArray[np.uint8]) -> list[Blob]:
     return _joined([(x, y, x + w, y + h, area) for x, y, w, h, area in parts])
 
 
-def people(found: list[Blob], mask: NDArray[np.uint8]) -> list[tuple[Box, float]]:
+def people(change: Change) -> list[tuple[Box, float]]:
     """Boxes of people and their scores: blobs of a person's shape; wide ones are divided at their thinnest columns."""
     result: list[tuple[Box, float]] = []
-    for blob in found:
-        for box in divided(blob.box, mask):
-            score = _likeness(box, mask)
+    for blob in blobs(change.front):
+        for box in divided(blob.box, change.front):
+            whole = _to_the_feet(box, change.all)
+            score = _likeness(whole, change.all)
             if score > 0:
-                result.append((box, score))
+                result.append((whole, score))
     return result
 
 
-def divided(box: Box, mask: NDArray[np.uint8]) -> list[Box]:
-    """A wide blob cut into as many people as its shape says, where the fewest pixels differ."""
+def _to_the_feet(box: Box, mask: NDArray[np.uint8]) -> Box:
+    """Grey trousers on a grey floor look like a shadow: below a body, what differs at all is its legs."""
     x0, y0, x1, y1 = (int(value) for value in box)
     tall, wide = y1 - y0, x1 - x0
-    number = round(wide / max(1.0, _PERSON * tall))
-    if wide < _WIDE * tall * 0.8 or number < 2 or number > 6 or tall < _LEAST_HEIGHT * mask.shape[0]:
+    side = max(1, wide // 8)
+    left, right = max(0, x0 - side), min(mask.shape[1], x1 + side)
+    most = min(mask.shape[0], y0 + max(tall, round(_LONGEST * wide)))
+    rows = (mask[y1:most, left:right] > 0).sum(axis=1) >= max(2, 0.1 * wide)
+    gap, end = 0, 0
+    for place, there in enumerate(rows):
+        gap = 0 if there else gap + 1
+        end = place + 1 if there else end
+        if gap > max(2, tall // 20):
+            break
+    return (x0, y0, x1, y1 + end)
+
+
+def divided(box: Box, mask: NDArray[np.uint8]) -> list[Box]:
+    """A wide blob cut between its heads; one without clear heads as often as its shape says."""
+    x0, y0, x1, y1 = (int(value) for value in box)
+    tall, wide = y1 - y0, x1 - x0
+    if wide < _PAIR * tall or tall < _LEAST_HEIGHT * mask.shape[0]:
         return [box]
-    columns = (mask[y0:y1, x0:x1] > 0).sum(axis=0).astype(np.float64)
-    smooth = np.convolve(columns, np.ones(5) / 5, mode="same")
-    heads = (mask[y0 : y0 + max(1, tall // 3), x0:x1] > 0).sum(axis=0)
-    peaks = _peaks(np.convolve(heads, np.ones(5) / 5, mode="same"), apart=max(3, round(0.3 * tall)))
-    number = len(peaks) if len(peaks) >= 2 else number if not peaks else 1
-    if number < 2:
-        return [box]
+    columns = _smooth((mask[y0:y1, x0:x1] > 0).sum(axis=0))
+    heads = _smooth((mask[y0 : y0 + max(1, tall // 3), x0:x1] > 0).sum(axis=0))
+    peaks = _peaks(heads, apart=max(3, round(0.25 * tall)))
     if len(peaks) >= 2:
-        cuts = [left + int(np.argmin(smooth[left : right + 1])) for left, right in pairwise(peaks)]
-    else:
+        cuts = [left + int(np.argmin(columns[left : right + 1])) for left, right in pairwise(peaks)]
+    elif wide >= _WIDE * tall:
+        number = min(6, round(wide / (_PERSON * tall)))
         cuts = [wide * step // number for step in range(1, number)]
-    edges = [0, *cuts, wide]
-    return [_tight((x0 + a, y0, x0 + b, y1), mask) for a, b in pairwise(edges) if b - a >= 3]
+    else:
+        return [box]
+    return [_tight((x0 + a, y0, x0 + b, y1), mask) for a, b in pairwise([0, *cuts, wide]) if b - a >= 3]
+
+
+def _smooth(line: NDArray[np.int_]) -> NDArray[np.float64]:
+    return np.convolve(line.astype(np.float64), np.ones(5) / 5, mode="same")
 
 
 def _peaks(line: NDArray[np.float64], apart: int) -> list[int]:
-    """Places of the highest values, `apart` columns from each other, from left to right."""
+    """Places of the highest values, `apart` columns from each other and with a valley between, from left to right."""
     most, found = float(line.max(initial=0.0)), list[int]()
-    for place in np.argsort(-line, kind="stable"):
-        if line[place] < 0.5 * most or line[place] <= 0:
+    for place in (int(one) for one in np.argsort(-line, kind="stable")):
+        if line[place] < 0.45 * most or line[place] <= 0:
             break
-        if all(abs(int(place) - other) >= apart for other in found):
-            found.append(int(place))
+        if all(abs(place - other) >= apart and _valley(line, place, other) for other in found):
+            found.append(place)
     return sorted(found)
+
+
+def _valley(line: NDArray[np.float64], one: int, other: int) -> bool:
+    between = line[min(one, other) : max(one, other) + 1]
+    return float(between.min()) < 0.6 * min(line[one], line[other])
 
 
 def _tight(box: Box, mask: NDArray[np.uint8]) -> Box:
@@ -126,9 +156,24 @@ def _joined(parts: list[tuple[int, int, int, int, int]]) -> list[Blob]:
 
 
 def _one_person(one: list[int], other: list[int]) -> bool:
+    upper, lower = (one, other) if one[1] <= other[1] else (other, one)
     shared = min(one[2], other[2]) - max(one[0], other[0])
     narrow = min(one[2] - one[0], other[2] - other[0])
-    gap = max(one[1], other[1]) - min(one[3], other[3])
-    tall = max(one[3], other[3]) - min(one[1], other[1])
+    tall = max(one[3], other[3]) - upper[1]
     wide = max(one[2], other[2]) - min(one[0], other[0])
-    return shared >= 0.5 * narrow and gap <= 0.15 * tall and tall <= 4.5 * wide
+    gap = lower[1] - upper[3]
+    above = shared >= 0.5 * narrow and gap <= 0.15 * tall and tall <= 4.5 * wide
+    return above or _leg(upper, lower, tall, wide)
+
+
+def _leg(upper: list[int], lower: list[int], tall: int, wide: int) -> bool:
+    """A foot or a leg beside the rest: small, low, and near the middle of the body above."""
+    body = upper[3] - upper[1]
+    middle = abs((upper[0] + upper[2]) - (lower[0] + lower[2])) / 2
+    return (
+        lower[3] - lower[1] <= 0.5 * body
+        and lower[1] >= upper[1] + 0.45 * body
+        and lower[1] <= upper[3] + 0.4 * body
+        and middle <= 0.35 * tall
+        and wide <= 0.7 * tall
+    )

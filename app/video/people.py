@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.video.background import Background
-from app.video.blobs import Box, blobs, people
+from app.video.blobs import Box, people
 from app.video.boxes import Detections, overlaps, suppress
 from app.video.detection import PersonDetector
 from app.video.footage import Frame, Pixels
@@ -56,8 +56,8 @@ class MotionDetector(PersonDetector):
         small, scale = _small(frame.pixels)
         # By the time of the frame before, which the background keeps, so that a resumed job asks at the same frames.
         second = int(frame.at_s / _WHOLE_EVERY_S) != int(self._background.at_s / _WHOLE_EVERY_S) or frame.index == 0
-        mask = self._background.differs(small, frame.at_s)
-        found = [] if mask is None else people(blobs(mask), mask)
+        change = self._background.differs(small, frame.at_s)
+        found = [] if change is None else people(change)
         moving = Detections.of([_times(box, 1 / scale) for box, _ in found], [score for _, score in found])
         standing = Detections.none()
         if self._hog is not None and second:
