@@ -69,7 +69,9 @@ class Background:
         front = changed & ~self._shaded(seen)
         self._learn(seen, distance, changed, max(0.0, at_s - self.at_s), flash=flash)
         self.at_s = at_s
-        return None if flash else Change(front.astype(np.uint8) * 255, (distance > _HINT * limit).astype(np.uint8) * 255)
+        return (
+            None if flash else Change(front.astype(np.uint8) * 255, (distance > _HINT * limit).astype(np.uint8) * 255)
+        )
 
     def _exposed(self, seen: Plane) -> Plane:
         """The frame at the exposure of the background: cameras open and close their iris when somebody comes near."""

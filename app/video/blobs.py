@@ -133,7 +133,7 @@ def _likeness(box: Box, mask: NDArray[np.uint8]) -> float:
     low = 0.8 if at_edge else _TALL[0]  # somebody whose feet are below the frame is less tall
     if not low <= ratio <= _TALL[1] or filled < _FILLED:
         return 0.0
-    return float(0.45 + 0.3 * min(1.0, filled / 0.6) + 0.15 * min(1.0, tall / (0.25 * mask.shape[0])))
+    return float(0.44 + 0.3 * min(1.0, filled / 0.6) + 0.15 * min(1.0, tall / (0.25 * mask.shape[0])))
 
 
 def _joined(parts: list[tuple[int, int, int, int, int]]) -> list[Blob]:

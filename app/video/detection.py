@@ -16,6 +16,8 @@ class PersonDetector(ABC):
 
     name: str
     """For provenance."""
+    still_score = 0.0
+    """Score from which somebody who does not move is believed to be a person."""
 
     @abstractmethod
     def detect(self, frame: Frame) -> Detections:

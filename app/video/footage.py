@@ -247,6 +247,9 @@ def _opened(path: Path) -> "tuple[InputContainer, VideoStream]":
         container.close()
         raise NotAVideoError("the file holds no video stream in a container that is read")
     stream = container.streams.video[0]
+    if stream.codec_context is None:
+        container.close()
+        raise VideoDamagedError("no decoder is known for the video: the header is damaged, or the codec rare")
     stream.thread_type = "AUTO"
     return container, stream
 

@@ -25,6 +25,8 @@ _SEARCH_HEIGHT = 360
 """Rows of the frame that HOG sees whole."""
 _SURE, _HELPFUL = 0.9, 0.25
 """Distance from HOG's margin above which a window is a person by itself, or where something moves."""
+_AGREED = 0.9
+"""Score of what both find; motion alone stays below."""
 _WHOLE_EVERY_S = 1.0
 _MOST_OVERLAP = 0.45
 
@@ -34,6 +36,7 @@ class MotionDetector(PersonDetector):
 
     def __init__(self, *, hog: bool = True) -> None:
         self.name = "motion+hog" if hog else "motion"
+        self.still_score = _AGREED  # light on a wall does not walk, and looks like nobody to HOG
         self._background = Background()
         self._hog = _people_hog() if hog else None
 
@@ -83,7 +86,7 @@ def _together(moving: Detections, standing: Detections) -> Detections:
     if not len(standing.scores):
         return moving
     shared = overlaps(moving.boxes, standing.boxes)
-    scores = moving.scores + 0.1 * (shared.max(axis=1, initial=0.0) > 0.4)
+    scores = np.where(shared.max(axis=1, initial=0.0) > 0.4, _AGREED + 0.1 * moving.scores, moving.scores)
     alone = (shared.max(axis=0, initial=0.0) < 0.3) & (standing.scores * 2 >= _SURE)
     boxes = np.concatenate([moving.boxes, standing.boxes[alone]])
     # Below what moves: the same person found twice keeps the box of motion.

@@ -31,6 +31,9 @@ class Rules:
         again: appearance from which somebody who was lost is taken up again at some distance.
         reach: how far from where it is expected a lost track may appear, in its heights for each second.
         weight: of appearance against overlap, 0..1.
+        least_overlap: from which a detection may be at the same place.
+        still, moved: a track is believed once it has a detection with the score `still`, or has gone `moved` of its
+            heights from where it began.
     """
 
     sure: float = 0.5
@@ -41,6 +44,8 @@ class Rules:
     again: float = 0.8
     reach: float = 0.7
     weight: float = 0.4
+    still: float = 0.0
+    moved: float = 0.3
     least_overlap: float = 0.1
 
 
@@ -52,6 +57,7 @@ class Track:
         key: of this track among all that the tracker ever began.
         number: from 1, given when the track is believed; 0 before.
         first_s, last_s: times of the first and the last detection.
+        origin: box of the first detection; `best`: the highest score.
         look: running mean of the appearance, unit-norm; None without.
     """
 
@@ -61,6 +67,8 @@ class Track:
     last_s: float
     hits: int = 1
     number: int = 0
+    origin: Floats | None = None
+    best: float = 0.0
     look: Floats | None = None
 
     @property
@@ -77,6 +85,8 @@ class Track:
             "last_s": self.last_s,
             "hits": self.hits,
             "number": self.number,
+            "origin": None if self.origin is None else self.origin.tolist(),
+            "best": self.best,
             "look": None if self.look is None else self.look.tolist(),
         }
 
@@ -84,8 +94,10 @@ class Track:
     def from_json(cls, value: dict[str, Any]) -> "Track":
         """What `to_json` gave."""
         look = None if value["look"] is None else np.array(value["look"])
+        origin = None if value["origin"] is None else np.array(value["origin"])
         motion = Motion(np.array(value["mean"]), np.array(value["spread"]))
-        return cls(value["key"], motion, value["first_s"], value["last_s"], value["hits"], value["number"], look)
+        plain = (value[name] for name in ("first_s", "last_s", "hits", "number"))
+        return cls(value["key"], motion, *plain, origin=origin, best=value["best"], look=look)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,12 +129,13 @@ class Tracker:
             track.motion.predict(dt)
         pairs = self._assign(at_s, found, looks)
         for track, row in pairs:
+            track.best = max(track.best, float(found.scores[row]))
             self._go_on(track, at_s, found.boxes[row], None if looks is None else looks[row])
         taken = {row for _, row in pairs}
         for row in range(len(found.scores)):
             if row not in taken and found.scores[row] >= self._rules.sure:
                 look = None if looks is None else looks[row].copy()
-                pairs.append((self._begin(at_s, found.boxes[row], look), row))
+                pairs.append((self._begin(at_s, found.boxes[row], float(found.scores[row]), look), row))
         return Step(pairs, self._bury(at_s))
 
     def finish(self) -> list[Track]:
@@ -189,11 +202,19 @@ class Tracker:
         if look is not None:
             mean = look if track.look is None or len(track.look) != len(look) else 0.85 * track.look + 0.15 * look
             track.look = mean / max(1e-9, float(np.linalg.norm(mean)))
-        if not track.believed and track.hits >= self._rules.births:
+        if not track.believed and track.hits >= self._rules.births and self._lives(track, box):
             track.number, self._next = self._next, self._next + 1
 
-    def _begin(self, at_s: float, box: Floats, look: Floats | None) -> Track:
-        track = Track(self._born, Motion.begin(box), at_s, at_s, look=look)
+    def _lives(self, track: Track, box: Floats) -> bool:
+        """Whether it has the look of a person, or moves as one."""
+        if track.best >= self._rules.still or track.origin is None:
+            return True
+        tall = max(4.0, float(box[3] - box[1]))
+        gone = np.linalg.norm(_middle(box[None]) - _middle(track.origin[None])) / tall
+        return bool(gone >= self._rules.moved)
+
+    def _begin(self, at_s: float, box: Floats, score: float, look: Floats | None) -> Track:
+        track = Track(self._born, Motion.begin(box), at_s, at_s, origin=box.copy(), best=score, look=look)
         self._born += 1
         self.tracks.append(track)
         return track

@@ -15,7 +15,7 @@ from app.video.boxes import Detections
 from app.video.crops import Album, Shot, cut, qualities, shot
 from app.video.detection import PersonDetector
 from app.video.footage import Footage, Frame, Loss
-from app.video.tracking import Track, Tracker
+from app.video.tracking import Rules, Track, Tracker
 
 _PRIME_S, _PRIME_FPS = 24.0, 1.0
 _HARVEST_S = 300.0
@@ -83,7 +83,7 @@ class Walk:
     ) -> None:
         self._footage, self._detector, self._look = footage, detector, look
         self._options = options or Options()
-        self._tracker = Tracker()
+        self._tracker = Tracker(Rules(still=detector.still_score))
         self._albums: dict[int, Album] = {}
         self._next = 0
         self._frames: Iterator[Frame] | None = None
