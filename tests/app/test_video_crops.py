@@ -1,6 +1,7 @@
 """Which crops are kept: sharp before blurred, whole before cut off, in front before hidden, and apart in time."""
 
 import json
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -66,7 +67,7 @@ def test_few_good_crops_apart_in_time_with_the_best_among_them(values: list[floa
     assert max(one.quality for one in chosen) == max(values)
     times = [one.at_s for one in chosen]
     assert times == sorted(times)
-    assert all(later - earlier >= 0.35 for earlier, later in zip(times, times[1:], strict=False))
+    assert all(later - earlier >= 0.35 for earlier, later in pairwise(times))
     assert min(one.quality for one in chosen) >= 0.4 * max(values)
 
 

@@ -120,7 +120,7 @@ def test_a_job_that_is_started_again_and_again_ends_as_one_that_was_not(core: Co
             attempts += 1
             state = json.loads((core.settings.video_dir / job.id / "state.json").read_text())
             assert state["tally"]["rejected"] == 0
-    assert (job.state, attempts) == ("succeeded", 4)
+    assert (job.state, attempts) == ("succeeded", 5)
     with core.database.read() as session:
         rows = session.scalars(select(Image).where(Image.collection_id != 1).order_by(Image.captured_at, Image.id))
         by_collection: dict[int, list[Any]] = {}

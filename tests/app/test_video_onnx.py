@@ -18,7 +18,7 @@ ROWS, COLUMNS = 64, 64
 
 
 def model(path: Path, outputs: dict[str, NDArray[np.float32]], **spec: Any) -> Path:  # noqa: ANN401  JSON
-    """A network that answers the same whatever it sees; the mean of the input is added, times zero, so that it is fed."""
+    """A network that answers the same whatever it sees: the mean of the input times zero is added."""
     nodes = [
         helper.make_node("ReduceMean", ["images"], ["mean"], keepdims=0),
         helper.make_node("Mul", ["mean", "zero"], ["nothing"]),

@@ -55,7 +55,7 @@ def test_suppression_leaves_none_that_overlap_and_drops_none_without_a_surer_one
 
 
 @settings(max_examples=40)
-@given(st.lists(st.tuples(st.floats(0.02, 1.0), coordinate, coordinate), min_size=1, max_size=6), side)
+@given(st.lists(st.tuples(st.floats(0.02, 1.0), coordinate, coordinate), min_size=1, max_size=6), st.floats(20, 200))
 def test_four_small_filters_are_one_kalman_filter(steps: list[tuple[float, float, float]], tall: float) -> None:
     motion = Motion.begin(np.array([10.0, 20.0, 10 + tall / 2, 20 + tall]))
     x = np.zeros(8)

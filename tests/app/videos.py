@@ -78,12 +78,14 @@ def write(
 def walk_by(count: int, *, every: float = 3.0) -> list[Block]:
     """People who walk through one after the other, in colours that the toy encoder knows."""
     colours = [name for name in COLOURS if name not in ("black", "white")]
+    # Each of another height: people who look the same would have crops of the same bytes, which are kept once.
     return [
         Block(
             colours[place % len(colours)],
             "black" if place < len(colours) else "white",
             place * every,
             place * every + 2.6,
+            size=(16, 44 + place),
         )
         for place in range(count)
     ]
