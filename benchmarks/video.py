@@ -1,8 +1,9 @@
 """`python -m benchmarks.video`: people in generated videos, against the truth, from the frames to the search.
 
-Several cameras, each with people of its own who walk by, cross, turn round and pass behind a post. Detection and tracking
-are measured frame by frame (`benchmarks.tracks`), then the same videos are taken into a gallery by the service's own code
-and each person's description is searched for: the right answer is a track that shows mostly this person.
+Several cameras, each with people of its own who walk by, cross, turn round and pass behind a post. Detection and
+tracking are measured frame by frame (`benchmarks.tracks`), then the same videos are taken into a gallery by the
+service's own code and each person's description is searched for: the right answer is a track that shows mostly this
+person.
 """
 
 import json

@@ -109,7 +109,7 @@ def _peaks(line: NDArray[np.float64], apart: int) -> list[int]:
 
 def _valley(line: NDArray[np.float64], one: int, other: int) -> bool:
     between = line[min(one, other) : max(one, other) + 1]
-    return float(between.min()) < 0.6 * min(line[one], line[other])
+    return bool(between.min() < 0.6 * min(line[one], line[other]))
 
 
 def _tight(box: Box, mask: NDArray[np.uint8]) -> Box:

@@ -96,8 +96,8 @@ class Track:
         look = None if value["look"] is None else np.array(value["look"])
         origin = None if value["origin"] is None else np.array(value["origin"])
         motion = Motion(np.array(value["mean"]), np.array(value["spread"]))
-        plain = (value[name] for name in ("first_s", "last_s", "hits", "number"))
-        return cls(value["key"], motion, *plain, origin=origin, best=value["best"], look=look)
+        names = ("key", "first_s", "last_s", "hits", "number", "best")
+        return cls(motion=motion, origin=origin, look=look, **{name: value[name] for name in names})
 
 
 @dataclass(frozen=True, slots=True)

@@ -135,13 +135,13 @@ def test_a_job_that_is_started_again_and_again_ends_as_one_that_was_not(core: Co
 
 def test_a_piece_that_was_ingested_before_its_state_was_kept_is_no_duplicate(core: Core, people: Path) -> None:
     queue_video(core.database, Plan(people, people.name, camera="gate"))
-    import app.video.taking as taking
+    import app.video.kept as kept
 
     def full(*_: object) -> None:
         raise OSError("killed here")
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(taking.Kept, "save", full)
+        patch.setattr(kept.Kept, "save", full)
         with pytest.raises(OSError, match="killed here"):
             run(core)
     job = run(core)

@@ -81,9 +81,8 @@ def test_four_small_filters_are_one_kalman_filter(steps: list[tuple[float, float
         x, p = x + gain @ (z - h @ x), (np.eye(8) - gain @ h) @ p
         motion.update(box)
         assert motion.mean.ravel() == pytest.approx(x, rel=1e-6, abs=1e-5)
-        assert [motion.spread[row] for row in range(4)] == pytest.approx(
-            [p[2 * row : 2 * row + 2, 2 * row : 2 * row + 2] for row in range(4)], rel=1e-5, abs=1e-5
-        )
+        blocks = np.stack([p[2 * row : 2 * row + 2, 2 * row : 2 * row + 2] for row in range(4)])
+        assert motion.spread == pytest.approx(blocks, rel=1e-5, abs=1e-5)
 
 
 def seen(*people: tuple[float, float], score: float = 0.9) -> Detections:

@@ -3,12 +3,16 @@
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import av
 import numpy as np
 from numpy.typing import NDArray
 
 from tests.app.toy import COLOURS
+
+if TYPE_CHECKING:
+    from av.video.stream import VideoStream
 
 SIZE, FPS = (160, 120), 10
 
@@ -60,7 +64,7 @@ def write(
     """Encode a video; the suffix says which container."""
     with av.open(str(path), "w", options=options or {}) as container:
         container.metadata.update(metadata or {})
-        stream = container.add_stream(codec, rate=FPS)
+        stream = cast("VideoStream", container.add_stream(codec, rate=FPS))
         stream.width, stream.height = size
         stream.pix_fmt = "yuv420p"
         stream.codec_context.gop_size = 10

@@ -3,6 +3,7 @@
 import signal
 from pathlib import Path
 
+import pytest
 from sqlalchemy import select
 
 from app.database.tables import Image
@@ -14,7 +15,7 @@ from tests.end_to_end.test_jobs_process import Jobs, working
 from tests.end_to_end.test_service_process import checkpoint, data
 
 __all__ = ["checkpoint", "data"]
-SECONDS, PEOPLE = 42, 14
+SECONDS, PEOPLE = 24, 8
 
 
 def crops(jobs: Jobs, collection: int) -> list[tuple[str, str | None]]:
@@ -23,7 +24,11 @@ def crops(jobs: Jobs, collection: int) -> list[tuple[str, str | None]]:
         return [(row.sha256, row.track) for row in rows]
 
 
-def test_a_killed_worker_goes_on_with_the_same_people(data: Path, tmp_path: Path) -> None:
+def test_a_killed_worker_goes_on_with_the_same_people(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DESCRY_VIDEO_DETECTOR", "motion")
+    monkeypatch.setenv("DESCRY_VIDEO_PIECE_S", "2")
     jobs = Jobs(data)
     video = write(tmp_path / "20261121_100000.mp4", walk_by(PEOPLE), seconds=SECONDS, size=(320, 240))
     killed, whole = (queue_video(jobs.database, Plan(video, video.name, name, "gate"))[0].id for name in ("a", "b"))

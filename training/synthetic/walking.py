@@ -1,7 +1,7 @@
 """A video of synthetic people who walk before one camera, with the truth: who is where in every frame.
 
-Sprites of the gait are set into the camera's place, the nearer over the farther, behind the post that may stand in front.
-Written with PyAV (extra `video`). The same config gives the same frames.
+Sprites of the gait are set into the camera's place, the nearer over the farther, behind the post that may stand in
+front. Written with PyAV (extra `video`). The same config gives the same frames.
 """
 
 import json
