@@ -69,6 +69,12 @@ def images(core: Core) -> list[Image]:
         return list(session.scalars(select(Image).order_by(Image.captured_at, Image.id)))
 
 
+def needed(core: Core, job_id: str) -> list[str] | None:
+    """What the worker keeps of the uploaded file when the job has ended; None is all."""
+    with core.database.read() as session:
+        return JobService(session).needed(JobService(session).find(job_id))
+
+
 def post(client: TestClient, data: bytes, name: str = "a.mp4", key: str | None = None, **query: str) -> Any:  # noqa: ANN401
     headers = {"Idempotency-Key": key} if key else {}
     return client.post(URL, content=data, params={"name": name, **query}, headers=headers)
@@ -173,6 +179,7 @@ def test_cancel_stops_within_a_piece_and_a_retry_goes_on(client: TestClient, cor
     again = client.post(f"/v1/jobs/{job_id}/retry").json()["id"]
     done = run(core)
     assert (done.id, done.state) == (again, "succeeded")
+    assert needed(core, again) == []
     assert len({image.track for image in images(core)}) == 3
     assert done.progress is not None
     assert done.progress["frames"] == 50
@@ -185,6 +192,7 @@ def test_what_cannot_be_read_fails_its_job_with_a_code(client: TestClient, core:
         run(core)
         told = client.get(f"/v1/jobs/{job_id}").json()
         assert (told["state"], told["error"]["code"]) == ("failed", code)
+        assert needed(core, job_id) is None  # a retry may come
 
 
 def test_a_video_that_breaks_off_is_taken_as_far_as_it_goes(core: Core, tmp_path: Path) -> None:
