@@ -22,6 +22,7 @@ from app.commands import (
     serving,
     training,
     tune,
+    video,
 )
 from app.commands.output import errors
 from models.errors import DescryError
@@ -37,6 +38,8 @@ app.command("demo")(serving.demo)
 app.command("serve")(serving.serve)
 app.command("worker")(jobs.worker)
 app.command("ingest")(intake.ingest)
+app.command("ingest-video")(video.ingest_video)
+app.command("watch")(video.watch)
 app.command("search")(search.search)
 app.command("explain")(explain.explain)
 app.command("export")(export.export)

@@ -44,6 +44,7 @@ from app.retraining.endpoints import router as retraining
 from app.search.composed import router as composed
 from app.search.endpoints import router as search
 from app.settings import Settings
+from app.video.endpoints import router as videos
 from models.errors import DescryError
 
 _log = logging.getLogger(__name__)
@@ -89,6 +90,7 @@ def create_app(settings: Settings) -> FastAPI:
         association,
         gallery,
         batches,
+        videos,
         collections,
         registry,
         retraining,

@@ -143,6 +143,20 @@ class Settings(BaseSettings):
     training_niceness: int = Field(default=5, ge=0, le=19)
     """How far a training process steps back behind its worker. More than 19 together is 19, which gets next to nothing
     of a machine that has other work all the time."""
+    max_video_bytes: int = Field(default=16 * 2**30, ge=1)
+    """Largest video that is uploaded, in bytes."""
+    video_fps: float = Field(default=5.0, gt=0, le=60)
+    """Frames per second of video in which people are looked for."""
+    video_crops: int = Field(default=4, ge=1, le=20)
+    """Most images of one track (of one who stays: of each five minutes)."""
+    video_piece_s: float = Field(default=10.0, gt=0, le=600)
+    """Seconds of video after which a job that is killed need not look again."""
+    video_detector: str = "motion+hog"
+    """motion+hog, motion, or the path of an .onnx file with its .json beside it."""
+    video_appearance: Literal["colours", "encoder", "none"] = "colours"
+    """What tells people apart who cross: the colours of their clothes, the active encoder (slower), or nothing."""
+    video_timezone: str = "UTC"
+    """IANA name of the zone of times in file names of videos, such as Europe/Paris."""
     worker_poll_s: float = Field(default=0.5, gt=0)
     """Seconds between two looks of an idle worker for a job."""
     heartbeat_s: float = Field(default=2.0, gt=0)
@@ -194,6 +208,10 @@ class Settings(BaseSettings):
     @property
     def retraining_dir(self) -> Path:
         return self.data_dir / "retraining"
+
+    @property
+    def video_dir(self) -> Path:
+        return self.data_dir / "video"
 
     @property
     def workers_dir(self) -> Path:

@@ -64,6 +64,7 @@ GET    /v1/associations/{id}                          ingest
 POST   /v1/associations/{id}/undo                     ingest
 GET    /v1/gallery                                    search
 POST   /v1/gallery/batches                            ingest
+POST   /v1/gallery/videos                             ingest
 GET    /v1/collections                                any
 POST   /v1/collections                                ingest
 GET    /v1/models                                     any

@@ -49,6 +49,12 @@ models.errors.DescryError
     |       +-- DamagedImageError         image_damaged
     |       +-- TooManyPixelsError        too_many_pixels
     |       +-- FileTooLargeError     413 file_too_large
+    |   +-- VideoError                    video_unreadable
+    |   |   +-- VideoEmptyError               video_empty
+    |   |   +-- NotAVideoError                not_a_video
+    |   |   +-- VideoDamagedError             video_damaged
+    |   |   +-- VideoTooLargeError        413 video_too_large
+    |   +-- VideoStartError               video_start_invalid
     +-- ConflictError                 409 conflict
     |   +-- ExternalIdTakenError          external_id_taken
     |   +-- IdentityNamesDifferError      identity_names_differ
@@ -127,6 +133,8 @@ models.errors.DescryError
         +-- GpuIndexMissingError          gpu_index_missing
         +-- VectorStoreInUseError         vector_store_in_use
         +-- VectorStoreMismatchError      vector_store_mismatch
+        +-- VideoNotInstalledError        video_not_installed
+        +-- DetectorError                 detector_unusable
 """
 
 from app.errors.access import (
@@ -266,6 +274,16 @@ from app.errors.vectors import (
     VectorStoreReleasedError,
     VectorStoreUnreachableError,
 )
+from app.errors.video import (
+    DetectorError,
+    NotAVideoError,
+    VideoDamagedError,
+    VideoEmptyError,
+    VideoError,
+    VideoNotInstalledError,
+    VideoStartError,
+    VideoTooLargeError,
+)
 
 __all__ = [
     "PROBLEM_JSON",
@@ -293,6 +311,7 @@ __all__ = [
     "DatabaseUnreachableError",
     "DatabaseUrlError",
     "DatabaseWriteError",
+    "DetectorError",
     "DiskLowError",
     "EmptyFileError",
     "EncoderBusyError",
@@ -350,6 +369,7 @@ __all__ = [
     "ModelRefusedError",
     "NoActiveModelError",
     "NoPredecessorError",
+    "NotAVideoError",
     "NotAnImageError",
     "NotFoundError",
     "OriginNotAllowedError",
@@ -394,6 +414,12 @@ __all__ = [
     "VectorStoreMismatchError",
     "VectorStoreReleasedError",
     "VectorStoreUnreachableError",
+    "VideoDamagedError",
+    "VideoEmptyError",
+    "VideoError",
+    "VideoNotInstalledError",
+    "VideoStartError",
+    "VideoTooLargeError",
     "WorkerNameTakenError",
     "responses",
 ]

@@ -34,7 +34,8 @@ class JobOut(BaseModel):
     `counts` is null for kinds without items. `result_url`: the file that a job left, until it is removed.
     `progress`: of a retraining, its `phase` with what is known of it (losses, speed, `seconds_left`); at the end
     `version`, `accepted` and `reasons` of the gate. Of an encoding, speed and `shards`: who is at the images `after` an
-    id `upto` another.
+    id `upto` another. Of a video, `share` (0..1 of its time), `frames`, `tracks`, `ingested`, `duplicate` and
+    `rejected` crops, and the parts that are `lost`.
     """
 
     id: str
@@ -81,7 +82,8 @@ class JobOut(BaseModel):
 
 def _retryable(row: Job, rejected: int, lasting: int) -> bool:
     if not KINDS[row.kind].listed:
-        return row.state in ("failed", "cancelled")
+        there = "folder" not in row.parameters or Path(row.parameters["folder"]).exists()
+        return row.state in ("failed", "cancelled") and there
     again = rejected - lasting if row.parameters.get("staged") else rejected
     left = row.total is None or row.done < row.total or again > 0
     return row.state in FINAL and left and ("folder" not in row.parameters or Path(row.parameters["folder"]).exists())

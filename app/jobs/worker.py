@@ -37,6 +37,7 @@ from app.jobs.service import JobService
 from app.registry.changes import keep_standby
 from app.registry.retention import Retention
 from app.retraining.places import sweep_data
+from app.video.kept import sweep_videos
 from models.errors import DescryError
 
 T = TypeVar("T")
@@ -279,7 +280,9 @@ class Worker:
         with self._core.database.read() as session:
             jobs = JobRepository(session).open()
         sweep_exports(self._settings, {job.id for job in jobs})
-        sweep_data(self._settings, {job.parameters.get("first", job.id) for job in jobs})
+        in_use = {job.parameters.get("first", job.id) for job in jobs}
+        sweep_data(self._settings, in_use)
+        sweep_videos(self._settings, in_use)
         self._core.store.recover()  # what a store that was away has left over
         Retention(self._core.database, self._settings).sweep()
         keep_standby(self._core.database, self._settings)

@@ -39,7 +39,8 @@ def ids(core: Core, tmp_path: Path) -> dict[str, int]:
             .join(Collection)
         )
         for person, collection, image_id, identity_id in rows:
-            found[f"{collection}/{person}"], found[str(person)] = image_id, identity_id
+            found[f"{collection}/{person}"] = image_id
+            found[str(person)] = identity_id
     return found
 
 
