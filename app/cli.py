@@ -14,6 +14,7 @@ from app.commands import (
     index,
     intake,
     jobs,
+    keys,
     models,
     queries,
     retraining,
@@ -43,6 +44,7 @@ app.add_typer(index.index, name="index")
 app.add_typer(intake.images, name="images")
 app.add_typer(models.app, name="models")
 app.add_typer(jobs.app, name="jobs")
+app.add_typer(keys.app, name="keys")
 app.add_typer(identities.app, name="identities")
 app.add_typer(queries.app, name="queries")
 app.add_typer(queries.feedback, name="feedback")

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from app.errors import ConfigurationError, OpenHostError
+from app.errors import ConfigurationError
 
 PROTECTED_ATTRIBUTES = (
     *("skin", "complexion", "race", "racial", "ethnicity", "ethnic", "caste", "ancestry", "national origin"),
@@ -29,7 +29,11 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65535)
     allow_open: bool = False
-    """Listen beyond this machine although there is no access control."""
+    """Let everyone in until the first key is made, beyond this machine too."""
+    key_rate_per_minute: float = Field(default=1200, ge=0)
+    """Requests that one key may make in a minute, on each server; 0: no limit."""
+    key_rate_burst: int = Field(default=200, ge=1)
+    """Requests that a key may make at once, after a pause."""
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = ()
     """Further names (comma-separated) under which browsers may reach a server on loopback."""
     database_url: str = ""
@@ -84,6 +88,10 @@ class Settings(BaseSettings):
     """Keep the version before ready: its weights and index in memory, and images that came since encoded for it."""
     max_checkpoint_bytes: int = Field(default=4 * 2**30, ge=1)
     """Largest checkpoint that is uploaded, in bytes."""
+    ready_within_s: float = Field(default=5.0, gt=0)
+    """Seconds within which /readyz must have read the head of the log, caught up with it, and searched; else the
+    process is not ready. So it is the bound on how far behind a replica may be: what it cannot catch up with in that
+    time."""
     maintenance_s: float = Field(default=10.0, gt=0)
     """Seconds between two looks at whether an index wants compaction or a new snapshot."""
 
@@ -178,18 +186,10 @@ class Settings(BaseSettings):
         """Whether `host` can be reached from this machine alone."""
         return is_loopback(self.host)
 
-    def check_host(self) -> None:
-        """Refuse to listen beyond this machine: there is no access control yet.
-
-        Raises:
-            OpenHostError: `host` is no loopback address and `allow_open` was not set.
-        """
-        if not self.on_loopback and not self.allow_open:
-            raise OpenHostError(
-                f"refusing to listen on {self.host}: this version has no access control, so anyone who reaches the "
-                "port could search and delete. Use 127.0.0.1, or set DESCRY_ALLOW_OPEN=true if something in front "
-                "of Descry decides who may enter"
-            )
+    @property
+    def may_be_open(self) -> bool:
+        """Whether everyone may do everything until the first key is made."""
+        return self.on_loopback or self.allow_open
 
 
 def load_settings(**overrides: Any) -> Settings:  # noqa: ANN401  fields of `Settings`

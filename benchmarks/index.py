@@ -179,7 +179,7 @@ def _throughput(index: FaissIndex, queries: Queries, threads: int) -> float:
 def _snapshot(index: FaissIndex, folder: Path, threads: int) -> list[Figure]:
     save_snapshot(folder / "snapshot", Snapshot(_KEY, *index.pieces()))
     began = time.perf_counter()
-    with SnapshotReader(folder / "snapshot", _KEY, at_most=index.sequence).open() as found:
+    with SnapshotReader(folder / "snapshot", _KEY, at_most=lambda: index.sequence).open() as found:
         again = FaissIndex.restored(_DIM, found.sequence, found.coarse, found.pieces, Tier(1, threads))
     seconds = time.perf_counter() - began
     if again.count != index.count:

@@ -28,7 +28,6 @@ def serve(host: Host = None, port: Port = None, data_dir: DataDir = None, with_w
     from app.settings import load_settings
 
     settings = load_settings(host=host, port=port, data_dir=data_dir)
-    settings.check_host()
     run_server(settings, listen(settings), with_worker=with_worker)
 
 
@@ -37,7 +36,6 @@ def demo(host: Host = None, port: Port = None, data_dir: DataDir = None) -> None
     from app.settings import load_settings
 
     settings = load_settings(host=host, port=port, data_dir=data_dir)
-    settings.check_host()
     listener = listen(settings)  # a taken port is better known before the gallery is built
     prepare_demo(settings)
     run_server(settings, listener)

@@ -14,8 +14,10 @@ models.errors.DescryError
     |   +-- JobResultGoneError            job_result_gone
     |   +-- QueryNotFoundError            query_not_found
     |   +-- FeedbackNotFoundError         feedback_not_found
+    |   +-- KeyNotFoundError              key_not_found
     +-- InvalidError                  422 invalid_request
     |   +-- CollectionNameError           collection_name_invalid
+    |   +-- KeyRefusedError               key_refused
     |   +-- RecipeRefusedError            recipe_invalid
     |   +-- CursorInvalidError            cursor_invalid
     |   +-- CursorMismatchError           cursor_mismatch
@@ -85,10 +87,17 @@ models.errors.DescryError
     +-- UploadsBusyError              429 uploads_busy          Retry-After
     +-- HostNotAllowedError           421 host_not_allowed
     +-- OriginNotAllowedError         403 origin_not_allowed
+    +-- KeyRequiredError              401 key_required
+    +-- KeyInvalidError               401 key_invalid
+    |   +-- KeyRevokedError               key_revoked
+    |   +-- KeyExpiredError               key_expired
+    +-- ScopeMissingError             403 scope_missing
+    +-- RateLimitedError              429 rate_limited          Retry-After
     +-- EncoderBusyError              429 encoder_busy          Retry-After
     +-- UnavailableError              503 unavailable           Retry-After
     |   +-- EncoderTimeoutError           encoder_timeout
     |   +-- ImageNotEncodedError          image_not_encoded
+    |   +-- ModelNotLoadedError           model_not_loaded
     |   +-- NoActiveModelError            no_active_model
     |   +-- DatabaseUnreachableError      database_unreachable
     |   +-- VectorStoreError              vector_store_failed
@@ -104,7 +113,6 @@ models.errors.DescryError
     |   +-- DiskLowError                  disk_low              Retry-After
     |   +-- StagingFullError              staging_full          Retry-After
     +-- ConfigurationError            500 configuration_invalid
-        +-- OpenHostError                 open_host_refused
         +-- PortTakenError                port_taken
         +-- WorkerNameTakenError          worker_name_taken
         +-- FaissConflictError            faiss_conflict
@@ -116,6 +124,16 @@ models.errors.DescryError
         +-- VectorStoreMismatchError      vector_store_mismatch
 """
 
+from app.errors.access import (
+    KeyExpiredError,
+    KeyInvalidError,
+    KeyNotFoundError,
+    KeyRefusedError,
+    KeyRequiredError,
+    KeyRevokedError,
+    RateLimitedError,
+    ScopeMissingError,
+)
 from app.errors.base import (
     PROBLEM_JSON,
     BatchError,
@@ -195,6 +213,7 @@ from app.errors.search import (
     FilterError,
     ImageNotEncodedError,
     ModelNotExplainableError,
+    ModelNotLoadedError,
     PicturesDifferError,
     QueryEmptyError,
     QueryLanguageUnsupportedError,
@@ -215,7 +234,6 @@ from app.errors.service import (
     FaissConflictError,
     HostNotAllowedError,
     NoActiveModelError,
-    OpenHostError,
     OriginNotAllowedError,
     PortTakenError,
     SnapshotError,
@@ -299,6 +317,12 @@ __all__ = [
     "JobResultGoneError",
     "JobSourceChangedError",
     "JobTakenError",
+    "KeyExpiredError",
+    "KeyInvalidError",
+    "KeyNotFoundError",
+    "KeyRefusedError",
+    "KeyRequiredError",
+    "KeyRevokedError",
     "ManifestError",
     "MemoryShortError",
     "MergeNotUndoableError",
@@ -309,12 +333,12 @@ __all__ = [
     "ModelNotCalibratedError",
     "ModelNotExplainableError",
     "ModelNotFoundError",
+    "ModelNotLoadedError",
     "ModelRefusedError",
     "NoActiveModelError",
     "NoPredecessorError",
     "NotAnImageError",
     "NotFoundError",
-    "OpenHostError",
     "OriginNotAllowedError",
     "PathOutsideError",
     "PictureError",
@@ -326,9 +350,11 @@ __all__ = [
     "QueryNotUnderstoodError",
     "QueryOutdatedError",
     "QueryTooLongError",
+    "RateLimitedError",
     "RecipeRefusedError",
     "ResultsTooLargeError",
     "RetrainingDataError",
+    "ScopeMissingError",
     "ServiceError",
     "SnapshotError",
     "SourceError",

@@ -99,12 +99,6 @@ class StagingFullError(StorageError):
     code, title, retry_after = "staging_full", "The staging area is full", 60
 
 
-class OpenHostError(ConfigurationError):
-    """Listening beyond loopback was not allowed explicitly."""
-
-    code, title = "open_host_refused", "Refusing to listen openly"
-
-
 class PortTakenError(ConfigurationError):
     """Another program listens on the port."""
 

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from app.database.sessions import Database
 from app.embedding.service import EncoderService
-from app.errors import MemoryShortError, ModelNotFoundError, NoActiveModelError, VectorStoreError
+from app.errors import MemoryShortError, ModelNotFoundError, ModelNotLoadedError, NoActiveModelError, VectorStoreError
 from app.gallery.repository import ImageRepository
 from app.registry.repository import ModelRepository
 from app.registry.service import ModelService
@@ -28,6 +28,8 @@ from models.encoder import EncoderSpec, Space
 from models.presence import PresenceRule, presence_rules
 
 _log = logging.getLogger(__name__)
+_CHANGES = 3
+"""Activations that come while a version is loaded, and are followed at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,8 @@ class ActiveModel:
         self._failure: VectorStoreError | None = None
         self._too_large: int | None = None
         """The version that was last found too large to be kept ready: said once."""
+        self._active_id: int | None = None
+        """The version that the database named last."""
 
     @property
     def loaded(self) -> LoadedModel | None:
@@ -81,13 +85,16 @@ class ActiveModel:
         """The version that answers.
 
         Raises:
-            NoActiveModelError: none is active, or it is still loading.
+            NoActiveModelError: none is active.
+            ModelNotLoadedError: it is still loading, or cannot be loaded.
             VectorStoreError: it cannot be loaded, because its vectors are away.
         """
         loaded = self._loaded
         if loaded is None:
             if (failure := self._failure) is not None:
                 raise type(failure)(failure.message)
+            if (active := self._active_id) is not None:
+                raise ModelNotLoadedError(active)
             raise NoActiveModelError
         return loaded
 
@@ -214,19 +221,24 @@ class ActiveModel:
         self._failure = None
 
     def _follow(self) -> None:
-        head, loaded = self._head(), self._loaded
-        wanted = head.active_version_id
-        if wanted is not None and (loaded is None or loaded.version_id != wanted):
+        for _ in range(_CHANGES):
+            head, loaded = self._head(), self._loaded
+            self._active_id = wanted = head.active_version_id
+            if wanted is None or (loaded is not None and loaded.version_id == wanted):
+                break
             found = self.load(wanted)
             with self._switching:
                 if self._head().active_version_id == wanted:
                     self._switch(found)
-        elif loaded is not None:
-            loaded.catch_up(head.sequence)
-            calibration = self._calibration(loaded.version_id)
-            with self._switching:
-                if self._loaded is loaded and calibration != loaded.calibration:
-                    self._loaded = _calibrated(loaded, calibration)
+                    return
+            # Another one was activated while this one was loaded.
+        if loaded is None:
+            return
+        loaded.catch_up(head.sequence)
+        calibration = self._calibration(loaded.version_id)
+        with self._switching:
+            if self._loaded is loaded and calibration != loaded.calibration:
+                self._loaded = _calibrated(loaded, calibration)
 
     def _head(self) -> HeadRow:
         with self._database.read() as session:

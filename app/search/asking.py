@@ -11,7 +11,7 @@ from fastapi.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 
 from app.core import Core
-from app.errors import EncoderTimeoutError
+from app.errors import EncoderTimeoutError, ModelNotLoadedError
 from app.registry.active import LoadedModel
 from app.search.query import Query
 from app.search.schemas import SearchAnswer, SearchOptions
@@ -20,6 +20,7 @@ from app.search.service import SearchService, SupersededError
 K = TypeVar("K")
 R = TypeVar("R")
 _DISCONNECT_CHECK_S = 0.25
+_LOAD_CHECK_S, _LOAD_CHECKS = 0.05, 10
 _SWITCHES = 3
 """Changes of the version that one query follows."""
 
@@ -29,28 +30,43 @@ async def answer(
 ) -> SearchAnswer:
     """Encode and search with one version, from beginning to end; again, if another one has taken over meanwhile.
 
+    One that has taken over and is being loaded is waited for where the present one cannot answer.
     The query is kept, off the path of its answer.
 
     Raises:
         NoActiveModelError: no version answers. And what `encode` and `SearchService.answer` raise.
     """
-    for _ in range(_SWITCHES):
+    deadline, switches = time.monotonic() + core.settings.query_timeout_s, 0
+    while True:
         model = core.active.current()
         query = await encode(model)
-        service = SearchService(core.database, model, core.active.ready, core.settings.protected_attributes)
+        ready = core.active.ready if switches < _SWITCHES else _never
+        service = SearchService(core.database, model, ready, core.settings.protected_attributes)
         try:
             found = await run_in_threadpool(service.answer, query, options, started=started)
         except SupersededError:
+            switches += 1
             await run_in_threadpool(core.active.follow)
-            continue
-        core.recorder.note(query, options, found)
-        return found
-    model = core.active.current()
-    query = await encode(model)
-    service = SearchService(core.database, model, protected=core.settings.protected_attributes)
-    found = await run_in_threadpool(service.answer, query, options, started=started)
-    core.recorder.note(query, options, found)
-    return found
+        except ModelNotLoadedError as error:
+            if time.monotonic() > deadline:
+                raise
+            await _loaded(core, error.version_id)
+        else:
+            core.recorder.note(query, options, found)
+            return found
+
+
+def _never(version_id: int) -> bool:
+    return False
+
+
+async def _loaded(core: Core, version_id: int) -> None:
+    """Wait a moment for a version; in vain, if the database names yet another one meanwhile."""
+    for _ in range(_LOAD_CHECKS):
+        if core.active.ready(version_id):
+            await run_in_threadpool(core.active.follow)
+            return
+        await asyncio.sleep(_LOAD_CHECK_S)
 
 
 async def gathered(queued: "Mapping[K, Future[R]]", request: Request, timeout_s: float) -> dict[K, R]:
