@@ -1,5 +1,6 @@
 """Sessions: `read()` for a consistent look, `write()` for one unit of work that commits at its end."""
 
+import json
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -27,6 +28,7 @@ _SCHEMES = {
 _NO_WRITE = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN}
 _NO_WRITE_STATES = {"53100", "58030"}
 """What SQLite and PostgreSQL (disk_full, io_error) say when the disk is full or fails."""
+_EMPTY = ("{}", b"{}")
 _WRITER_LOCK = 0x64657363727900
 """The advisory lock of PostgreSQL that stands for SQLite's write lock: the letters of "descry"."""
 
@@ -109,17 +111,24 @@ def _engine(url: str) -> Engine:
     # The server runs up to 40 request threads and none of them may wait for a connection.
     if parsed.get_backend_name() == "postgresql":
         try:
-            engine = create_engine(parsed, pool_pre_ping=True, pool_size=10, max_overflow=40)
+            engine = create_engine(
+                parsed, pool_pre_ping=True, pool_size=10, max_overflow=40, json_deserializer=_from_json
+            )
         except ModuleNotFoundError as error:
             raise DatabaseUrlError("PostgreSQL needs its driver: install the extra `postgres` (psycopg)") from error
         event.listen(engine, "begin", _begin_postgres)
         return engine
     if parsed.database:
         Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(parsed, pool_size=20, max_overflow=60)
+    engine = create_engine(parsed, pool_size=20, max_overflow=60, json_deserializer=_from_json)
     event.listen(engine, "connect", _configure_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
+
+
+def _from_json(text: str | bytes) -> Any:  # noqa: ANN401  JSON is any value
+    """Most attributes are empty, and those of a page of answers are many."""
+    return {} if text in _EMPTY else json.loads(text)
 
 
 def _parsed(url: str) -> URL:
