@@ -16,6 +16,7 @@ from app.errors import NoActiveModelError, StorageError
 from app.gallery.open_store import open_store
 from app.gallery.repository import ImageRepository
 from app.gallery.store import ImageStore
+from app.lanes import Lanes
 from app.queries.recorder import Recorder
 from app.settings import Settings
 from app.vectors.repository import LogRepository
@@ -42,6 +43,7 @@ class Core:
     def __init__(self, settings: Settings, database: Database, store: ImageStore) -> None:
         self.settings, self.database, self.store = settings, database, store
         self.recorder = Recorder(database)
+        self.searching = Lanes("descry-search")
         self._making = threading.Lock()
         self._active: ActiveModel | None = None
 
@@ -105,6 +107,7 @@ class Core:
         """End threads and connections; `save` writes index snapshots first."""
         if self._active is not None:
             self._active.close(save=save)
+        self.searching.close()
         self.recorder.close()
         self.store.close()
         self.database.close()

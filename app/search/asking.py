@@ -39,7 +39,7 @@ async def answer(
         query = await encode(model)
         service = SearchService(core.database, model, core.active.ready, core.settings.protected_attributes)
         try:
-            found = await run_in_threadpool(service.answer, query, options, started=started)
+            found = await core.searching.run(service.answer, query, options, started=started)
         except SupersededError:
             await run_in_threadpool(core.active.follow)
             continue
@@ -48,7 +48,7 @@ async def answer(
     model = core.active.current()
     query = await encode(model)
     service = SearchService(core.database, model, protected=core.settings.protected_attributes)
-    found = await run_in_threadpool(service.answer, query, options, started=started)
+    found = await core.searching.run(service.answer, query, options, started=started)
     core.recorder.note(query, options, found)
     return found
 
