@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from app.registry.active import ActiveModel
 
 
+_QUICK, _SLOW = 1, 8
+
+
 @contextmanager
 def opened(settings: Settings) -> Iterator["Core"]:
     """`open_core` for the length of a block."""
@@ -43,7 +46,7 @@ class Core:
     def __init__(self, settings: Settings, database: Database, store: ImageStore) -> None:
         self.settings, self.database, self.store = settings, database, store
         self.recorder = Recorder(database)
-        self.searching = Lanes("descry-search")
+        self._quick, self._slow = Lanes("descry-search", _QUICK), Lanes("descry-search-slow", _SLOW)
         self._making = threading.Lock()
         self._active: ActiveModel | None = None
 
@@ -58,6 +61,11 @@ class Core:
             if self._active is None:
                 self._active = ActiveModel(self.database, self.settings)
             return self._active
+
+    def lanes(self, *, narrow: bool) -> Lanes:
+        """Where a search runs: one that may take long, because it is limited to a part of the gallery or because the
+        database is far away, does not keep the others waiting."""
+        return self._slow if narrow or self.database.remote else self._quick
 
     @property
     def activation(self) -> "Activation":
@@ -107,7 +115,8 @@ class Core:
         """End threads and connections; `save` writes index snapshots first."""
         if self._active is not None:
             self._active.close(save=save)
-        self.searching.close()
+        self._quick.close()
+        self._slow.close()
         self.recorder.close()
         self.store.close()
         self.database.close()

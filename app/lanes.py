@@ -2,7 +2,6 @@
 
 import asyncio
 import contextvars
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -10,17 +9,16 @@ from typing import ParamSpec, TypeVar
 
 P = ParamSpec("P")
 R = TypeVar("R")
-_THREADS = int(os.environ.get("LANES", "2"))
 
 
 class Lanes:
-    """Few, for what is handed over runs in the interpreter most of the time: with a thread for each of 32 searches, one
-    took 30 ms of processor time instead of 7, nearly all of it for the changes of threads.
+    """Threads that start when they are needed.
 
-    Threads start when they are needed.
+    Few, for what is handed over runs in the interpreter most of the time, and only one thread does at once: with a
+    thread for each of 32 searches, one took 30 ms of processor time instead of 5, most of it for changes of threads.
     """
 
-    def __init__(self, name: str, threads: int = _THREADS) -> None:
+    def __init__(self, name: str, threads: int) -> None:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix=name)
 
     async def run(self, work: Callable[P, R], *args: P.args, **options: P.kwargs) -> R:

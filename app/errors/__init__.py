@@ -85,6 +85,7 @@ models.errors.DescryError
     +-- HostNotAllowedError           421 host_not_allowed
     +-- OriginNotAllowedError         403 origin_not_allowed
     +-- EncoderBusyError              429 encoder_busy          Retry-After
+    +-- ServerBusyError               429 server_busy           Retry-After
     +-- UnavailableError              503 unavailable           Retry-After
     |   +-- EncoderTimeoutError           encoder_timeout
     |   +-- ImageNotEncodedError          image_not_encoded
@@ -216,6 +217,7 @@ from app.errors.service import (
     OpenHostError,
     OriginNotAllowedError,
     PortTakenError,
+    ServerBusyError,
     SnapshotError,
     StagingFullError,
     StoreDeniedError,
@@ -323,6 +325,7 @@ __all__ = [
     "RecipeRefusedError",
     "ResultsTooLargeError",
     "RetrainingDataError",
+    "ServerBusyError",
     "ServiceError",
     "SnapshotError",
     "SourceError",

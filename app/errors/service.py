@@ -39,6 +39,12 @@ class EncoderBusyError(ServiceError):
     status, code, title, retry_after = 429, "encoder_busy", "Too many queries at once", 1
 
 
+class ServerBusyError(ServiceError):
+    """More searches are being answered than `max_searches`."""
+
+    status, code, title, retry_after = 429, "server_busy", "Too many searches at once", 1
+
+
 class EncoderTimeoutError(UnavailableError):
     """The encoder did not answer in `query_timeout_s`."""
 

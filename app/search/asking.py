@@ -34,12 +34,15 @@ async def answer(
     Raises:
         NoActiveModelError: no version answers. And what `encode` and `SearchService.answer` raise.
     """
+    narrow = options.collection is not None or bool(options.filters)
     for _ in range(_SWITCHES):
         model = core.active.current()
         query = await encode(model)
         service = SearchService(core.database, model, core.active.ready, core.settings.protected_attributes)
         try:
-            found = await core.searching.run(service.answer, query, options, started=started)
+            found = await core.lanes(narrow=narrow or len(query.parts) > 1).run(
+                service.answer, query, options, started=started
+            )
         except SupersededError:
             await run_in_threadpool(core.active.follow)
             continue
@@ -48,13 +51,15 @@ async def answer(
     model = core.active.current()
     query = await encode(model)
     service = SearchService(core.database, model, protected=core.settings.protected_attributes)
-    found = await core.searching.run(service.answer, query, options, started=started)
+    found = await core.lanes(narrow=narrow or len(query.parts) > 1).run(service.answer, query, options, started=started)
     core.recorder.note(query, options, found)
     return found
 
 
 async def gathered(queued: "Mapping[K, Future[R]]", request: Request, timeout_s: float) -> dict[K, R]:
     """`encoded` for several at once; when one fails, all give their places back."""
+    if len(queued) == 1:
+        return {key: await encoded(future, request, timeout_s) for key, future in queued.items()}
     waiting = [asyncio.ensure_future(encoded(future, request, timeout_s)) for future in queued.values()]
     try:
         found = await asyncio.gather(*waiting)

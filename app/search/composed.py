@@ -28,6 +28,7 @@ from app.errors import (
     QueryEmptyError,
     QueryNotUnderstoodError,
     QueryTooLongError,
+    ServerBusyError,
     responses,
 )
 from app.registry.active import LoadedModel
@@ -87,6 +88,7 @@ _BODY: dict[str, Any] = {
         NoActiveModelError,
         EncoderTimeoutError,
         EncoderBusyError,
+        ServerBusyError,
         ImageNotEncodedError,
     ),
 )

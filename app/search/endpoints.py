@@ -23,6 +23,7 @@ from app.errors import (
     QueryLanguageUnsupportedError,
     QueryNotUnderstoodError,
     QueryTooLongError,
+    ServerBusyError,
     TimezoneUnknownError,
     responses,
 )
@@ -35,7 +36,7 @@ from app.search.schemas import IMAGES, LIMIT, PURPOSE_CHARS, GroupBy, SearchAnsw
 from app.search.wording import DescriptionEncoder
 
 router = APIRouter(prefix="/v1/search", tags=["search"])
-_ENCODER_ERRORS = (NoActiveModelError, EncoderTimeoutError, EncoderBusyError)
+_ENCODER_ERRORS = (NoActiveModelError, EncoderTimeoutError, EncoderBusyError, ServerBusyError)
 _OPTION_ERRORS = (
     CollectionNotFoundError,
     CursorInvalidError,

@@ -106,12 +106,7 @@ class SearchService:
                 "no_good_match": standing.no_good_match,
                 "next_cursor": place.token() if more and len(place.shown) < MOST_SHOWN else None,
                 "warnings": [*query.warnings, *_told(query, options, cursor, place, empty=not candidates, more=more)],
-                "took_ms": {
-                    "encode": _ms(encoded - started),
-                    "search": _ms(searched - encoded),
-                    "fetch": _ms(fetched - searched),
-                    "total": _ms(fetched - started),
-                },
+                "took_ms": _took(started, encoded, searched, fetched),
             }
         )
 
@@ -204,6 +199,15 @@ def _candidate(
         "confidence": standing.confidence(ranked.score),
         "images": [rows[image][0] | {"score": ranking.shown(score)} for image, score in ranked.images],
         "parts": told.get(ranked.images[0][0]),
+    }
+
+
+def _took(started: float, encoded: float, searched: float, fetched: float) -> Fields:
+    return {
+        "encode": _ms(encoded - started),
+        "search": _ms(searched - encoded),
+        "fetch": _ms(fetched - searched),
+        "total": _ms(fetched - started),
     }
 
 
