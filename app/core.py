@@ -98,12 +98,14 @@ class Core:
         Raises:
             ModelNotFoundError, ModelRefusedError: there is none, or it may not be activated.
             ModelIncompleteError: more than a few images are not encoded for it.
+            MemoryShortError: its indexes would not fit into memory here.
         """
         from app.registry.service import ModelService
 
         with self.database.read() as session:
             ModelService(session, self.settings.models_dir).admitted(version_id, despite_gate=despite_gate)
         self.activation.check(version_id)
+        self.active.admit(version_id)
         self.active.switch_with(
             version_id,
             lambda encoder: self.activation.complete(

@@ -41,10 +41,14 @@ class Settings(BaseSettings):
     vector_engine: Literal["faiss", "milvus"] = "faiss"
     """What holds the vectors that are searched: FAISS in each process, or a Milvus that all processes share."""
     exact_up_to: int = Field(default=200_000, ge=0)
-    """Vectors up to which FAISS searches all of them; larger indexes are put into inverted lists (decision 0022).
+    """Vectors up to which FAISS searches all of them; larger ones make a shortlist first (decision 0022).
     0: all searches are exact."""
+    gpu_index: Literal["flat", "ivf", "cagra"] = "flat"
+    """What FAISS makes on a GPU where it has one; cagra only with builds that have cuVS."""
+    memory_check: bool = True
+    """Refuse to build an index, or to encode for one, that would not fit into the memory that is available."""
     search_threads: int = Field(default=4, ge=1)
-    """Threads of one exact search in more than 65,536 vectors, and of the making of inverted lists."""
+    """Threads of one exact search in more than 65,536 vectors, and of the making of shortlists."""
     milvus_uri: str = Field(default="", pattern=r"^(https?://[^/@?#\s]+/?|[^:@?#]+)?$")
     """Address of a Milvus cluster, such as http://milvus.example:19530. A path means Milvus Lite, for one process;
     empty means `milvus.db` in `data_dir`."""

@@ -1,4 +1,4 @@
-"""descry index rebuild, and migrate from one engine to another."""
+"""descry index rebuild, what an index will need, and migrate from one engine to another."""
 
 import time
 from collections.abc import Callable
@@ -14,6 +14,8 @@ EngineName = Literal["faiss", "milvus"]
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
+
+    from app.core import Core
 
 index = typer.Typer(help="The vector index: a view of the database.", no_args_is_help=True)
 
@@ -34,12 +36,13 @@ def rebuild(
     from app.settings import load_settings
 
     with opened(load_settings(data_dir=data_dir)) as core:
-        core.active.follow()
+        version = active_version(core)
+        core.active.admit(version)
         report = []
-        for space, view in core.active.current().views.items():
+        for space, view in core.active.views(version).items():  # without the index as it is: it would be there twice
             started = time.perf_counter()
             with progress_bar() as bar:
-                task = bar.add_task(f"Rebuilding {space}", total=view.count, note="")
+                task = bar.add_task(f"Rebuilding {space}", total=view.stored(), note="")
                 view.rebuild(partial(_show, bar, task))
             seconds = round(time.perf_counter() - started, 3)
             report.append({"space": space, "vectors": view.count, "sequence": view.sequence, "seconds": seconds})
@@ -48,6 +51,49 @@ def rebuild(
         return
     for item in report:
         results().print(f"{item['space']}: {item['vectors']:,} vectors in {item['seconds']} s", highlight=False)
+
+
+@index.command("estimate")
+def estimate(
+    images: Annotated[int | None, typer.Option(min=0, help="Images; those of the gallery unless given.")] = None,
+    dim: Annotated[
+        int | None, typer.Option(min=1, help="Dimensions of a vector; of the active version unless given.")
+    ] = None,
+    spaces: Annotated[int, typer.Option(min=1, help="With --dim: spaces that have a vector of their own.")] = 1,
+    versions: Annotated[
+        int | None, typer.Option(min=1, help="Model versions in memory; 2 with a standby unless given.")
+    ] = None,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say what an index needs in memory and on disk, and what this machine has. For FAISS; nothing is built."""
+    from app.core import opened
+    from app.settings import load_settings
+    from app.vectors.engines import tier_of
+    from app.vectors.memory import MARGIN, available
+    from app.vectors.memory import estimate as estimated
+
+    settings = load_settings(data_dir=data_dir)
+    dims = [dim] * spaces if dim is not None else []
+    if images is None or not dims:
+        with opened(settings) as core:
+            found = core.active.size(active_version(core))
+        images, dims = found[0] if images is None else images, dims or found[1]
+    versions = versions or (2 if settings.standby else 1)
+    need, left = estimated(images, dims, tier_of(settings), versions=versions), available()
+    fits = None if left is None else need.peak + MARGIN <= left
+    report = {"images": images, "dims": dims, "versions": versions, "at_rest_bytes": need.at_rest}
+    report |= {"peak_bytes": need.peak, "disk_bytes": need.disk, "available_bytes": left, "fits": fits}
+    if as_json:
+        print_json(report)
+        return
+    sizes = {"at rest": need.at_rest, "while the last is built": need.peak, "snapshots on disk": need.disk}
+    lines = [f"{images:,} images x {'+'.join(map(str, dims))} dimensions, {versions} model version(s) in memory"]
+    lines += [f"{name}: {size / 2**30:.2f} GiB" for name, size in sizes.items()]
+    lines.append("available: not known here" if left is None else f"available: {left / 2**30:.2f} GiB")
+    if fits is not None:
+        lines.append(f"it {'fits' if fits else 'does not fit'}, with a margin of {MARGIN / 2**30:.2f} GiB")
+    results().print("\n".join(lines), highlight=False)
 
 
 @index.command("migrate")
@@ -82,6 +128,22 @@ def migrate(
             highlight=False,
         )
     results().print(f"Set DESCRY_VECTOR_ENGINE={to} and start the processes again.", highlight=False)
+
+
+def active_version(core: "Core") -> int:
+    """The version that answers.
+
+    Raises:
+        NoActiveModelError: none does.
+    """
+    from app.errors import NoActiveModelError
+    from app.vectors.repository import LogRepository
+
+    with core.database.read() as session:
+        found = LogRepository(session).head().active_version_id
+    if found is None:
+        raise NoActiveModelError
+    return found
 
 
 def _show(bar: "Progress", task: "TaskID", done: int) -> None:

@@ -240,6 +240,7 @@ def activate_version(core: "Core", version_id: int, *, despite_gate: bool = Fals
     from app.errors import ModelIncompleteError
     from app.registry.calibration import GalleryCalibration
 
+    core.active.admit(version_id)
     _, _, encoder = core.active.load_encoder(version_id)
     for attempt in range(_TRIES):  # images may come in while the last ones are encoded
         if missing := core.activation.missing(version_id):

@@ -73,6 +73,7 @@ models.errors.DescryError
     |   +-- ExportTooLargeError           export_too_large
     |   +-- ExportTargetError             export_target_exists
     |   +-- EnginesDifferError            vector_engines_differ
+    |   +-- MemoryShortError              memory_short
     |   +-- RetrainingDataError           retraining_data
     |   +-- TrainingFailedError           training_failed
     |   |   +-- TrainingNotFiniteError        training_not_finite
@@ -111,6 +112,7 @@ models.errors.DescryError
         +-- SnapshotError                 snapshot_invalid
         +-- DatabaseUrlError              database_url_invalid
         +-- VectorEngineMissingError      vector_engine_missing
+        +-- GpuIndexMissingError          gpu_index_missing
         +-- VectorStoreInUseError         vector_store_in_use
         +-- VectorStoreMismatchError      vector_store_mismatch
 """
@@ -227,6 +229,8 @@ from app.errors.service import (
 )
 from app.errors.vectors import (
     EnginesDifferError,
+    GpuIndexMissingError,
+    MemoryShortError,
     VectorEngineMissingError,
     VectorStoreDeniedError,
     VectorStoreError,
@@ -280,6 +284,7 @@ __all__ = [
     "FileUnreadableError",
     "FilterError",
     "FormatError",
+    "GpuIndexMissingError",
     "HostNotAllowedError",
     "IdempotencyKeyError",
     "IdentityEventNotFoundError",
@@ -297,6 +302,7 @@ __all__ = [
     "JobSourceChangedError",
     "JobTakenError",
     "ManifestError",
+    "MemoryShortError",
     "MergeNotUndoableError",
     "ModelChangedError",
     "ModelInUseError",

@@ -36,7 +36,9 @@ class EncodingJob:
 
         Raises:
             ModelNotFoundError, CheckpointError: there is none, or its weights cannot be loaded.
+            MemoryShortError: its indexes would not fit into the memory of this machine.
         """
+        self._core.active.admit(self._version)
         self._loaded()
         self._duty.expect(self._activation.missing(self._version))
 
@@ -93,11 +95,16 @@ class RebuildJob:
     """Builds the index of a version (`version`) anew, one view for each stored space."""
 
     def __init__(self, hands: Hands) -> None:
-        self._duty = Duty(hands)
+        self._duty, self._core = Duty(hands), hands.core
         self._views = hands.core.active.views(self._duty.parameters["version"])
 
     def prepare(self) -> None:
-        """Count the images with vectors."""
+        """Count the images with vectors.
+
+        Raises:
+            MemoryShortError: the indexes would not fit into memory.
+        """
+        self._core.active.admit(self._duty.parameters["version"])
         self._duty.expect(next(iter(self._views.values())).stored())
 
     def advance(self) -> bool:

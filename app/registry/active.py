@@ -14,7 +14,8 @@ from sqlalchemy.orm import Session
 
 from app.database.sessions import Database
 from app.embedding.service import EncoderService
-from app.errors import ModelNotFoundError, NoActiveModelError, VectorStoreError
+from app.errors import MemoryShortError, ModelNotFoundError, NoActiveModelError, VectorStoreError
+from app.gallery.repository import ImageRepository
 from app.registry.repository import ModelRepository
 from app.registry.service import ModelService
 from app.settings import Settings
@@ -63,6 +64,8 @@ class ActiveModel:
         self._loaded: LoadedModel | None = None
         self._beside: LoadedModel | None = None
         self._failure: VectorStoreError | None = None
+        self._too_large: int | None = None
+        """The version that was last found too large to be kept ready: said once."""
 
     @property
     def loaded(self) -> LoadedModel | None:
@@ -109,16 +112,42 @@ class ActiveModel:
 
         Raises:
             ModelNotFoundError, CheckpointError: see `load_encoder`.
+            MemoryShortError: see `admit`; not for the first version that is loaded.
         """
         if self._present(version_id) is None:
             with self._preparing:  # what is being loaded already is not loaded twice
                 return self._build(version_id)
         return self._build(version_id)
 
+    def admit(self, version_id: int) -> None:
+        """Refuse a version whose indexes, once all images are encoded for it, would not fit into memory here.
+
+        Raises:
+            ModelNotFoundError: there is no such version.
+            MemoryShortError: they would not; unless the settings say not to look.
+        """
+        if self.ready(version_id):
+            return
+        self._engine.admit(*self.size(version_id))
+
+    def size(self, version_id: int) -> tuple[int, list[int]]:
+        """Number of vectors in each stored space once all images are encoded for a version; and the dimensions.
+
+        Raises:
+            ModelNotFoundError: there is no such version.
+        """
+        with self._database.read() as session:
+            row = ModelService(session, self._settings.models_dir).find(version_id)
+            count = ImageRepository(session).count()
+        spec = EncoderSpec.from_dict(row.spec)
+        return count, [spec.spaces[space].dim for space in spec.stored_spaces]
+
     def _build(self, version_id: int) -> LoadedModel:
         if (present := self._present(version_id)) is not None:
             present.catch_up()
             return _calibrated(present, self._calibration(version_id))  # which may be newer than what was loaded
+        if self._loaded is not None:  # what is to answer after a start is loaded in any case
+            self.admit(version_id)
         name, _, encoder = self.load_encoder(version_id)
         views = self.views(version_id)
         for view in views.values():
@@ -223,6 +252,11 @@ class ActiveModel:
                 found = self._build(wanted)
             except ModelNotFoundError:
                 return  # deleted meanwhile
+            except MemoryShortError as error:
+                if self._too_large != wanted:
+                    _log.warning("model version %d is not kept ready: %s", wanted, error.message)
+                self._too_large = wanted
+                return
             with self._switching:
                 if self._loaded is not None and self._loaded.version_id != wanted:
                     self._beside = found
