@@ -14,12 +14,14 @@ from app.commands import (
     index,
     intake,
     jobs,
+    keys,
     models,
     queries,
     retraining,
     search,
     serving,
     training,
+    tune,
 )
 from app.commands.output import errors
 from models.errors import DescryError
@@ -38,11 +40,13 @@ app.command("ingest")(intake.ingest)
 app.command("search")(search.search)
 app.command("explain")(explain.explain)
 app.command("export")(export.export)
+app.command("tune")(tune.tune)
 app.command("retrain")(retraining.retrain)
 app.add_typer(index.index, name="index")
 app.add_typer(intake.images, name="images")
 app.add_typer(models.app, name="models")
 app.add_typer(jobs.app, name="jobs")
+app.add_typer(keys.app, name="keys")
 app.add_typer(identities.app, name="identities")
 app.add_typer(queries.app, name="queries")
 app.add_typer(queries.feedback, name="feedback")

@@ -12,6 +12,7 @@ from app.collections.service import CollectionService
 from app.database.migrate import upgrade
 from app.database.sessions import Database
 from app.database.tables import DEFAULT_COLLECTION
+from app.embedding.decoding import DecodePool
 from app.errors import NoActiveModelError, StorageError
 from app.gallery.open_store import open_store
 from app.gallery.repository import ImageRepository
@@ -45,8 +46,8 @@ class Core:
 
     def __init__(self, settings: Settings, database: Database, store: ImageStore) -> None:
         self.settings, self.database, self.store = settings, database, store
-        self.recorder = Recorder(database)
         self._quick, self._slow = Lanes("descry-search", _QUICK), Lanes("descry-search-slow", _SLOW)
+        self.recorder, self.decoding = Recorder(database), DecodePool(settings.query_queue)
         self._making = threading.Lock()
         self._active: ActiveModel | None = None
 
@@ -119,6 +120,7 @@ class Core:
             self._active.close(save=save)
         self._quick.close()
         self._slow.close()
+        self.decoding.close()
         self.recorder.close()
         self.store.close()
         self.database.close()

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from app.errors import ConfigurationError, OpenHostError
+from app.errors import ConfigurationError
 
 PROTECTED_ATTRIBUTES = (
     *("skin", "complexion", "race", "racial", "ethnicity", "ethnic", "caste", "ancestry", "national origin"),
@@ -29,9 +29,15 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65535)
     allow_open: bool = False
-    """Listen beyond this machine although there is no access control."""
+    """Let everyone in until the first key is made, beyond this machine too."""
+    key_rate_per_minute: float = Field(default=1200, ge=0)
+    """Requests that one key may make in a minute, on each server; 0: no limit."""
+    key_rate_burst: int = Field(default=200, ge=1)
+    """Requests that a key may make at once, after a pause."""
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = ()
     """Further names (comma-separated) under which browsers may reach a server on loopback."""
+    supervise: bool = True
+    """`serve` and `demo` run the server as a child process, which is started again when it dies (decision 0025)."""
     database_url: str = ""
     """`postgresql://user:password@host/name`; empty means SQLite in `data_dir`."""
     image_store: str = Field(default="", pattern=r"^(s3://[a-z0-9][a-z0-9.-]+[a-z0-9](/[A-Za-z0-9._/-]*)?)?$")
@@ -56,6 +62,11 @@ class Settings(BaseSettings):
     """user:password, or a key of Milvus."""
     device: str = "auto"
     """Where the encoder runs: auto, cpu, cuda, cuda:1, ...; auto takes a GPU where there is one."""
+    runtime: Literal[
+        "auto", "torch-fp32", "torch-bf16", "torch-fp16", "onnx-fp32", "openvino-fp32", "openvino-bf16"
+    ] = "auto"
+    """What runs the encoder. auto: what `descry tune` chose on this machine, else PyTorch, in bf16 where the processor
+    has it and the encoder is large."""
     max_upload_bytes: int = Field(default=20 * 2**20, ge=1)
     """Largest picture file, uploaded or ingested, in bytes."""
     max_pixels: int = Field(default=50_000_000, ge=1)
@@ -72,6 +83,10 @@ class Settings(BaseSettings):
     query_batch: int = Field(default=32, ge=1)
     query_timeout_s: float = Field(default=20.0, gt=0)
     """Longest wait of one query for its embedding, in seconds; then 503."""
+    query_cache_bytes: int = Field(default=16 * 2**20, ge=0)
+    """Memory for the vectors of texts that were encoded within the last hour, for each model version; 0 keeps none."""
+    encoder_stall_s: float = Field(default=20.0, gt=0)
+    """Seconds after which a pass of the encoder over queries counts as hung, if it was not expected to take longer."""
     query_keep_s: float = Field(default=7 * 24 * 3600.0, ge=0)
     """Seconds after which a query is forgotten that has neither a name nor feedback."""
     ingest_chunk: int = Field(default=128, ge=1)
@@ -86,6 +101,10 @@ class Settings(BaseSettings):
     """Keep the version before ready: its weights and index in memory, and images that came since encoded for it."""
     max_checkpoint_bytes: int = Field(default=4 * 2**30, ge=1)
     """Largest checkpoint that is uploaded, in bytes."""
+    ready_within_s: float = Field(default=5.0, gt=0)
+    """Seconds within which /readyz must have read the head of the log, caught up with it, and searched; else the
+    process is not ready. So it is the bound on how far behind a replica may be: what it cannot catch up with in that
+    time."""
     maintenance_s: float = Field(default=10.0, gt=0)
     """Seconds between two looks at whether an index wants compaction or a new snapshot."""
 
@@ -160,6 +179,10 @@ class Settings(BaseSettings):
         return self.data_dir / "models"
 
     @property
+    def runtimes_dir(self) -> Path:
+        return self.data_dir / "runtimes"
+
+    @property
     def staging_dir(self) -> Path:
         return self.data_dir / "staging"
 
@@ -180,18 +203,10 @@ class Settings(BaseSettings):
         """Whether `host` can be reached from this machine alone."""
         return is_loopback(self.host)
 
-    def check_host(self) -> None:
-        """Refuse to listen beyond this machine: there is no access control yet.
-
-        Raises:
-            OpenHostError: `host` is no loopback address and `allow_open` was not set.
-        """
-        if not self.on_loopback and not self.allow_open:
-            raise OpenHostError(
-                f"refusing to listen on {self.host}: this version has no access control, so anyone who reaches the "
-                "port could search and delete. Use 127.0.0.1, or set DESCRY_ALLOW_OPEN=true if something in front "
-                "of Descry decides who may enter"
-            )
+    @property
+    def may_be_open(self) -> bool:
+        """Whether everyone may do everything until the first key is made."""
+        return self.on_loopback or self.allow_open
 
 
 def load_settings(**overrides: Any) -> Settings:  # noqa: ANN401  fields of `Settings`

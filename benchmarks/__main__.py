@@ -13,6 +13,7 @@ from rich.console import Console
 
 from benchmarks.activation import measure_activation
 from benchmarks.archive import measure_archive
+from benchmarks.embedding import measure_embedding
 from benchmarks.engines import measure_engines
 from benchmarks.evaluation import measure_evaluation
 from benchmarks.figures import Figure
@@ -38,6 +39,7 @@ MEASURES: dict[str, Measure] = {
 """On a gallery: called with its folder and a data folder."""
 OWN: dict[str, Callable[[Path], list[Figure]]] = {
     "training": measure_training,
+    "embedding": measure_embedding,
     "filters": measure_filters,
     "engines": measure_engines,
     "serving": measure_serving,

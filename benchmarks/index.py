@@ -25,6 +25,7 @@ from app.vectors.faiss_engine import FaissIndex
 from app.vectors.snapshot import Snapshot, SnapshotKey, SnapshotReader, save_snapshot
 from app.vectors.tier import Tier
 from benchmarks.figures import Figure, median
+from benchmarks.gpu import measure_gpu
 from benchmarks.table import figure_table
 
 _DIM, _BLOCK, _QUERIES, _CLUSTER = 512, 10_000, 200, 20
@@ -35,9 +36,15 @@ Queries = NDArray[np.float32]
 def run(
     vectors: Annotated[int, typer.Option(min=20_000, help="How many vectors of 512 dimensions.")] = 1_000_000,
     threads: Annotated[int, typer.Option(help="Cores.")] = 4,
+    gpu: Annotated[bool, typer.Option("--gpu", help="The kinds of index on a GPU instead.")] = False,
 ) -> None:
     """Build an index of clustered vectors and measure it."""
     console = Console()
+    if gpu:
+        centres = _centres(vectors // _CLUSTER)
+        near = partial(_near, centres)
+        console.print(figure_table(measure_gpu(vectors, _DIM, near, _queries(centres), console.print)))
+        return
     with tempfile.TemporaryDirectory(prefix="descry-index-") as folder:
         console.print(figure_table(_measure(vectors, threads, Path(folder), console.print)))
 
@@ -172,7 +179,7 @@ def _throughput(index: FaissIndex, queries: Queries, threads: int) -> float:
 def _snapshot(index: FaissIndex, folder: Path, threads: int) -> list[Figure]:
     save_snapshot(folder / "snapshot", Snapshot(_KEY, *index.pieces()))
     began = time.perf_counter()
-    with SnapshotReader(folder / "snapshot", _KEY, at_most=index.sequence).open() as found:
+    with SnapshotReader(folder / "snapshot", _KEY, at_most=lambda: index.sequence).open() as found:
         again = FaissIndex.restored(_DIM, found.sequence, found.coarse, found.pieces, Tier(1, threads))
     seconds = time.perf_counter() - began
     if again.count != index.count:

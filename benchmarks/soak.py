@@ -127,7 +127,7 @@ def _use(client: httpx.Client, pictures: list[Path], end: float, pause_s: float)
 def _send(client: httpx.Client, files: Iterator[Path]) -> list[int]:
     """Ingest some pictures into a collection of their own; gives the images that came of them."""
     batch = [("files", (path.name, path.read_bytes())) for path in itertools.islice(files, _BATCH)]
-    sent = client.post("/v1/gallery/batches", files=batch, data={"collection": "soak"})
+    sent = client.post("/v1/gallery/batches", files=batch, params={"collection": "soak"})
     job = sent.raise_for_status().json()["id"]
     while (found := client.get(f"/v1/jobs/{job}").raise_for_status().json())["state"] in ("queued", "running"):
         time.sleep(0.2)

@@ -5,6 +5,7 @@ import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
@@ -43,6 +44,28 @@ def database_at(name: DatabaseName, folder: Path) -> Iterator[str]:
             yield url.set(drivername="postgresql").render_as_string(hide_password=False)
         finally:
             server.cleanup()
+
+
+def filled(url: str, folder: Path, count: int, dim: int) -> SnapshotKey:
+    """`fill`, unless that was done in this folder before."""
+    note = folder / "filled.json"
+    if note.is_file():
+        return SnapshotKey(**json.loads(note.read_text()))
+    key = fill(url, count, dim)
+    note.write_text(json.dumps(asdict(key)))
+    return key
+
+
+@contextmanager
+def place_for(folder: Path | None, count: int, dim: int) -> Iterator[Path]:
+    """A folder for a database and an index; one that goes away again, unless there is one to keep things in."""
+    if folder is None:
+        with tempfile.TemporaryDirectory(prefix="descry-stored-") as found:
+            yield Path(found)
+        return
+    place = folder / f"{count}-{dim}"
+    place.mkdir(parents=True, exist_ok=True)
+    yield place
 
 
 def fill(url: str, count: int, dim: int) -> SnapshotKey:

@@ -8,8 +8,9 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, Text
+from sqlalchemy import Select, Text
 from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.orm import Session
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 
@@ -31,9 +32,10 @@ def _on_postgres(element: packed, compiler: SQLCompiler, **options: Any) -> str:
     return f"coalesce(json_agg(json_build_array({compiler.process(element.clauses, **options)}))::text, '[]')"
 
 
-def unpacked(connection: Connection, statement: Select[str], **values: object) -> list[list[Any]]:
-    """The rows of a statement of one `packed`. Their JSON and instants are for `attributes` and `instant` to read."""
-    rows: list[list[Any]] = json.loads(connection.execute(statement, values).scalar_one())
+def unpacked(session: Session, statement: Select[str], **values: object) -> list[list[Any]]:
+    """The rows of a statement of one `packed`, which names its table by `select_from`, or the session would not add what
+    the asker may see (`visible`). Their JSON and instants are for `attributes` and `instant` to read."""
+    rows: list[list[Any]] = json.loads(session.execute(statement, values).scalar_one())
     return rows
 
 

@@ -14,8 +14,10 @@ models.errors.DescryError
     |   +-- JobResultGoneError            job_result_gone
     |   +-- QueryNotFoundError            query_not_found
     |   +-- FeedbackNotFoundError         feedback_not_found
+    |   +-- KeyNotFoundError              key_not_found
     +-- InvalidError                  422 invalid_request
     |   +-- CollectionNameError           collection_name_invalid
+    |   +-- KeyRefusedError               key_refused
     |   +-- RecipeRefusedError            recipe_invalid
     |   +-- CursorInvalidError            cursor_invalid
     |   +-- CursorMismatchError           cursor_mismatch
@@ -85,11 +87,21 @@ models.errors.DescryError
     +-- UploadsBusyError              429 uploads_busy          Retry-After
     +-- HostNotAllowedError           421 host_not_allowed
     +-- OriginNotAllowedError         403 origin_not_allowed
+    +-- KeyRequiredError              401 key_required
+    +-- KeyInvalidError               401 key_invalid
+    |   +-- KeyRevokedError               key_revoked
+    |   +-- KeyExpiredError               key_expired
+    +-- ScopeMissingError             403 scope_missing
+    +-- RateLimitedError              429 rate_limited          Retry-After
     +-- EncoderBusyError              429 encoder_busy          Retry-After
     +-- ServerBusyError               429 server_busy           Retry-After
     +-- UnavailableError              503 unavailable           Retry-After
     |   +-- EncoderTimeoutError           encoder_timeout
+    |   +-- EncoderStalledError           encoder_stalled
+    |   +-- EncoderFailedError            encoder_failed
+    |   +-- EncoderMemoryError            encoder_out_of_memory
     |   +-- ImageNotEncodedError          image_not_encoded
+    |   +-- ModelNotLoadedError           model_not_loaded
     |   +-- NoActiveModelError            no_active_model
     |   +-- DatabaseUnreachableError      database_unreachable
     |   +-- VectorStoreError              vector_store_failed
@@ -105,10 +117,11 @@ models.errors.DescryError
     |   +-- DiskLowError                  disk_low              Retry-After
     |   +-- StagingFullError              staging_full          Retry-After
     +-- ConfigurationError            500 configuration_invalid
-        +-- OpenHostError                 open_host_refused
         +-- PortTakenError                port_taken
         +-- WorkerNameTakenError          worker_name_taken
         +-- FaissConflictError            faiss_conflict
+        +-- RuntimeUnavailableError       runtime_unavailable
+        +-- RuntimeRefusedError           runtime_refused
         +-- SnapshotError                 snapshot_invalid
         +-- DatabaseUrlError              database_url_invalid
         +-- VectorEngineMissingError      vector_engine_missing
@@ -117,6 +130,16 @@ models.errors.DescryError
         +-- VectorStoreMismatchError      vector_store_mismatch
 """
 
+from app.errors.access import (
+    KeyExpiredError,
+    KeyInvalidError,
+    KeyNotFoundError,
+    KeyRefusedError,
+    KeyRequiredError,
+    KeyRevokedError,
+    RateLimitedError,
+    ScopeMissingError,
+)
 from app.errors.base import (
     PROBLEM_JSON,
     BatchError,
@@ -196,6 +219,7 @@ from app.errors.search import (
     FilterError,
     ImageNotEncodedError,
     ModelNotExplainableError,
+    ModelNotLoadedError,
     PicturesDifferError,
     QueryEmptyError,
     QueryLanguageUnsupportedError,
@@ -212,13 +236,17 @@ from app.errors.service import (
     DatabaseWriteError,
     DiskLowError,
     EncoderBusyError,
+    EncoderFailedError,
+    EncoderMemoryError,
+    EncoderStalledError,
     EncoderTimeoutError,
     FaissConflictError,
     HostNotAllowedError,
     NoActiveModelError,
-    OpenHostError,
     OriginNotAllowedError,
     PortTakenError,
+    RuntimeRefusedError,
+    RuntimeUnavailableError,
     ServerBusyError,
     SnapshotError,
     StagingFullError,
@@ -270,6 +298,9 @@ __all__ = [
     "DiskLowError",
     "EmptyFileError",
     "EncoderBusyError",
+    "EncoderFailedError",
+    "EncoderMemoryError",
+    "EncoderStalledError",
     "EncoderTimeoutError",
     "EnginesDifferError",
     "EntryError",
@@ -301,6 +332,12 @@ __all__ = [
     "JobResultGoneError",
     "JobSourceChangedError",
     "JobTakenError",
+    "KeyExpiredError",
+    "KeyInvalidError",
+    "KeyNotFoundError",
+    "KeyRefusedError",
+    "KeyRequiredError",
+    "KeyRevokedError",
     "ManifestError",
     "MemoryShortError",
     "MergeNotUndoableError",
@@ -311,12 +348,12 @@ __all__ = [
     "ModelNotCalibratedError",
     "ModelNotExplainableError",
     "ModelNotFoundError",
+    "ModelNotLoadedError",
     "ModelRefusedError",
     "NoActiveModelError",
     "NoPredecessorError",
     "NotAnImageError",
     "NotFoundError",
-    "OpenHostError",
     "OriginNotAllowedError",
     "PathOutsideError",
     "PictureError",
@@ -328,9 +365,13 @@ __all__ = [
     "QueryNotUnderstoodError",
     "QueryOutdatedError",
     "QueryTooLongError",
+    "RateLimitedError",
     "RecipeRefusedError",
     "ResultsTooLargeError",
     "RetrainingDataError",
+    "RuntimeRefusedError",
+    "RuntimeUnavailableError",
+    "ScopeMissingError",
     "ServerBusyError",
     "ServiceError",
     "SnapshotError",

@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from app.database.tables import Job, now
+from app.database.visible import asked_by
 from app.errors import (
     IdempotencyKeyError,
     JobFinishedError,
@@ -44,7 +45,7 @@ class JobService:
         Raises:
             IdempotencyKeyError: the key came with another request.
         """
-        found = self._jobs.by_key(key)
+        found = self._jobs.by_key(_own(key))
         if found is not None and found.fingerprint != fingerprint:
             raise IdempotencyKeyError("this Idempotency-Key was used with another request; take a new one")
         return found
@@ -71,7 +72,8 @@ class JobService:
             resource=KINDS[kind].resource,
             state="queued",
             parameters=parameters,
-            idempotency_key=key,
+            idempotency_key=None if key is None else _own(key),
+            key_id=asked_by(),
             fingerprint=fingerprint,
         )
         self._jobs.add(job)
@@ -198,3 +200,8 @@ class JobService:
         if error is not None:
             job.error_code, job.error_message = error.code, error.message
         self._jobs.log(job.id, f"{state}: {error.message}" if error else state, "error" if error else "info")
+
+
+def _own(key: str) -> str:
+    """An idempotency key beside the access key that it came with: two clients may choose the same."""
+    return key if (who := asked_by()) is None else f"{who}:{key}"

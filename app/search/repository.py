@@ -15,7 +15,7 @@ from app.search.scope import Scope
 
 # Every search asks these. They are made once, for making a statement takes as long as asking it.
 _IDS: BindParameter[int] = bindparam("ids", expanding=True)
-_OWNERS = select(packed(Image.id, Image.identity_id))
+_OWNERS = select(packed(Image.id, Image.identity_id)).select_from(Image)
 _OF_IMAGES, _OF_IDENTITIES = _OWNERS.where(Image.id.in_(_IDS)), _OWNERS.where(Image.identity_id.in_(_IDS))
 _NEWEST = select(func.coalesce(func.max(Image.id), 0))
 _IMAGE = (
@@ -42,19 +42,19 @@ class SearchRepository:
     """Reads the images of one scope."""
 
     def __init__(self, session: Session, scope: Scope) -> None:
-        self._connection = session.connection()
+        self._session = session
         dialect, bounds = session.get_bind().dialect.name, _bounds(scope)
         self._all = [*bounds, *conditions(scope.filters, dialect)]
         self._of_given = [*bounds, *conditions(scope.filters, dialect, given=True)]
 
     def newest(self) -> int:
         """The id of the newest image of the gallery; 0 without one."""
-        return int(self._connection.execute(_NEWEST).scalar_one())
+        return int(self._session.execute(_NEWEST).scalar_one())
 
     def some(self, limit: int) -> dict[int, int]:
         """Images of the scope, at most `limit` of them: image id to identity id."""
         statement = select(Image.id, Image.identity_id).where(*self._all).limit(limit)
-        return {row[0]: row[1] for row in self._connection.execute(statement)}
+        return {row[0]: row[1] for row in self._session.execute(statement)}
 
     def identity_of(self, image_ids: Iterable[int]) -> dict[int, int]:
         """The identity of each of some images that exists and lies in the scope."""
@@ -72,7 +72,7 @@ class SearchRepository:
         found: dict[int, tuple[Fields, Fields]] = {}
         people: dict[int, Fields] = {}
         for part in pieces(image_ids):
-            for row in unpacked(self._connection, _PAGE, ids=part):
+            for row in unpacked(self._session, _PAGE, ids=part):
                 image = _fields(_IMAGE_FIELDS, row) | image_addresses(row[0])
                 image["captured_at"] = instant(image["captured_at"])
                 if (person := people.get(row[_PERSON])) is None:
@@ -84,7 +84,7 @@ class SearchRepository:
         found: dict[int, int] = {}
         limited = statement.where(*self._of_given) if self._of_given else statement
         for part in pieces(ids):
-            found.update((row[0], row[1]) for row in unpacked(self._connection, limited, ids=part))
+            found.update((row[0], row[1]) for row in unpacked(self._session, limited, ids=part))
         return found
 
 

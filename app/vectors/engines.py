@@ -101,7 +101,7 @@ class SnapshotFile(Storage):
         remove_abandoned(self.path)
         if not self.path.exists():
             return None
-        with SnapshotReader(self.path, self._key, at_most=head()).open() as found:
+        with SnapshotReader(self.path, self._key, at_most=head).open() as found:
             index = FaissIndex.restored(self._key.dim, found.sequence, found.coarse, found.pieces, self._tier)
         self._saved = found.sequence
         return index

@@ -22,7 +22,7 @@ from app.vectors.gpu import GpuSegment, check_gpu, gpus
 from app.vectors.installation import check_installation, keep_blas_to_one_thread
 from app.vectors.lists import RECALL_K, Coarse, Lists, list_count, queries_near, threaded
 from app.vectors.scoring import MARGIN, ranked
-from app.vectors.segments import ROWS, Dead, FlatSegment, Query, Segment
+from app.vectors.segments import ROWS, Dead, FlatSegment, Query, Segment, in_order
 from app.vectors.sketches import Sketch, choose, renewed, sample_of, shortlist, stale
 from app.vectors.tier import Tier
 
@@ -106,10 +106,10 @@ class FaissIndex(VectorIndex):
         made: list[Segment] = []
         lists: list[Lists] = []
         for piece in pieces:
-            order = np.argsort(piece.ids, kind="stable")
-            made.append(index._segment(piece.ids[order], piece.vectors[order]))
+            made.append(index._segment(piece.ids, piece.vectors))
             if piece.lists is not None:
-                lists.append(piece.lists[order])
+                lists.append(piece.lists if in_order(piece.ids) else piece.lists[np.argsort(piece.ids, kind="stable")])
+            del piece  # or it would be there beside the next one
         whole = tuple(Dead(np.empty(0, np.int64)) for _ in made)
         index._state = replace(index._state, segments=tuple(made), dead=whole)
         if coarse is not None and not gpus():
@@ -166,6 +166,8 @@ class FaissIndex(VectorIndex):
                 made = self._segment(piece.ids, piece.vectors)
                 with self._writing:
                     self._append(made, piece)
+        with self._compacting:
+            self._sketch()  # or what came would be scanned until the next compaction
 
     def _append(self, made: Segment, piece: Changes) -> None:
         state = self._state
@@ -335,13 +337,13 @@ class FaissIndex(VectorIndex):
     def _choose(self) -> None:
         """Learn and measure how the index is to be read; meanwhile it is read as before."""
         state, seed = self._state, self._tier.seed
-        sample = sample_of(state.segments, state.based, seed)
+        queries = queries_near(sample_of(state.segments, state.based, seed), seed)
         finders = [partial(_alive, segment, Dead(np.empty(0, np.int64))) for segment in state.segments]
         exact = []
-        for query in queries_near(sample, seed):
+        for query in queries:
             found = self._scan([partial(find, query) for find in finders], state.based, _NOTHING, RECALL_K)
             exact.append(set(_ids(state, found)[np.argsort(-_scores(found), kind="stable")[:RECALL_K]].tolist()))
-        chosen = choose(state.segments, sample, exact, seed, self._each)
+        chosen = choose(state.segments, queries, exact, seed, self._each)
         self._refused = list_count(state.based) if chosen is None else 1
         with self._writing:
             coarse, sketches = (None, ()) if chosen is None else (chosen[0], (chosen[1],))

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from app.errors import GpuIndexMissingError
 from app.vectors.contract import Half, Ids, Scores
-from app.vectors.segments import Dead, Query, Segment
+from app.vectors.segments import Dead, Query, Segment, in_order
 from app.vectors.tier import GpuKind
 
 faiss: Any = untyped
@@ -162,7 +162,7 @@ class GpuSegment(Segment):
     """A segment whose candidates a GPU finds."""
 
     def __init__(self, ids: Ids, vectors: Half, kind: GpuKind = "flat", device: int = 0) -> None:
-        if (np.diff(ids) < 0).any():
+        if not in_order(ids):
             order = np.argsort(ids, kind="stable")
             ids, vectors = ids[order], vectors[order]
         self._half = np.array(vectors, np.float16)

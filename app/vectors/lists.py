@@ -22,7 +22,8 @@ RECALL, RECALL_K = 0.995, 10
 """Of the best ten, the share that a search with the chosen number of lists finds."""
 SCAN_RECALL = 0.998
 """Of the best ten, the share that is found when all lists are read; what is missing is due to components left out."""
-_SAMPLE_PER_LIST, _ITERATIONS, _BLOCK = 40, 8, 8192
+_SAMPLE_PER_LIST, _ITERATIONS, _BLOCK = 40, 8, 1024
+"""Blocks are small because of the similarities to all lists: 17 MB a thread at a million vectors."""
 _SHARE, WIDTH_STEP, _SHORTLIST = 0.9, 16, (100, 200, 400)
 """Components are first tried with so much of the vectors' energy, then half as many more each time, in such steps; each
 with so many vectors that are scored exactly for the best ten."""
@@ -108,8 +109,11 @@ def principal(sample: Half) -> tuple[NDArray[np.float32], int]:
 
     Not centred: scores are inner products, to which the mean belongs.
     """
-    wide = sample.astype(np.float32)
-    energy, directions = np.linalg.eigh(wide.T @ wide)
+    moments = np.zeros((sample.shape[1],) * 2, np.float32)
+    for start in range(0, len(sample), _BLOCK):  # all of it as fp32 would be a third of the index
+        wide = sample[start : start + _BLOCK].astype(np.float32)
+        moments += wide.T @ wide
+    energy, directions = np.linalg.eigh(moments)
     share = np.cumsum(energy[::-1]) / max(float(energy.sum()), 1e-12)
     first = math.ceil((int(np.searchsorted(share, _SHARE)) + 1) / WIDTH_STEP) * WIDTH_STEP
     return np.ascontiguousarray(directions[:, ::-1], np.float32), first

@@ -1,6 +1,5 @@
 """What an index will need, before it is built: memory at rest and at its peak, and disk; and what the machine has."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +12,8 @@ MARGIN = 256 * 2**20
 _ROWS, _PAGE, _DELTA = 131_072, 10_000, 8_192
 """Of a segment, of a piece of the log, of what is not in segments yet; a test holds them against the engine's."""
 _ID, _LIST, _HALF, _SINGLE = 8, 4, 2, 4
-_SHARE, WIDTH_STEP = 1 / 8, 16
-"""Share of the dimensions that a shortlist is taken to need as components, and the steps in which they are tried."""
+_KEPT = 16 * 2**20
+"""Bytes that the allocator keeps of each thread that helped to make a shortlist."""
 _PER_ROW_READ = 400
 """Bytes of the objects that carry one row of the database, beside its vector."""
 _MEMINFO = Path("/proc/meminfo")
@@ -45,31 +44,39 @@ def estimate(count: int, dims: Sequence[int], tier: Tier, *, versions: int = 1) 
     """
     rest = sum(_at_rest(count, dim, tier) for dim in dims) * versions
     peak = rest + max((_while_built(count, dim, tier) for dim in dims), default=0)
-    lists = [_LIST if _shortlist_bytes(count, dim, tier) else 0 for dim in dims]
-    disk = sum(count * (_HALF * dim + _ID + own) for dim, own in zip(dims, lists, strict=True)) * versions
+    disk = sum(_on_disk(count, dim, tier) for dim in dims) * versions
     return MemoryNeed(rest, peak, disk)
 
 
 def _at_rest(count: int, dim: int, tier: Tier) -> int:
-    return count * (_HALF * dim + _ID + _shortlist_bytes(count, dim, tier)) + min(count, _DELTA) * (_SINGLE * dim + _ID)
-
-
-def _shortlist_bytes(count: int, dim: int, tier: Tier) -> int:
-    """Of each vector in a sketch: its components, its row number, its list. How many components is measured later."""
-    if tier.exact_up_to is None or count <= tier.exact_up_to:
-        return 0
-    return _HALF * _components(dim) + _ID + _LIST
-
-
-def _components(dim: int) -> int:
-    return min(dim, math.ceil(dim * _SHARE / WIDTH_STEP) * WIDTH_STEP)
+    flat = count * (_HALF * dim + _ID)
+    if not _has_shortlist(count, tier):
+        return flat
+    return flat + count * (_HALF * _width(dim) + _ID + _LIST) + tier.threads * _KEPT
 
 
 def _while_built(count: int, dim: int, tier: Tier) -> int:
-    """Beyond what stays: a segment as it is gathered and a piece of the log; then the sketch, unsorted and sorted."""
-    segment = min(count, _ROWS) * _HALF * dim + min(count, _PAGE) * (2 * _HALF * dim + _PER_ROW_READ)
-    sketch = count * (2 * _HALF * _components(dim) + _ID) if _shortlist_bytes(count, dim, tier) else 0
-    return max(segment, sketch)
+    """Beyond what stays: a segment as it is gathered and a piece of the log; later, beside the shortlist that is made,
+    the components in their first order. What comes in once it is searched takes less."""
+    gathered = min(count, _ROWS) * _HALF * dim + min(count, _PAGE) * (2 * _HALF * dim + _PER_ROW_READ)
+    gathered = max(gathered, min(count, _DELTA) * (_SINGLE * dim + _ID))
+    if not _has_shortlist(count, tier):
+        return gathered
+    made = _at_rest(count, dim, tier) - count * (_HALF * dim + _ID)  # not there yet while segments are gathered
+    return max(gathered - made, count * (_HALF * _width(dim) + 2 * _ID))
+
+
+def _on_disk(count: int, dim: int, tier: Tier) -> int:
+    return count * (_HALF * dim + _ID + (_LIST if _has_shortlist(count, tier) else 0))
+
+
+def _has_shortlist(count: int, tier: Tier) -> bool:
+    return tier.exact_up_to is not None and count > tier.exact_up_to
+
+
+def _width(dim: int) -> int:
+    """Components of a shortlist. How many are needed is measured when it is made; vectors of pictures take fewer."""
+    return max(64, dim // 8)
 
 
 def available() -> int | None:

@@ -16,7 +16,6 @@ from app.vectors.contract import Half, Ids, Scores
 
 ROWS = 131_072
 """Most vectors of a segment: 134 MB at 512 dimensions."""
-_BLOCK = 65_536
 _FEW = 50
 """A scan that passes over rows costs as much as scoring one row in so many."""
 Query = NDArray[np.float32]
@@ -95,6 +94,11 @@ class Segment(ABC):
         return self.ids[rows], self.stored(rows)
 
 
+def in_order(ids: Ids) -> bool:
+    """Whether ids ascend."""
+    return not (np.diff(ids) < 0).any()
+
+
 def _only(rows: NDArray[np.uint8]) -> Any:  # noqa: ANN401  FAISS has no types
     """FAISS's selection of the rows whose bit is set."""
     selector: Any = faiss.IDSelectorBitmap  # its types do not know that it takes an array
@@ -111,11 +115,21 @@ def _alone() -> None:
     faiss.omp_set_num_threads(1)
 
 
+class _Codes:
+    """FAISS's own memory as an array, not to be written to, which keeps the index alive; it does not move any more."""
+
+    def __init__(self, index: Any, count: int, dim: int) -> None:  # noqa: ANN401  FAISS has no types
+        self._index = index
+        codes = faiss.rev_swig_ptr(index.codes.data(), index.codes.size())
+        place = (codes.ctypes.data, True)
+        self.__array_interface__ = {"data": place, "shape": (count, dim), "typestr": "<f2", "version": 3}
+
+
 class FlatSegment(Segment):
     """Scanned as a whole: exact. fp16 is how vectors are stored, so that nothing is lost."""
 
     def __init__(self, ids: Ids, vectors: Half, dim: int) -> None:
-        if (np.diff(ids) < 0).any():  # else nothing need be copied
+        if not in_order(ids):  # else nothing need be copied
             order = np.argsort(ids, kind="stable")
             ids, vectors = ids[order], vectors[order]
         index = faiss.IndexScalarQuantizer(dim, faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT)
@@ -123,15 +137,16 @@ class FlatSegment(Segment):
         if len(ids):
             index.add_sa_codes(np.ascontiguousarray(vectors).view(np.uint8))
         super().__init__(np.array(ids), index)
-        # FAISS's own memory, which lives as long as the index: neither moves any more.
-        codes = faiss.rev_swig_ptr(index.codes.data(), index.codes.size()) if len(ids) else np.empty(0, np.uint8)
-        self._half: Half = codes.view(np.float16).reshape(len(ids), dim)
+        self._half: Half = np.asarray(_Codes(index, len(ids), dim)) if len(ids) else np.empty((0, dim), np.float16)
 
     def stored(self, rows: Ids) -> Half:
         return self._half[rows]
 
     def vectors(self, rows: Ids) -> NDArray[np.float32]:
         return self._half[rows].astype(np.float32)
+
+    def contents(self, dead: Dead) -> tuple[Ids, Half]:
+        return super().contents(dead) if len(dead.rows) else (self.ids, self._half)
 
     def search(self, query: Query, k: int, dead: Dead) -> tuple[Scores, Ids]:
         k = min(k, len(self) - len(dead.rows))

@@ -24,7 +24,6 @@ from app.vectors.lists import (
     learn,
     measured,
     principal,
-    queries_near,
     sample_size,
     wider,
 )
@@ -33,7 +32,7 @@ from app.vectors.segments import Dead, Query, Segment
 _log = logging.getLogger(__name__)
 _SMALL = 0.1
 """A second sketch holds what came since the first was made, up to such a share of it; then one is made of all."""
-_BLOCK = 65_536
+_BLOCK = 16_384
 
 
 class Sketch:
@@ -98,13 +97,12 @@ def _inverted(coarse: Coarse, lists: Lists, codes: Half) -> Any:  # noqa: ANN401
     # The quantizer stays empty: searches bring their lists along. The index keeps it alive.
     index.is_trained = True
     order = np.argsort(lists, kind="stable").astype(np.int64)
-    sorted_codes = np.ascontiguousarray(codes[order]).view(np.uint8)
     bounds = np.searchsorted(lists[order], np.arange(coarse.count + 1))
     for number in np.flatnonzero(np.diff(bounds)).tolist():
         start, end = int(bounds[number]), int(bounds[number + 1])
-        index.invlists.add_entries(
-            number, end - start, faiss.swig_ptr(order[start:end]), faiss.swig_ptr(sorted_codes[start:end])
-        )
+        rows = order[start:end]
+        part = codes[rows].view(np.uint8)
+        index.invlists.add_entries(number, len(rows), faiss.swig_ptr(rows), faiss.swig_ptr(part))
     index.ntotal = len(lists)
     return index
 
@@ -173,24 +171,24 @@ def renewed(sketches: Sequence[Sketch], segments: Sequence[Segment], coarse: Coa
 
 
 def choose(
-    segments: Sequence[Segment], sample: Half, exact: Sequence[set[int]], seed: int, each: Map
+    segments: Sequence[Segment], queries: NDArray[np.float32], exact: Sequence[set[int]], seed: int, each: Map
 ) -> tuple[Coarse, Sketch] | None:
     """Learn and measure how an index of these segments is to be read.
 
     Args:
-        sample: some of its vectors, see `sample_size`.
-        exact: ids of the best ten of each of `queries_near(sample, seed)`.
+        queries: see `queries_near`.
+        exact: ids of the best ten of each of them.
+        seed: of the sample that is learnt from. It is drawn again each time, so as not to stand beside what is made.
 
     Returns:
         None if even half of the dimensions do not rank as all do.
     """
     size = sum(map(len, segments))
-    queries = queries_near(sample, seed)
-    directions, width = principal(sample)
+    directions, width = principal(sample_of(segments, size, seed))
     pairs = [(segment, Dead(np.empty(0, np.int64))) for segment in segments]
     while width <= max(WIDTH_STEP, len(directions) // 2):
         components = np.ascontiguousarray(directions[:, :width])
-        centroids = learn(sample.astype(np.float32) @ components, size, each, seed)
+        centroids = learn(_projected(sample_of(segments, size, seed), components), size, each, seed)
         unmeasured = Coarse(components, centroids, len(centroids), RECALL_K, 1.0)
         sketch = Sketch(segments, unmeasured, each)
 
@@ -211,6 +209,11 @@ def choose(
         width = wider(width)
     _log.warning("%d vectors fill too many directions for a shortlist: searches of them stay exact", size)
     return None
+
+
+def _projected(sample: Half, components: NDArray[np.float32]) -> NDArray[np.float32]:
+    parts = [sample[start : start + _BLOCK] for start in range(0, len(sample), _BLOCK)]
+    return np.concatenate([part.astype(np.float32) @ components for part in parts])
 
 
 def sample_of(segments: Sequence[Segment], size: int, seed: int) -> Half:

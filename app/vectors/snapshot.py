@@ -13,7 +13,7 @@ import json
 import os
 import secrets
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -142,10 +142,11 @@ class SnapshotReader:
     """Reads a snapshot piece by piece. Nothing of it may be used before the last piece came: then it is whole.
 
     Args:
-        at_most: head of the log: a snapshot that is ahead of it belongs to another past.
+        at_most: reads the head of the log: a snapshot that is ahead of it belongs to another past. It is read after
+            the file was opened: what another process saves in between is not ahead of it.
     """
 
-    def __init__(self, path: Path, key: SnapshotKey, *, at_most: int) -> None:
+    def __init__(self, path: Path, key: SnapshotKey, *, at_most: Callable[[], int]) -> None:
         self._path, self._key, self._at_most, self._digest = path, key, at_most, hashlib.sha256()
 
     @contextmanager
@@ -175,8 +176,8 @@ class SnapshotReader:
         sequence = header.get("sequence")
         if not isinstance(sequence, int):
             raise SnapshotError(f"{name} is damaged: it does not say where in the log it was taken")
-        if sequence > self._at_most:
-            raise SnapshotError(f"{name} is at sequence {sequence}, ahead of the database at {self._at_most}")
+        if sequence > (head := self._at_most()):
+            raise SnapshotError(f"{name} is at sequence {sequence}, ahead of the database at {head}")
         return header
 
     def _coarse(self, handle: IO[bytes], header: dict[str, Any]) -> Coarse | None:

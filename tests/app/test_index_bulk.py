@@ -10,6 +10,8 @@ from app.vectors import faiss_engine
 from app.vectors.bulk import gathered
 from app.vectors.contract import Changes
 from app.vectors.faiss_engine import FaissIndex
+from app.vectors.sketches import stale
+from tests.app.test_index_lists import SIZE, TIER, clustered
 from tests.app.test_vector_index import DIM, NONE, brute_force, pairs, unit
 
 
@@ -64,6 +66,17 @@ def test_pieces_are_full_and_never_claim_what_is_not_in_them() -> None:
     assert np.concatenate([piece.ids for piece in found]).tolist() == list(range(1, 51))
     whole = np.concatenate([piece.vectors for piece in source])
     assert np.array_equal(np.concatenate([piece.vectors for piece in found]), whole)
+
+
+def test_what_comes_to_a_shortlist_is_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(faiss_engine, "_DELTA", 100)
+    vectors, index = clustered(SIZE + 900, 1), FaissIndex(32, tier=TIER)
+    index.load(iter([Changes(SIZE, np.arange(SIZE), vectors[:SIZE], NONE)]))
+    index.compact()
+    assert index.coarse is not None
+    index.load(iter([Changes(SIZE + 900, np.arange(SIZE, SIZE + 900), vectors[SIZE:], NONE)]))
+    assert not stale(index.sketches, index.segments, index.coarse)
+    assert index.search(vectors[-1].astype(np.float32), 1).ids.tolist() == [SIZE + 899]
 
 
 def test_a_segment_that_comes_while_a_compaction_runs_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -134,7 +134,7 @@ def test_a_snapshot_brings_the_lists_back(index: FaissIndex, tmp_path: Path, mon
     key = SnapshotKey("h", "f", "text", DIM)
     save_snapshot(tmp_path / "s", Snapshot(key, *index.pieces()))
     monkeypatch.setattr("app.vectors.faiss_engine.choose", None)  # nothing is learnt again
-    with SnapshotReader(tmp_path / "s", key, at_most=SIZE + 1).open() as found:
+    with SnapshotReader(tmp_path / "s", key, at_most=lambda: SIZE + 1).open() as found:
         again = FaissIndex.restored(DIM, found.sequence, found.coarse, found.pieces, TIER)
     assert (again.sequence, again.count) == (index.sequence, index.count) == (SIZE + 1, SIZE - 40)
     assert again.coarse is not None
@@ -156,7 +156,7 @@ def test_lists_that_cannot_be_are_refused(index: FaissIndex, tmp_path: Path) -> 
         save_snapshot(tmp_path / "s", snapshot)
         with (
             pytest.raises(SnapshotError, match="is damaged"),
-            SnapshotReader(tmp_path / "s", key, at_most=SIZE).open() as found,
+            SnapshotReader(tmp_path / "s", key, at_most=lambda: SIZE).open() as found,
         ):
             list(found.pieces)
 

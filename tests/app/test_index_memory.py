@@ -25,34 +25,34 @@ needs_proc = pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reas
 MEASURE = """
 import json, sys
 import numpy as np
+from benchmarks.clustered import centres, near
 from app.vectors.contract import Changes
 from app.vectors.faiss_engine import FaissIndex
 from app.vectors.tier import Tier
 from benchmarks.memory import forget_peak, peak, resident
 count, dim, limit = map(int, sys.argv[1:])
-rng = np.random.default_rng(0)
+around = centres(2000, dim)
 def log():
     for start in range(0, count, 10_000):
         size = min(10_000, count - start)
-        vectors = rng.standard_normal((size, dim), np.float32)
-        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-        yield Changes(start + size, np.arange(start, start + size), vectors.astype(np.float16), np.empty(0, np.int64))
+        yield Changes(start + size, np.arange(start, start + size), near(around, size, start), np.empty(0, np.int64))
 index = FaissIndex(dim, tier=Tier(limit or None, 2))
 next(log())
 before = resident()
 forget_peak()
 index.load(log())
 index.compact()
+assert (index.coarse is not None) == bool(limit)
 print(json.dumps([resident() - before, peak() - before]))
 """
 
 
 @needs_proc
-@pytest.mark.parametrize(("count", "dim", "limit"), [(300_000, 256, 0)])
+@pytest.mark.parametrize(("count", "dim", "limit"), [(200_000, 256, 0), (200_000, 256, 1000)])
 def test_the_estimate_is_what_it_takes(count: int, dim: int, limit: int) -> None:
     words = [sys.executable, "-c", MEASURE, str(count), str(dim), str(limit)]
     rest, peak = json.loads(subprocess.run(words, check=True, capture_output=True, text=True).stdout)
-    need = estimate(count, [dim], Tier(limit or None))
+    need = estimate(count, [dim], Tier(limit or None, 2))
     assert need.at_rest == pytest.approx(rest, rel=0.15)
     assert need.peak == pytest.approx(peak, rel=0.15)
 

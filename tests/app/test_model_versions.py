@@ -128,7 +128,8 @@ def test_a_server_whose_model_is_broken_starts_and_says_so(core: Core, settings:
     with TestClient(create_app(settings), base_url="http://127.0.0.1") as client:
         missing = client.get("/readyz").json()["missing"]
         assert missing == ["model version 1: not loaded (yet); the log says why"]
-        assert client.post("/v1/search/text", json={"query": "red"}).status_code == 503
+        refused = client.post("/v1/search/text", json={"query": "red"})
+        assert (refused.status_code, refused.json()["code"]) == (503, "model_not_loaded")
         assert client.get("/v1/models").status_code == 200
         weights.write_bytes(whole)
         assert client.post("/v1/models/1/activate").status_code == 200
