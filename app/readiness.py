@@ -32,8 +32,8 @@ class Reason(BaseModel):
 
     code: str = Field(
         examples=["replica_behind"],
-        description="database_unreachable, no_active_model, model_not_loaded, replica_behind, encoder_stalled, search_failed, "
-        "search_too_slow, or the code of the error of the picture store.",
+        description="database_unreachable, no_active_model, model_not_loaded, replica_behind, encoder_stalled, "
+        "search_failed, search_too_slow, or the code of the error of the picture store.",
     )
     message: str
 

@@ -40,8 +40,7 @@ class Served:
 
     def workers(self) -> list[int]:
         """Process ids of its children: the worker, when it has started."""
-        children = Path(f"/proc/{self.pid}/task").glob("*/children")
-        return [int(pid) for path in children for pid in path.read_text().split()]
+        return _children(self.pid)
 
 
 def processor_s(pid: int) -> float:
@@ -89,10 +88,20 @@ def served(
         process = subprocess.Popen(command, stderr=handle, env={**os.environ, **(environment or {})})
     try:
         url = _ready(process, log, began)
-        yield Served(url, process.pid, time.perf_counter() - began)
+        yield Served(url, _answering(process.pid), time.perf_counter() - began)
     finally:
         process.terminate()
         process.wait()
+
+
+def _children(pid: int) -> list[int]:
+    return [int(found) for path in Path(f"/proc/{pid}/task").glob("*/children") for found in path.read_text().split()]
+
+
+def _answering(pid: int) -> int:
+    """The process that answers: a child of what was started, where that supervises it."""
+    serving = (child for child in _children(pid) if b"\0serve\0" in Path(f"/proc/{child}/cmdline").read_bytes())
+    return next(serving, pid)
 
 
 def _ready(process: "subprocess.Popen[bytes]", log: Path, began: float) -> str:

@@ -33,8 +33,8 @@ def _on_postgres(element: packed, compiler: SQLCompiler, **options: Any) -> str:
 
 
 def unpacked(session: Session, statement: Select[str], **values: object) -> list[list[Any]]:
-    """The rows of a statement of one `packed`, which names its table by `select_from`, or the session would not add what
-    the asker may see (`visible`). Their JSON and instants are for `attributes` and `instant` to read."""
+    """The rows of a statement of one `packed` that names its table by `select_from`: else the session would not add
+    what the asker may see (`visible`). Their JSON and instants are for `attributes` and `instant` to read."""
     rows: list[list[Any]] = json.loads(session.execute(statement, values).scalar_one())
     return rows
 

@@ -54,6 +54,7 @@ def test_more_searches_than_may_be_answered_are_refused_at_once(
     core: Core, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gate, entered = threading.Event(), threading.Event()
+    gate.set()  # the version warms up before it answers
     whole = ToyEncoder.tokenize
 
     def tokenize(self: ToyEncoder, texts: Sequence[str]) -> TokenizedTexts:
@@ -64,6 +65,8 @@ def test_more_searches_than_may_be_answered_are_refused_at_once(
     monkeypatch.setattr(ToyEncoder, "tokenize", tokenize)
     one = settings.model_copy(update={"max_searches": 1})
     with TestClient(create_app(one), base_url="http://127.0.0.1") as client, ThreadPoolExecutor(1) as pool:
+        gate.clear()
+        entered.clear()
         first = pool.submit(client.post, "/v1/search/text", json={"query": "red"})
         assert entered.wait(5)
         refused = client.post("/v1/search/text", json={"query": "red"})
