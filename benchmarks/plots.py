@@ -31,6 +31,7 @@ def plot_latency(record: Record, path: Path) -> None:
     right.axhline(batch, color="C3", linestyle="--", label=f"offline, large batches: {batch:,.0f}/s")
     right.set_xticks(range(len(loads)), names)
     right.set(xlabel="clients", ylabel="searches a second", title=f"throughput, server on {found['cores']} cores")
+    right.set_ylim(0, 1.2 * max(batch, *(load["rate"] for load in loads)))
     right.legend(frameon=False, loc="upper left")
     _save(figure, record, (left, right), path)
 
