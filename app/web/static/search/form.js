@@ -23,7 +23,7 @@ export class Form {
   #query;
   #hint;
   #without;
-  #chips = el("ul", { className: "denied", role: "list", ariaLabel: "Without" });
+  #chips = el("ul", { className: "denied", role: "list", ariaLabel: "What the person is without" });
   #handlers;
 
   constructor(handlers, signal) {
