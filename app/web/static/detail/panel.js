@@ -4,7 +4,7 @@ import * as api from "../api.js";
 import { announce, button, el } from "../dom.js";
 import * as format from "../format.js";
 import { confirmed, failure, loading } from "../messages.js";
-import { provisional, worth } from "../results/card.js";
+import { provisional as unnamed, worth } from "../results/card.js";
 import { editor } from "./edit.js";
 import { Evidence } from "./evidence.js";
 import { Figures } from "./figures.js";
@@ -81,7 +81,7 @@ export class Detail {
     const place = candidate ? `Candidate ${rank}, ${worth(candidate)}. A candidate, not an identification.` : "A candidate, not an identification.";
     const name = identity === null ? "Candidate" : format.nameOf(identity);
     return el("div", {},
-      el("h2", { id: "detail-title" }, name, identity?.provisional ? provisional() : null), el("p", { className: "hint" }, place));
+      el("h2", { id: "detail-title" }, name, identity?.provisional ? unnamed() : null), el("p", { className: "hint" }, place));
   }
 
   #fill(body, identity, times, about, signal) {
@@ -123,7 +123,8 @@ export class Detail {
     const edit = button("Edit", () => {
       const form = editor(identity, {
         onSaved: (changed) => {
-          this.#handlers.onChanged({ external_id: changed.external_id, attributes: changed.attributes, provisional: changed.provisional });
+          const { images, ...known } = changed;
+          this.#handlers.onChanged(known);
           this.#again(identity.id, about);
         },
         onCancel: () => {

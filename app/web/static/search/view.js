@@ -41,6 +41,7 @@ class SearchView {
   #results = null;
   #current = new AbortController();
   #key = null; // of the search that is shown
+  #alias = null; // the key that it had before it was named by its query
   #state = nothing();
 
   constructor(root, signal) {
@@ -55,7 +56,6 @@ class SearchView {
     this.#detail = new Detail({
       onClose: () => this.#closed(),
       onSearch: (part, label) => this.#like(part, label),
-      onVerdict: (id, verdict) => this.#results?.judge(id, verdict),
       onChanged: (identity) => this.#results?.rename(identity),
       onDeleted: (id) => this.#results?.remove(id),
     });
@@ -74,20 +74,28 @@ class SearchView {
   /** Show what an address asks for. What was under way is abandoned, what was shown is gone at once. */
   async show(parameters) {
     const state = read(parameters);
-    const open = Number(parameters.get("open")) || null;
+    const open = () => Number(here().get("open")) || null; // it may be another one by the time that there is an answer
     const key = asks(state) ? write(state).toString() : "";
-    if (key === this.#key) {
-      this.#open(open);
-      return;
+    if (key === this.#alias) this.#name(this.#state.query, open());
+    else if (key !== this.#key) {
+      [this.#key, this.#alias] = [key, null];
+      await this.#search(state, null);
     }
-    this.#key = key;
-    await this.#search(state, null);
-    this.#open(open);
+    this.#open(open());
+  }
+
+  /** The address of a search that is named by its query. */
+  #name(queryId, open = null) {
+    const parameters = write({ ...nothing(), query: queryId });
+    this.#key = parameters.toString();
+    if (open) parameters.set("open", String(open));
+    rename(parameters);
   }
 
   /** What the form asks for becomes a new address; a picture has one only when it was searched with. */
   #ask(state, file) {
     scrollTo({ top: 0 });
+    this.#alias = null;
     if (file !== null) {
       history.pushState({}, "", "/");
       this.#key = "picture";
@@ -116,7 +124,7 @@ class SearchView {
     performance.mark("descry:asked");
     announce("");
     try {
-      const asked = state.query === null ? state : await this.#recall(state, signal);
+      const asked = state.query === null ? { ...state, uploaded: file !== null } : await this.#recall(state, signal);
       this.#state = asked;
       this.#fill(asked, file, pictures.get(state.query) ?? null);
       if (!asks(asked, file)) {
@@ -127,7 +135,10 @@ class SearchView {
       this.#wait(signal);
       const answer = await this.#answer(asked, file, signal);
       signal.throwIfAborted();
-      if (file !== null) this.#name(answer.query_id, file);
+      if (file !== null) {
+        pictures.set(answer.query_id, file);
+        this.#name(answer.query_id);
+      }
       await this.#present(asked, answer, signal);
     } catch (error) {
       if (error.name === "AbortError") return;
@@ -175,14 +186,6 @@ class SearchView {
     return api.send("POST", path, body, signal);
   }
 
-  /** A search with a picture has its query's name from now on. */
-  #name(queryId, file) {
-    pictures.set(queryId, file);
-    const parameters = write({ ...nothing(), query: queryId });
-    this.#key = parameters.toString();
-    rename(parameters, {});
-  }
-
   async #present(state, answer, signal) {
     if (answer.candidates.length === 0) {
       await stock.refresh();
@@ -193,7 +196,7 @@ class SearchView {
     }
     this.#results = new Results(this.#area, answer, {
       state,
-      asked: inWords(state.query === null && state.like === null && state.person === null && !state.words ? { ...state, uploaded: true } : state, history.state?.label),
+      asked: inWords(state, history.state?.label),
       note: this.#form.picture.note,
       onOpen: (id) => this.#openCard(id),
       onNamed: (queryId, change) => this.#kept(queryId, change),
@@ -211,12 +214,9 @@ class SearchView {
       return;
     }
     if (this.#state.query === queryId) return;
-    const parameters = write({ ...nothing(), query: queryId });
-    const open = here().get("open");
-    this.#key = parameters.toString();
+    this.#alias = this.#key;
     this.#state = { ...this.#state, query: queryId };
-    if (open) parameters.set("open", open);
-    rename(parameters);
+    this.#name(queryId, here().get("open"));
   }
 
   #openCard(id) {

@@ -5,10 +5,12 @@ import { announce, button, el } from "../dom.js";
 import * as format from "../format.js";
 import { command, confirmed, failure, hint, loading, message } from "../messages.js";
 import { link } from "../router.js";
+import { pause } from "../sse.js";
 import { stock } from "../stock.js";
 import { JobCard } from "./job.js";
 import { retraining } from "./retraining.js";
 
+const [LOOKS, LOOK_MS] = [20, 500];
 const STATES = {
   active: "answers now", ready: "ready to answer", encoding: "is being encoded", registered: "registered", retired: "retired",
   candidate: "waits for the gate", refused: "refused by the gate",
@@ -29,10 +31,7 @@ export async function mount(root, parameters, signal) {
     }
   };
   const follow = (job, title) => {
-    const card = new JobCard(job, { title, signal, onEnd: () => {
-      void refresh();
-      void stock.refresh();
-    } });
+    const card = new JobCard(job, { title, signal, onEnd: () => void settle(refresh, signal).catch(() => {}) });
     jobs.prepend(card.element);
     card.follow();
   };
@@ -42,8 +41,7 @@ export async function mount(root, parameters, signal) {
       const answer = await api.send("POST", `/v1/models/${model.id}/${path}`, body, signal);
       if (answer.kind) follow(answer, `Encoding the gallery for ${model.name}`);
       else announce(`${answer.name} answers now`);
-      await refresh();
-      await stock.refresh();
+      await settle(refresh, signal);
     } catch (error) {
       if (error.name !== "AbortError") told.replaceChildren(failure(api.asProblem(error)));
     }
@@ -54,6 +52,16 @@ export async function mount(root, parameters, signal) {
   const { jobs: running } = await api.get("/v1/jobs?state=running&limit=20", signal);
   const { jobs: queued } = await api.get("/v1/jobs?state=queued&limit=20", signal);
   for (const job of [...queued, ...running].filter(({ kind }) => kind === "retraining" || kind === "indexing")) follow(job);
+}
+
+/** The server follows an activation by another process within seconds; until then its summary names the version before. */
+async function settle(refresh, signal) {
+  const found = await refresh();
+  for (let look = 0; look < LOOKS; look += 1) {
+    await stock.refresh();
+    if (found === null || stock.now?.model_version?.id === found.active_id) return;
+    await pause(LOOK_MS, signal);
+  }
 }
 
 function none() {
