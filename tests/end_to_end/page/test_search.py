@@ -20,6 +20,7 @@ from tests.end_to_end.page.conftest import (
     serving,
     with_demo_model,
 )
+
 TO_THE_END = """() => {
   scrollTo(0, document.body.scrollHeight);
   return document.querySelector(".pages + .foot").textContent.startsWith("All ");
@@ -285,7 +286,11 @@ def test_empty_gallery_and_missing_model_say_what_to_do(visits: Visiting, tmp_pa
         expect(visit.page.get_by_role("heading", name="The gallery is empty")).to_be_visible()
         expect(visit.cards).to_have_count(0)
         visit.check_accessible()
-        for view, said in (("Jobs", "No jobs yet"), ("Gallery", "No images yet"), ("Past searches", "No search is saved")):
+        for view, said in (
+            ("Jobs", "No jobs yet"),
+            ("Gallery", "No images yet"),
+            ("Past searches", "No search is saved"),
+        ):
             visit.page.get_by_role("navigation").get_by_role("link", name=view).click()
             expect(visit.page.get_by_role("heading", name=said)).to_be_visible()
 

@@ -129,25 +129,27 @@ def test_jobs_are_listed_cancelled_and_tried_again(visit: Visit, settings: Setti
     expect(visit.page.get_by_role("alert")).to_be_visible()
 
 
-def test_a_retraining_is_watched_judged_activated_and_taken_back(visit: Visit, server: str) -> None:
+def test_a_retraining_is_watched_refused_activated_and_taken_back(visit: Visit, server: str) -> None:
     visit.go("/?view=models")
     expect(visit.page.get_by_role("article", name="Model version random")).to_contain_text("answers now")
     visit.page.get_by_label("Name of the candidate").fill("better")
-    visit.page.get_by_label("Epochs").fill("12")
+    visit.page.get_by_label("Epochs").fill("2")
     visit.page.route("**/v1/admin/retraining-jobs", quickened)
     visit.page.get_by_role("button", name="Start the retraining").click()
     card = visit.page.get_by_role("article", name="Retraining")
     expect(card.locator(".state")).to_have_text("done", timeout=2 * LONG_MS)
-    expect(card.get_by_text("The gate accepted the candidate.")).to_be_visible()
+    expect(card.get_by_text("The gate refused the candidate.")).to_be_visible()
+    expect(card.locator(".outcome")).to_contain_text("no gain beyond doubt")
     loss, quality = card.locator(".curve").all()
-    expect(loss.get_by_role("img", name=re.compile(r"^Loss, up to step \d+; now ")) ).to_be_visible()
+    expect(loss.get_by_role("img", name=re.compile(r"^Loss, up to step \d+; now "))).to_be_visible()
     expect(quality.get_by_role("img", name=re.compile("R@1"))).to_be_visible()
     assert quality.locator("circle").count() >= 2
     better = visit.page.get_by_role("article", name="Model version better")
-    better.get_by_text("The gate accepted it").click()
     expect(better.get_by_role("region", name="What the gate measured").locator("tbody tr")).to_have_count(1)
     visit.check_accessible()
     better.get_by_role("button", name="Activate").click()
+    asked = visit.page.get_by_role("dialog", name="although the gate did not accept it")
+    asked.get_by_role("button", name="Activate it").click()
     expect(better).to_contain_text("answers now", timeout=LONG_MS)
     expect(visit.page.locator("#gallery")).to_contain_text("model better")
     better.get_by_role("button", name="Roll back to random").click()
@@ -162,9 +164,10 @@ def test_a_retraining_is_watched_judged_activated_and_taken_back(visit: Visit, s
 
 
 def quickened(route: Route) -> None:
-    """What the page asks for, with a recipe for a tiny network."""
+    """What the page asks for, with a recipe for a tiny network and a gate that nothing passes."""
     asked = json.loads(route.request.post_data or "")
-    assert asked["set"] == (["schedule.epochs=12"] if not asked["dry_run"] else asked["set"])
     quick = [one for one in QUICK if not one.startswith(("schedule.epochs", "evaluate_every"))]
-    asked |= {"set": [*quick, "schedule.epochs=12", "evaluate_every=4"], "device": "cpu", "policy": POLICY}
+    asked |= {"set": [*quick, *asked["set"], "evaluate_every=1"], "device": "cpu"}
+    # More than anybody can gain: whatever two epochs give, the gate refuses it.
+    asked["policy"] = {**POLICY, "gain": 100.0}
     route.continue_(post_data=json.dumps(asked))
