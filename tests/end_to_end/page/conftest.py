@@ -1,4 +1,4 @@
-"""A real browser before a real server. Whatever a test does, nothing may leave the host, nothing may complain unseen."""
+"""A real browser before a real server: nothing may leave the host, and nothing may complain unseen."""
 
 import json
 import os

@@ -91,13 +91,13 @@ def test_only_what_is_in_the_box_is_searched_with(visit: Visit, people: Path) ->
     box.focus()
     for _ in range(25):
         visit.page.keyboard.press("Shift+ArrowLeft")
-    expect(visit.page.get_by_text("Box: 50 % × 100 %, 0 % from the left, 0 % from the top.")).to_be_visible()
+    expect(visit.page.get_by_text("Box: 50 % wide, 100 % high, 0 % from the left, 0 % from the top.")).to_be_visible()
     ask(visit)
     expect(visit.page.locator(".card h3").first).to_have_text("P-0007")
     box.focus()
     for _ in range(25):
         visit.page.keyboard.press("ArrowRight")
-    expect(visit.page.get_by_text("Box: 50 % × 100 %, 50 % from the left")).to_be_visible()
+    expect(visit.page.get_by_text("Box: 50 % wide, 100 % high, 50 % from the left")).to_be_visible()
     ask(visit)
     expect(visit.page.locator(".card h3").first).to_have_text("P-0009")
 
@@ -111,7 +111,7 @@ def test_box_is_dragged_by_its_corner(visit: Visit, people: Path) -> None:
     visit.page.mouse.down()
     visit.page.mouse.move(place["x"] + place["width"] / 2 - 4, place["y"] + place["height"] + 40, steps=4)
     visit.page.mouse.up()
-    expect(visit.page.get_by_text(re.compile(r"Box: (49|50|51) % × 100 %"))).to_be_visible()
+    expect(visit.page.get_by_text(re.compile(r"Box: (49|50|51) % wide, 100 % high"))).to_be_visible()
     ask(visit)
     expect(visit.page.locator(".card h3").first).to_have_text("P-0009")
     visit.page.get_by_role("button", name="Whole picture").click()

@@ -20,7 +20,7 @@ export function card(candidate, rank, { onOpen, verdict, grouped }) {
     el(
       "div",
       { className: "head" },
-      el("span", { className: "rank", title: "Rank" }, String(rank)),
+      el("span", { className: "rank", title: "Rank", elementtiming: rank === 1 ? "first-result" : null }, String(rank)),
       el("h3", {}, open),
       identity.provisional ? provisional() : null,
       mark(verdict),

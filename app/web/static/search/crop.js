@@ -116,7 +116,7 @@ export class Crop {
     const { left, top, width, height } = this.#area;
     const whole = width > 0.999 && height > 0.999;
     const percent = (part) => `${Math.round(part * 100)} %`;
-    const place = `Box: ${percent(width)} × ${percent(height)}, ${percent(left)} from the left, ${percent(top)} from the top. `;
+    const place = `Box: ${percent(width)} wide, ${percent(height)} high, ${percent(left)} from the left, ${percent(top)} from the top. `;
     const reset = button("Whole picture", () => {
       this.#area = { left: 0, top: 0, width: 1, height: 1 };
       this.#draw();

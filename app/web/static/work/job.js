@@ -40,7 +40,7 @@ export class JobCard {
   element = el("article", { className: "panel-card job" });
   #job;
   #about;
-  #rejected = el("div", { className: "rejected" });
+  #rejected = el("div", { className: "refusals" });
   #log = el("ol", { className: "log" });
   #told = el("div", {});
   #counted = -1;
