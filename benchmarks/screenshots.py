@@ -78,7 +78,7 @@ def picture(page: Page, server: str) -> None:
     for key, times in (("Shift+ArrowLeft", 26), ("Shift+ArrowUp", 2), ("ArrowRight", 1), ("ArrowDown", 1)):
         for _ in range(times):
             page.keyboard.press(key)
-    page.get_by_label("Describe the person").fill("with a bag")
+    page.get_by_label("Describe the person").fill("a person with a green cap and a black bag")
     page.get_by_role("button", name="Search", exact=True).click()
     page.get_by_role("heading", name="and your picture").wait_for()
 

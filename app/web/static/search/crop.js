@@ -7,6 +7,7 @@ const STEP = 0.02;
 const EDGES = ["nw", "ne", "sw", "se"];
 const MOVES = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 const QUALITY = 0.95;
+const HOW = "Drag the corners to one person; arrow keys and Shift do the same.";
 
 /** The box over one picture. It begins as the whole of it. */
 export class Crop {
@@ -15,7 +16,7 @@ export class Crop {
   #file;
   #image;
   #box;
-  #told = el("p", { className: "hint", role: "status" });
+  #told = el("p", { className: "hint", role: "status" }, HOW);
   #area = { left: 0, top: 0, width: 1, height: 1 };
   #address;
 
@@ -29,8 +30,7 @@ export class Crop {
       ariaLabel: "Part of the picture that is searched with. Arrow keys move it, with Shift they change its size.",
     }, handles);
     this.element = el("div", { className: "crop" }, this.#image, this.#box);
-    this.hint = el("div", { className: "crop-hint" },
-      el("p", { className: "hint" }, "Drag the corners to one person; arrow keys and Shift do the same."), this.#told);
+    this.hint = this.#told;
     this.#image.addEventListener("error", () => this.element.classList.add("blind"));
     this.#box.addEventListener("keydown", (event) => this.#press(event));
     this.#box.addEventListener("pointerdown", (event) => this.#drag(event));
@@ -123,7 +123,7 @@ export class Crop {
       this.#tell();
       this.#box.focus();
     }, { className: "textual" });
-    this.#told.replaceChildren(...(whole ? [] : [place, reset]));
+    this.#told.replaceChildren(...(whole ? [HOW] : [place, reset]));
   }
 }
 

@@ -24,7 +24,9 @@ function chart(title, lines, tell, dots) {
   if (names.length === 0) return null;
   const points = names.flatMap((name) => lines[name]);
   const [steps, values] = [points.map(([step]) => step), points.map(([, value]) => value)];
-  const [low, high] = [Math.min(0, ...values), Math.max(...values)];
+  // A loss is seen against nothing; percentages that hardly differ would be one line against 0.
+  const low = dots ? Math.max(0, Math.floor(Math.min(...values) - 2)) : Math.min(0, ...values);
+  const high = dots ? Math.min(100, Math.ceil(Math.max(...values) + 1)) : Math.max(...values);
   const last = Math.max(...steps, 1);
   const x = (step) => LEFT + ((WIDTH - LEFT - RIGHT) * step) / last;
   const y = (value) => HEIGHT - BOTTOM - ((HEIGHT - TOP - BOTTOM) * (value - low)) / (high - low || 1);

@@ -17,7 +17,7 @@ const STATES = {
 };
 
 export async function mount(root, parameters, signal) {
-  const list = el("div", {}, loading("Loading the model versions …"));
+  const list = el("div", { className: "uploads" }, loading("Loading the model versions …"));
   const jobs = el("div", { className: "uploads" });
   const refresh = async () => {
     try {
