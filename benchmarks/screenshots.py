@@ -8,6 +8,7 @@ import json
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlencode
@@ -86,7 +87,10 @@ def picture(page: Page, server: str) -> None:
 def upload(page: Page, server: str) -> None:
     """An upload in which not all files are pictures."""
     page.goto(f"{server}/?view=gallery")
-    page.get_by_label("Into the collection").fill("platform-north")
+    # The same pictures in the same collection would be duplicates the next time.
+    known = {one["name"] for one in httpx.get(f"{server}/v1/collections").raise_for_status().json()["collections"]}
+    name = next(name for name in (f"platform-{number}" for number in count(1)) if name not in known)
+    page.get_by_label("Into the collection").fill(name)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         for number in range(20, 32):
