@@ -79,7 +79,8 @@ def picture(page: Page, server: str) -> None:
     for key, times in (("Shift+ArrowLeft", 26), ("Shift+ArrowUp", 2), ("ArrowRight", 1), ("ArrowDown", 1)):
         for _ in range(times):
             page.keyboard.press(key)
-    page.get_by_label("Describe the person").fill("a person with a green cap and a black bag")
+    words = httpx.get(f"{server}/v1/images/11").raise_for_status().json()["description"]
+    page.get_by_label("Describe the person").fill(words)
     page.get_by_role("button", name="Search", exact=True).click()
     page.get_by_role("heading", name="and your picture").wait_for()
 

@@ -48,5 +48,5 @@ export function field(label, control, hint = null) {
 
 /** Say something to screen readers, politely. */
 export function announce(text) {
-  byId("status").textContent = text;
+  (document.querySelector("dialog[open] .live") ?? byId("status")).textContent = text;
 }

@@ -5,7 +5,7 @@ import { button, el } from "../dom.js";
 import * as format from "../format.js";
 import { failure } from "../messages.js";
 import { portrait, whereAndWhen } from "../results/card.js";
-import { attributeTable } from "./panel.js";
+import { attributeTable } from "./attributes.js";
 
 const AT_ONCE = 48;
 

@@ -5,6 +5,7 @@ import { announce, button, el } from "../dom.js";
 import * as format from "../format.js";
 import { confirmed, failure, loading } from "../messages.js";
 import { provisional as unnamed, worth } from "../results/card.js";
+import { attributeTable, split } from "./attributes.js";
 import { editor } from "./edit.js";
 import { Evidence } from "./evidence.js";
 import { Figures } from "./figures.js";
@@ -45,7 +46,9 @@ export class Detail {
     const ending = (this.#loading = new AbortController());
     const body = el("div", { className: "body" }, loading("Loading all images …"));
     const head = el("header", {}, this.#title(about.candidate?.identity ?? null, about), this.#closer());
-    this.element.replaceChildren(el("div", { className: "panel" }, head, body));
+    // What is outside of a dialog is not read out while it is open.
+    const status = el("p", { className: "unseen live", role: "status" });
+    this.element.replaceChildren(el("div", { className: "panel" }, head, status, body));
     if (!this.element.open) this.element.showModal();
     this.element.scrollTop = 0;
     try {
@@ -185,23 +188,4 @@ export class Detail {
       return false;
     }
   }
-}
-
-/** Attributes that all images share, with those of the identity; and for each image those of its own. */
-function split(identity) {
-  const [first, ...others] = identity.images.map((image) => image.attributes);
-  const same = (key, value) => others.every((attributes) => JSON.stringify(attributes[key]) === JSON.stringify(value));
-  const shared = Object.entries(first ?? {}).filter(([key, value]) => same(key, value));
-  const keys = new Set(shared.map(([key]) => key));
-  const own = identity.images.map((image) =>
-    Object.fromEntries(Object.entries(image.attributes).filter(([key]) => !keys.has(key))),
-  );
-  return { shared: { ...Object.fromEntries(shared), ...identity.attributes }, own };
-}
-
-/** Attributes as a list of terms, or null. */
-export function attributeTable(attributes) {
-  const pairs = format.attributeList(attributes);
-  if (pairs.length === 0) return null;
-  return el("dl", { className: "attributes" }, pairs.map(({ name, value }) => el("div", {}, el("dt", {}, name), el("dd", {}, value))));
 }

@@ -36,16 +36,15 @@ export class Pages {
     return this.#count;
   }
 
-  /** Add candidates below; `line` goes above the one at `at` of them (a number), if given. */
+  /** Add candidates below; `line`, if given, is drawn above the first one whose rank is its `from` or higher. */
   add(candidates, line = null) {
     const list = el("ol", { className: "cards", role: "list", "data-page": String(this.#pages.length) });
     const page = { list, entries: candidates.map((candidate, index) => ({ candidate, rank: this.#count + index + 1 })), line, filled: false };
     this.#count += candidates.length;
     this.#pages.push(page);
     this.#root.append(list);
-    const first = this.#pages.length === 1 ? AT_ONCE : candidates.length;
-    this.#fill(page, first);
-    if (first < candidates.length) requestAnimationFrame(() => this.#fill(page));
+    if (this.#pages.length === 1) this.#begin(page);
+    else this.#fill(page);
     this.#near.observe(list);
     return list;
   }
@@ -67,15 +66,31 @@ export class Pages {
     }
   }
 
-  #fill(page, most = Infinity) {
-    const focused = page.list.contains(document.activeElement) ? document.activeElement.closest("[data-id]")?.dataset.id : null;
-    const cards = page.entries.slice(0, most).flatMap(({ candidate, rank }, index) => {
-      const one = this.#draw(candidate, rank);
-      return page.line?.at === index ? [page.line.draw(), one] : [one];
-    });
-    page.list.style.blockSize = "";
-    page.list.replaceChildren(...cards);
+  /** The first cards of all, and the others once those have been painted. */
+  #begin(page) {
+    page.list.replaceChildren(...this.#cards(page, 0, AT_ONCE));
     page.filled = true;
+    const rest = () => {
+      if (page.list.childElementCount > 0 && !page.whole) page.list.append(...this.#cards(page, AT_ONCE));
+      page.whole = true;
+    };
+    requestAnimationFrame(() => setTimeout(rest));
+  }
+
+  #cards(page, from, to = Infinity) {
+    const { line } = page;
+    const below = line === null ? -1 : page.entries.findIndex(({ rank }) => rank >= line.from);
+    return page.entries.slice(from, to).flatMap(({ candidate, rank }, index) => {
+      const one = this.#draw(candidate, rank);
+      return index + from === below ? [line.draw(), one] : [one];
+    });
+  }
+
+  #fill(page) {
+    const focused = page.list.contains(document.activeElement) ? document.activeElement.closest("[data-id]")?.dataset.id : null;
+    page.list.style.blockSize = "";
+    page.list.replaceChildren(...this.#cards(page, 0));
+    [page.filled, page.whole] = [true, true];
     if (focused) page.list.querySelector(`[data-id="${focused}"] .open`)?.focus({ preventScroll: true });
   }
 

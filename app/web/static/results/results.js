@@ -132,7 +132,8 @@ export class Results {
     const { weak_below: weak } = this.#answer;
     const at = weak === null || this.#weakSaid ? -1 : candidates.findIndex(({ score }) => score < weak);
     this.#weakSaid ||= at >= 0;
-    const line = at < 0 ? null : { at, draw: () => weakLine(this.#pages.count === 0 || at === 0 && this.#pages.count === candidates.length) };
+    const from = this.#pages.count + at + 1;
+    const line = at < 0 ? null : { from, draw: () => weakLine(from === 1) };
     this.#pages.add(candidates, line);
     this.#foot.replaceChildren(...(cursor === null
       ? [el("p", { className: "hint" }, this.#pages.count > 1 ? `All ${format.number(this.#pages.count)} candidates are shown.` : "This is the only candidate.")]

@@ -156,15 +156,19 @@ class SearchView {
   #fill(state, file, kept) {
     const label = history.state?.label;
     this.#form.show(state);
-    if (file !== null); // it is in the form, with the box that was drawn
-    else if (kept !== null) this.#form.picture.show(kept);
+    // A picture that was searched with just now is in the form already, with the box that was drawn.
+    if (file === null) this.#fillPicture(state, kept, label);
+    const title = state.words || (label ?? (state.uploaded || file ? "a picture" : ""));
+    document.title = asks(state, file) ? `${title || "a picture"} – Descry` : "Descry";
+    document.body.classList.toggle("searching", asks(state, file));
+  }
+
+  #fillPicture(state, kept, label) {
+    if (kept !== null) this.#form.picture.show(kept);
     else if (state.like) this.#form.picture.showGiven(label ?? `Image ${state.like}`, `/v1/images/${state.like}/thumbnail`, "A picture of this gallery.");
     else if (state.person) this.#form.picture.showGiven(label ?? `Identity ${state.person}`, null, "All pictures of this person together.");
     else if (state.uploaded) this.#form.picture.showGiven("Your picture", null, "The picture was not kept, only the numbers that it is searched by.");
     else this.#form.picture.clear();
-    const title = state.words || (label ?? (state.uploaded || file ? "a picture" : ""));
-    document.title = asks(state, file) ? `${title || "a picture"} – Descry` : "Descry";
-    document.body.classList.toggle("searching", asks(state, file));
   }
 
   #wait(signal) {

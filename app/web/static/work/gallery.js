@@ -71,7 +71,7 @@ class Uploader {
   }
 
   #followDrags(zone) {
-    const { signal } = { signal: this.#signal };
+    const signal = this.#signal;
     document.addEventListener("dragover", (event) => {
       event.preventDefault();
       zone.classList.add("over");
