@@ -8,7 +8,7 @@ const [WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM] = [440, 190, 46, 12, 12, 26];
 export function curves({ losses, quality }) {
   const charts = [
     chart("Loss", losses, (value) => value.toFixed(value < 10 ? 2 : 0), false),
-    chart("Quality on held-out people, %", pick(quality), (value) => value.toFixed(0), true),
+    chart("Quality on held-out people, %", pick(quality), (value) => value.toFixed(1), true),
   ].filter(Boolean);
   return charts.length > 0 ? el("div", { className: "curves" }, charts) : null;
 }
