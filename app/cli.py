@@ -14,12 +14,15 @@ from app.commands import (
     index,
     intake,
     jobs,
+    keys,
     models,
     queries,
     retraining,
     search,
     serving,
     training,
+    tune,
+    video,
 )
 from app.commands.output import errors
 from models.errors import DescryError
@@ -35,14 +38,18 @@ app.command("demo")(serving.demo)
 app.command("serve")(serving.serve)
 app.command("worker")(jobs.worker)
 app.command("ingest")(intake.ingest)
+app.command("ingest-video")(video.ingest_video)
+app.command("watch")(video.watch)
 app.command("search")(search.search)
 app.command("explain")(explain.explain)
 app.command("export")(export.export)
+app.command("tune")(tune.tune)
 app.command("retrain")(retraining.retrain)
 app.add_typer(index.index, name="index")
 app.add_typer(intake.images, name="images")
 app.add_typer(models.app, name="models")
 app.add_typer(jobs.app, name="jobs")
+app.add_typer(keys.app, name="keys")
 app.add_typer(identities.app, name="identities")
 app.add_typer(queries.app, name="queries")
 app.add_typer(queries.feedback, name="feedback")

@@ -12,6 +12,7 @@ from app.collections.service import CollectionService
 from app.database.migrate import upgrade
 from app.database.sessions import Database
 from app.database.tables import DEFAULT_COLLECTION
+from app.embedding.decoding import DecodePool
 from app.errors import NoActiveModelError, StorageError
 from app.gallery.open_store import open_store
 from app.gallery.repository import ImageRepository
@@ -41,7 +42,7 @@ class Core:
 
     def __init__(self, settings: Settings, database: Database, store: ImageStore) -> None:
         self.settings, self.database, self.store = settings, database, store
-        self.recorder = Recorder(database)
+        self.recorder, self.decoding = Recorder(database), DecodePool(settings.query_queue)
         self._making = threading.Lock()
         self._active: ActiveModel | None = None
 
@@ -88,12 +89,14 @@ class Core:
         Raises:
             ModelNotFoundError, ModelRefusedError: there is none, or it may not be activated.
             ModelIncompleteError: more than a few images are not encoded for it.
+            MemoryShortError: its indexes would not fit into memory here.
         """
         from app.registry.service import ModelService
 
         with self.database.read() as session:
             ModelService(session, self.settings.models_dir).admitted(version_id, despite_gate=despite_gate)
         self.activation.check(version_id)
+        self.active.admit(version_id)
         self.active.switch_with(
             version_id,
             lambda encoder: self.activation.complete(
@@ -105,6 +108,7 @@ class Core:
         """End threads and connections; `save` writes index snapshots first."""
         if self._active is not None:
             self._active.close(save=save)
+        self.decoding.close()
         self.recorder.close()
         self.store.close()
         self.database.close()

@@ -18,6 +18,7 @@ from app.telemetry import begin_request
 _log = logging.getLogger(__name__)
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _MULTIPART_OVERHEAD = 64 * 1024
+_VIDEOS = "/v1/gallery/videos"
 _BATCHES, _MODELS, _COMPOSED = "/v1/gallery/batches", "/v1/models", "/v1/search/composed"
 _PICTURES = 4
 """Largest pictures that one composed query may come with; of smaller ones it may be more."""
@@ -94,6 +95,8 @@ class Guard:
         return is_loopback(name) or name in self._settings.allowed_hosts
 
     def _body_limit(self, path: str, headers: Headers) -> int:
+        if path == _VIDEOS:
+            return self._settings.max_video_bytes
         if headers.get("content-type", "").lower().startswith("multipart/form-data"):
             if path == _BATCHES:
                 # Each part has headers of its own.

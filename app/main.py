@@ -19,6 +19,9 @@ from starlette.staticfiles import PathLike
 from starlette.types import Scope
 
 from app import health, openapi, problems
+from app.access.directory import Directory
+from app.access.door import Door
+from app.access.endpoints import router as access
 from app.association.endpoints import router as association
 from app.batches.endpoints import router as batches
 from app.batches.room import Room
@@ -34,12 +37,14 @@ from app.identities.endpoints import router as identities
 from app.jobs.endpoints import router as jobs
 from app.queries.endpoints import router as queries
 from app.queries.service import sweep
+from app.readiness import ReadinessWatch
 from app.reference.endpoints import router as reference
 from app.registry.endpoints import router as registry
 from app.retraining.endpoints import router as retraining
 from app.search.composed import router as composed
 from app.search.endpoints import router as search
 from app.settings import Settings
+from app.video.endpoints import router as videos
 from models.errors import DescryError
 
 _log = logging.getLogger(__name__)
@@ -48,17 +53,15 @@ _FOLLOW_S, _RETRY_S = 1.0, 10.0
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """The whole HTTP service over the data folder of the settings, which is opened when the server starts.
-
-    Raises:
-        OpenHostError: the settings would let anyone in.
-    """
-    settings.check_host()
+    """The whole HTTP service over the data folder of the settings, which is opened when the server starts."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         core = await run_in_threadpool(open_core, settings)
+        core.active.warm = True
         app.state.core, app.state.room, app.state.explainer = core, Room(settings), Explainer()
+        app.state.readiness = ReadinessWatch(core)
+        app.state.directory = Directory(core.database, may_be_open=settings.may_be_open)
         keeper = _Keeper(core)
         try:
             await run_in_threadpool(_look_at_store, core)
@@ -87,11 +90,13 @@ def create_app(settings: Settings) -> FastAPI:
         association,
         gallery,
         batches,
+        videos,
         collections,
         registry,
         retraining,
         jobs,
         exports,
+        access,
         health.router,
         reference,
     ):
@@ -99,7 +104,8 @@ def create_app(settings: Settings) -> FastAPI:
     problems.install(app)
     openapi.install(app)
     _mount_page(app)
-    app.add_middleware(Guard, settings=settings)
+    app.add_middleware(Door, settings=settings)
+    app.add_middleware(Guard, settings=settings)  # outermost
     return app
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from app.errors import ConfigurationError, OpenHostError
+from app.errors import ConfigurationError
 
 PROTECTED_ATTRIBUTES = (
     *("skin", "complexion", "race", "racial", "ethnicity", "ethnic", "caste", "ancestry", "national origin"),
@@ -29,9 +29,15 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65535)
     allow_open: bool = False
-    """Listen beyond this machine although there is no access control."""
+    """Let everyone in until the first key is made, beyond this machine too."""
+    key_rate_per_minute: float = Field(default=1200, ge=0)
+    """Requests that one key may make in a minute, on each server; 0: no limit."""
+    key_rate_burst: int = Field(default=200, ge=1)
+    """Requests that a key may make at once, after a pause."""
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = ()
     """Further names (comma-separated) under which browsers may reach a server on loopback."""
+    supervise: bool = True
+    """`serve` and `demo` run the server as a child process, which is started again when it dies (decision 0025)."""
     database_url: str = ""
     """`postgresql://user:password@host/name`; empty means SQLite in `data_dir`."""
     image_store: str = Field(default="", pattern=r"^(s3://[a-z0-9][a-z0-9.-]+[a-z0-9](/[A-Za-z0-9._/-]*)?)?$")
@@ -41,10 +47,14 @@ class Settings(BaseSettings):
     vector_engine: Literal["faiss", "milvus"] = "faiss"
     """What holds the vectors that are searched: FAISS in each process, or a Milvus that all processes share."""
     exact_up_to: int = Field(default=200_000, ge=0)
-    """Vectors up to which FAISS searches all of them; larger indexes are put into inverted lists (decision 0022).
+    """Vectors up to which FAISS searches all of them; larger ones make a shortlist first (decision 0022).
     0: all searches are exact."""
+    gpu_index: Literal["flat", "ivf", "cagra"] = "flat"
+    """What FAISS makes on a GPU where it has one; cagra only with builds that have cuVS."""
+    memory_check: bool = True
+    """Refuse to build an index, or to encode for one, that would not fit into the memory that is available."""
     search_threads: int = Field(default=4, ge=1)
-    """Threads of one exact search in more than 65,536 vectors, and of the making of inverted lists."""
+    """Threads of one exact search in more than 65,536 vectors, and of the making of shortlists."""
     milvus_uri: str = Field(default="", pattern=r"^(https?://[^/@?#\s]+/?|[^:@?#]+)?$")
     """Address of a Milvus cluster, such as http://milvus.example:19530. A path means Milvus Lite, for one process;
     empty means `milvus.db` in `data_dir`."""
@@ -52,6 +62,11 @@ class Settings(BaseSettings):
     """user:password, or a key of Milvus."""
     device: str = "auto"
     """Where the encoder runs: auto, cpu, cuda, cuda:1, ...; auto takes a GPU where there is one."""
+    runtime: Literal[
+        "auto", "torch-fp32", "torch-bf16", "torch-fp16", "onnx-fp32", "openvino-fp32", "openvino-bf16"
+    ] = "auto"
+    """What runs the encoder. auto: what `descry tune` chose on this machine, else PyTorch, in bf16 where the processor
+    has it and the encoder is large."""
     max_upload_bytes: int = Field(default=20 * 2**20, ge=1)
     """Largest picture file, uploaded or ingested, in bytes."""
     max_pixels: int = Field(default=50_000_000, ge=1)
@@ -66,6 +81,10 @@ class Settings(BaseSettings):
     query_batch: int = Field(default=32, ge=1)
     query_timeout_s: float = Field(default=20.0, gt=0)
     """Longest wait of one query for its embedding, in seconds; then 503."""
+    query_cache_bytes: int = Field(default=16 * 2**20, ge=0)
+    """Memory for the vectors of texts that were encoded within the last hour, for each model version; 0 keeps none."""
+    encoder_stall_s: float = Field(default=20.0, gt=0)
+    """Seconds after which a pass of the encoder over queries counts as hung, if it was not expected to take longer."""
     query_keep_s: float = Field(default=7 * 24 * 3600.0, ge=0)
     """Seconds after which a query is forgotten that has neither a name nor feedback."""
     ingest_chunk: int = Field(default=128, ge=1)
@@ -74,12 +93,19 @@ class Settings(BaseSettings):
     """Most images per forward pass when the gallery is encoded; on a CPU one pass runs on each core."""
     encode_share: float = Field(default=1.0, ge=0.05, le=1)
     """Part of the time that a job may encode the gallery for another model version; the rest it waits."""
+    help_encoding: Literal["auto", "always", "never"] = "auto"
+    """Whether a worker without a job takes shards of an encoding that another one has: auto unless somebody does on the
+    same machine with the same `device`, which would be no faster."""
     keep_versions: int = Field(default=2, ge=1)
     """Model versions whose vectors are kept after they have answered; a rollback to them is immediate."""
     standby: bool = True
     """Keep the version before ready: its weights and index in memory, and images that came since encoded for it."""
     max_checkpoint_bytes: int = Field(default=4 * 2**30, ge=1)
     """Largest checkpoint that is uploaded, in bytes."""
+    ready_within_s: float = Field(default=5.0, gt=0)
+    """Seconds within which /readyz must have read the head of the log, caught up with it, and searched; else the
+    process is not ready. So it is the bound on how far behind a replica may be: what it cannot catch up with in that
+    time."""
     maintenance_s: float = Field(default=10.0, gt=0)
     """Seconds between two looks at whether an index wants compaction or a new snapshot."""
 
@@ -117,6 +143,20 @@ class Settings(BaseSettings):
     training_niceness: int = Field(default=5, ge=0, le=19)
     """How far a training process steps back behind its worker. More than 19 together is 19, which gets next to nothing
     of a machine that has other work all the time."""
+    max_video_bytes: int = Field(default=16 * 2**30, ge=1)
+    """Largest video that is uploaded, in bytes."""
+    video_fps: float = Field(default=5.0, gt=0, le=60)
+    """Frames per second of video in which people are looked for."""
+    video_crops: int = Field(default=4, ge=1, le=20)
+    """Most images of one track (of one who stays: of each five minutes)."""
+    video_piece_s: float = Field(default=10.0, gt=0, le=600)
+    """Seconds of video after which a job that is killed need not look again."""
+    video_detector: str = "motion+hog"
+    """motion+hog, motion, or the path of an .onnx file with its .json beside it."""
+    video_appearance: Literal["colours", "encoder", "none"] = "colours"
+    """What tells people apart who cross: the colours of their clothes, the active encoder (slower), or nothing."""
+    video_timezone: str = "UTC"
+    """IANA name of the zone of times in file names of videos, such as Europe/Paris."""
     worker_poll_s: float = Field(default=0.5, gt=0)
     """Seconds between two looks of an idle worker for a job."""
     heartbeat_s: float = Field(default=2.0, gt=0)
@@ -154,6 +194,10 @@ class Settings(BaseSettings):
         return self.data_dir / "models"
 
     @property
+    def runtimes_dir(self) -> Path:
+        return self.data_dir / "runtimes"
+
+    @property
     def staging_dir(self) -> Path:
         return self.data_dir / "staging"
 
@@ -166,6 +210,10 @@ class Settings(BaseSettings):
         return self.data_dir / "retraining"
 
     @property
+    def video_dir(self) -> Path:
+        return self.data_dir / "video"
+
+    @property
     def workers_dir(self) -> Path:
         return self.data_dir / "workers"
 
@@ -174,18 +222,10 @@ class Settings(BaseSettings):
         """Whether `host` can be reached from this machine alone."""
         return is_loopback(self.host)
 
-    def check_host(self) -> None:
-        """Refuse to listen beyond this machine: there is no access control yet.
-
-        Raises:
-            OpenHostError: `host` is no loopback address and `allow_open` was not set.
-        """
-        if not self.on_loopback and not self.allow_open:
-            raise OpenHostError(
-                f"refusing to listen on {self.host}: this version has no access control, so anyone who reaches the "
-                "port could search and delete. Use 127.0.0.1, or set DESCRY_ALLOW_OPEN=true if something in front "
-                "of Descry decides who may enter"
-            )
+    @property
+    def may_be_open(self) -> bool:
+        """Whether everyone may do everything until the first key is made."""
+        return self.on_loopback or self.allow_open
 
 
 def load_settings(**overrides: Any) -> Settings:  # noqa: ANN401  fields of `Settings`

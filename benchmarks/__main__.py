@@ -16,6 +16,7 @@ from rich.console import Console
 
 from benchmarks.activation import measure_activation
 from benchmarks.archive import measure_archive
+from benchmarks.embedding import measure_embedding
 from benchmarks.engines import measure_engines
 from benchmarks.evaluation import measure_evaluation
 from benchmarks.figures import Figure
@@ -38,6 +39,7 @@ MEASURES: dict[str, Measure] = {
 """On a gallery: called with its folder and a data folder."""
 OWN: dict[str, Callable[[Path], list[Figure]]] = {
     "training": measure_training,
+    "embedding": measure_embedding,
     "filters": measure_filters,
     "engines": measure_engines,
 }
@@ -55,7 +57,9 @@ def run(
     ] = None,
     identities: Annotated[int, typer.Option(help="People in the gallery, four images each.")] = 600,
     images: Annotated[int, typer.Option(help="Images of the archive.")] = 5000,
-    backbone: Annotated[str | None, typer.Option(help="An open_clip model with random weights for `archive`.")] = None,
+    backbone: Annotated[
+        str | None, typer.Option(help="An open_clip model with random weights, for `archive` and `ingest`.")
+    ] = None,
     out: Annotated[Path, typer.Option(help="Where the figures go.")] = Path("runs/benchmarks.json"),
     method: Annotated[str, typer.Option(help="fullsize: which training method.")] = "clip_baseline",
     steps: Annotated[int, typer.Option(min=2, help="fullsize: steps on the fixed batch.")] = 6,
@@ -73,7 +77,11 @@ def run(
         gallery = Path(folder) / "gallery"
         if set(names) & set(MEASURES):
             make_gallery(gallery, identities)
-        measures: dict[str, Measure] = {**MEASURES, "activation": partial(measure_activation, training=training)}
+        measures: dict[str, Measure] = {
+            **MEASURES,
+            "activation": partial(measure_activation, training=training),
+            "ingest": partial(measure_ingest, backbone=backbone),
+        }
         figures: list[Figure] = []
         for name in names:
             console.print(f"measuring {name} ...")

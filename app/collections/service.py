@@ -5,6 +5,7 @@ from sqlalchemy.orm import Session
 from app.collections.repository import CollectionRepository
 from app.collections.schemas import CollectionOut
 from app.database.tables import NAME_CHARS
+from app.database.visible import limited
 from app.errors import CollectionNameError, CollectionNameTakenError, CollectionNotFoundError
 from app.values import check_text
 
@@ -35,9 +36,12 @@ class CollectionService:
 
         Raises:
             CollectionNameError: the text cannot be a name.
+            CollectionNotFoundError: whoever asks is limited to some collections, and this is none of them.
         """
         name = _checked(name)
         row = self._collections.by_name(name)
+        if row is None and limited():
+            raise CollectionNotFoundError(name)
         return self._collections.add(name) if row is None else row.id
 
     def create(self, name: str) -> CollectionOut:
@@ -48,6 +52,8 @@ class CollectionService:
             CollectionNameTakenError: it exists.
         """
         name = _checked(name)
+        if limited():
+            raise CollectionNotFoundError(name)
         if self._collections.by_name(name) is not None:
             raise CollectionNameTakenError(name)
         self._collections.add(name)

@@ -1,4 +1,4 @@
-"""descry index rebuild, and migrate from one engine to another."""
+"""descry index rebuild; encode for a model version; what an index will need; migrate to another engine."""
 
 import time
 from collections.abc import Callable
@@ -14,6 +14,8 @@ EngineName = Literal["faiss", "milvus"]
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
+
+    from app.core import Core
 
 index = typer.Typer(help="The vector index: a view of the database.", no_args_is_help=True)
 
@@ -34,12 +36,13 @@ def rebuild(
     from app.settings import load_settings
 
     with opened(load_settings(data_dir=data_dir)) as core:
-        core.active.follow()
+        version = active_version(core)
+        core.active.admit(version)
         report = []
-        for space, view in core.active.current().views.items():
+        for space, view in core.active.views(version).items():  # without the index as it is: it would be there twice
             started = time.perf_counter()
             with progress_bar() as bar:
-                task = bar.add_task(f"Rebuilding {space}", total=view.count, note="")
+                task = bar.add_task(f"Rebuilding {space}", total=view.stored(), note="")
                 view.rebuild(partial(_show, bar, task))
             seconds = round(time.perf_counter() - started, 3)
             report.append({"space": space, "vectors": view.count, "sequence": view.sequence, "seconds": seconds})
@@ -48,6 +51,86 @@ def rebuild(
         return
     for item in report:
         results().print(f"{item['space']}: {item['vectors']:,} vectors in {item['seconds']} s", highlight=False)
+
+
+@index.command("encode")
+def encode(
+    model: Annotated[str, typer.Argument(help="Id or name of a model version.")],
+    queue: Annotated[bool, typer.Option("--queue", help="Leave it to the workers, and return at once.")] = False,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Encode what the gallery lacks for a model version, without letting it answer.
+
+    With --queue all idle workers take shards of it, each on its device (DESCRY_DEVICE=cuda:1 descry worker).
+    """
+    from app.commands.models import encode_version
+    from app.core import opened
+    from app.registry.changes import encode_later
+    from app.registry.service import ModelService
+    from app.settings import load_settings
+
+    settings = load_settings(data_dir=data_dir)
+    with opened(settings) as core:
+        with core.database.read() as session:
+            version = ModelService(session, settings.models_dir).find(model)
+        missing, job = core.activation.missing(version.id), None
+        if queue and missing:
+            job = encode_later(core.database, version.id)
+        else:
+            _, _, encoder = core.active.load_encoder(version.id)
+            encode_version(core, version.id, encoder, missing)
+            core.activation.complete(version.id, activate=False, encoder=encoder)
+    if as_json:
+        words = {"version": version.id, "missing": missing}
+        print_json(words | ({"encoded": missing} if job is None else {"job_id": job.id}))
+    elif job is not None:
+        results().print(f"job {job.id} encodes {missing:,} images; `descry jobs show {job.id}`", highlight=False)
+    else:
+        results().print(f"version {version.id}: {missing:,} images encoded, none lacks", highlight=False)
+
+
+@index.command("estimate")
+def estimate(
+    images: Annotated[int | None, typer.Option(min=0, help="Images; those of the gallery unless given.")] = None,
+    dim: Annotated[
+        int | None, typer.Option(min=1, help="Dimensions of a vector; of the active version unless given.")
+    ] = None,
+    spaces: Annotated[int, typer.Option(min=1, help="With --dim: spaces that have a vector of their own.")] = 1,
+    versions: Annotated[
+        int | None, typer.Option(min=1, help="Model versions in memory; 2 with a standby unless given.")
+    ] = None,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say what an index needs in memory and on disk, and what this machine has. For FAISS; nothing is built."""
+    from app.core import opened
+    from app.settings import load_settings
+    from app.vectors.engines import tier_of
+    from app.vectors.memory import MARGIN, available
+    from app.vectors.memory import estimate as estimated
+
+    settings = load_settings(data_dir=data_dir)
+    dims = [dim] * spaces if dim is not None else []
+    if images is None or not dims:
+        with opened(settings) as core:
+            found = core.active.size(active_version(core))
+        images, dims = found[0] if images is None else images, dims or found[1]
+    versions = versions or (2 if settings.standby else 1)
+    need, left = estimated(images, dims, tier_of(settings), versions=versions), available()
+    fits = None if left is None else need.peak + MARGIN <= left
+    report = {"images": images, "dims": dims, "versions": versions, "at_rest_bytes": need.at_rest}
+    report |= {"peak_bytes": need.peak, "disk_bytes": need.disk, "available_bytes": left, "fits": fits}
+    if as_json:
+        print_json(report)
+        return
+    sizes = {"at rest": need.at_rest, "while the last is built": need.peak, "snapshots on disk": need.disk}
+    lines = [f"{images:,} images x {'+'.join(map(str, dims))} dimensions, {versions} model version(s) in memory"]
+    lines += [f"{name}: {size / 2**30:.2f} GiB" for name, size in sizes.items()]
+    lines.append("available: not known here" if left is None else f"available: {left / 2**30:.2f} GiB")
+    if fits is not None:
+        lines.append(f"it {'fits' if fits else 'does not fit'}, with a margin of {MARGIN / 2**30:.2f} GiB")
+    results().print("\n".join(lines), highlight=False)
 
 
 @index.command("migrate")
@@ -82,6 +165,22 @@ def migrate(
             highlight=False,
         )
     results().print(f"Set DESCRY_VECTOR_ENGINE={to} and start the processes again.", highlight=False)
+
+
+def active_version(core: "Core") -> int:
+    """The version that answers.
+
+    Raises:
+        NoActiveModelError: none does.
+    """
+    from app.errors import NoActiveModelError
+    from app.vectors.repository import LogRepository
+
+    with core.database.read() as session:
+        found = LogRepository(session).head().active_version_id
+    if found is None:
+        raise NoActiveModelError
+    return found
 
 
 def _show(bar: "Progress", task: "TaskID", done: int) -> None:

@@ -9,11 +9,13 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session, sessionmaker
 
 from app.database import functions
-from app.errors import DatabaseUrlError, DatabaseWriteError
+from app.database.visible import only_visible
+from app.errors import DatabaseUnreachableError, DatabaseUrlError, DatabaseWriteError, ServiceError
 
 _BEGIN = "descry_begin"
 _BUSY_S, _RETRY_S = 60.0, 0.02
@@ -27,6 +29,25 @@ _SCHEMES = {
 _NO_WRITE = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN}
 _NO_WRITE_STATES = {"53100", "58030"}
 """What SQLite and PostgreSQL (disk_full, io_error) say when the disk is full or fails."""
+_AWAY_STATES = ("08", "57P", "53300")
+"""What PostgreSQL says (connection_exception, operator_intervention, too_many_connections) when it is not there, or not
+for us. A connection that breaks without a word has no state."""
+_SURELY = {"connect_timeout": 5, "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3} | {
+    "tcp_user_timeout": 20_000  # milliseconds, the others seconds
+}
+"""How soon a machine that is gone without a word is noticed, unless the URL says otherwise: half a minute. The
+system's own values are minutes for a connection and two hours for one that waits."""
+_SERVER_NOTICES = "; ".join(
+    f"SET {name} = {value}"
+    for name, value in {
+        "tcp_keepalives_idle": 10,
+        "tcp_keepalives_interval": 5,
+        "tcp_keepalives_count": 3,
+        "tcp_user_timeout": 20_000,
+    }.items()
+)
+"""The same at the other end: a machine that loses its power within a change would else keep the writer's lock, and so
+every other writer waiting, for as long as the server's system believes in the connection."""
 _WRITER_LOCK = 0x64657363727900
 """The advisory lock of PostgreSQL that stands for SQLite's write lock: the letters of "descry"."""
 
@@ -47,6 +68,7 @@ class Database:
         self.url = url
         self.engine = _engine(url)
         self._sessions = sessionmaker(self.engine, expire_on_commit=False)
+        event.listen(self._sessions, "do_orm_execute", only_visible)
 
     @contextmanager
     def read(self) -> Iterator[Session]:
@@ -54,6 +76,7 @@ class Database:
 
         Raises:
             DatabaseWriteError: not even what reading needs can be written.
+            DatabaseUnreachableError: the database does not answer.
         """
         with _typed(), self._sessions() as session:
             if self.engine.dialect.name != "sqlite":  # on SQLite every transaction is a snapshot already
@@ -66,6 +89,8 @@ class Database:
 
         Raises:
             DatabaseWriteError: the disk is full, or fails; nothing was changed.
+            DatabaseUnreachableError: the database does not answer; if the connection broke during the commit, the
+                change may have been made.
         """
         with _typed(), self._sessions.begin() as session:
             session.connection(execution_options={_BEGIN: "IMMEDIATE"})
@@ -89,10 +114,30 @@ class Database:
 def _typed() -> Iterator[None]:
     try:
         yield
-    except DBAPIError as error:
-        if (found := write_error(error)) is not None:
+    except (DBAPIError, PoolTimeoutError) as error:
+        if (found := service_error(error)) is not None:
             raise found from error
         raise
+
+
+def service_error(error: BaseException) -> ServiceError | None:
+    """What a database library raised, as our error, if it means that the database is full, fails, or is away."""
+    return write_error(error) or _away(error)
+
+
+def _away(error: BaseException) -> DatabaseUnreachableError | None:
+    if isinstance(error, PoolTimeoutError):
+        return DatabaseUnreachableError("every connection to the database is in use; try again in a moment")
+    cause = getattr(error, "orig", None)
+    if isinstance(cause, sqlite3.OperationalError):
+        if (cause.sqlite_errorcode or 0) & 0xFF != sqlite3.SQLITE_BUSY:
+            return None
+        return DatabaseUnreachableError(f"another process has kept the database locked for {_BUSY_S:.0f} s; try again")
+    state = getattr(cause, "sqlstate", None) or ""
+    broken = isinstance(error, OperationalError) or getattr(error, "connection_invalidated", False)
+    if not (broken and not state) and not state.startswith(_AWAY_STATES):
+        return None
+    return DatabaseUnreachableError("the database does not answer; try again in a moment")
 
 
 def write_error(error: BaseException) -> DatabaseWriteError | None:
@@ -109,9 +154,11 @@ def _engine(url: str) -> Engine:
     # The server runs up to 40 request threads and none of them may wait for a connection.
     if parsed.get_backend_name() == "postgresql":
         try:
-            engine = create_engine(parsed, pool_pre_ping=True, pool_size=10, max_overflow=40)
+            surely = {name: value for name, value in _SURELY.items() if name not in parsed.query}
+            engine = create_engine(parsed, pool_pre_ping=True, pool_size=10, max_overflow=40, connect_args=surely)
         except ModuleNotFoundError as error:
             raise DatabaseUrlError("PostgreSQL needs its driver: install the extra `postgres` (psycopg)") from error
+        event.listen(engine, "connect", _configure_postgres)
         event.listen(engine, "begin", _begin_postgres)
         return engine
     if parsed.database:
@@ -140,6 +187,12 @@ def _configure_sqlite(connection: Any, _record: object) -> None:  # noqa: ANN401
     for pragma in ("synchronous = FULL", "foreign_keys = ON"):
         connection.execute(f"PRAGMA {pragma}")
     functions.install(connection)
+
+
+def _configure_postgres(connection: Any, _record: object) -> None:  # noqa: ANN401  a DBAPI connection has no type
+    with connection.cursor() as cursor:
+        cursor.execute(_SERVER_NOTICES)
+    connection.commit()
 
 
 def _use_wal(connection: Any) -> None:  # noqa: ANN401  a DBAPI connection has no type

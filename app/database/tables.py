@@ -249,6 +249,8 @@ class Job(Table):
     """What its kind tells beside the counts, as it is now."""
     error_code: Mapped[str | None] = mapped_column(String(64))
     error_message: Mapped[str | None] = mapped_column(Text)
+    key_id: Mapped[int | None] = mapped_column(BigInteger)
+    """The access key that asked for it; null where none was needed, and at the command line."""
     idempotency_key: Mapped[str | None] = mapped_column(String(300), unique=True)
     fingerprint: Mapped[str | None] = mapped_column(String(64))
     """Of the request that brought the key: the same key with another request is a mistake."""
@@ -362,6 +364,8 @@ class Query(Table):
     """The request's body without `cursor` and `purpose`; an uploaded picture is {"sha256": ...}. Images and identities
     are numbers only: what was asked stays true when they are deleted."""
     purpose: Mapped[str | None] = mapped_column(String(PURPOSE_CHARS))
+    key_id: Mapped[int | None] = mapped_column(BigInteger)
+    """The access key that asked; null where none was needed, and at the command line."""
     model_version_id: Mapped[int] = mapped_column(BigInteger)
     """The version that answered. A number only: it may be deleted."""
     vectors: Mapped[bytes | None] = mapped_column(LargeBinary)
@@ -390,3 +394,34 @@ class Feedback(Table):
     """confirm or reject."""
     note: Mapped[str | None] = mapped_column(Text)
     at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
+
+
+class AccessKey(Table):
+    """What lets somebody in. The secret itself is nowhere: its hash is."""
+
+    __tablename__ = "access_keys"
+    __table_args__ = ({"sqlite_autoincrement": True},)
+
+    id: Mapped[int] = mapped_column(_Id, primary_key=True)
+    name: Mapped[str] = mapped_column(String(NAME_CHARS))
+    prefix: Mapped[str] = mapped_column(String(8), unique=True)
+    """The part that may be shown."""
+    digest: Mapped[str] = mapped_column(String(64))
+    """SHA-256 of the whole key, hex."""
+    scopes: Mapped[list[str]] = mapped_column(JSON)
+    limited: Mapped[bool] = mapped_column(Boolean)
+    """Whether it is for some collections only; without any left it is for none."""
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
+    expires_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    revoked_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    last_used_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    """Within a minute."""
+
+
+class AccessKeyCollection(Table):
+    """A collection that a limited key is for."""
+
+    __tablename__ = "access_key_collections"
+
+    key_id: Mapped[int] = mapped_column(ForeignKey("access_keys.id"), primary_key=True)
+    collection_id: Mapped[int] = mapped_column(ForeignKey("collections.id"), primary_key=True, index=True)

@@ -14,8 +14,10 @@ models.errors.DescryError
     |   +-- JobResultGoneError            job_result_gone
     |   +-- QueryNotFoundError            query_not_found
     |   +-- FeedbackNotFoundError         feedback_not_found
+    |   +-- KeyNotFoundError              key_not_found
     +-- InvalidError                  422 invalid_request
     |   +-- CollectionNameError           collection_name_invalid
+    |   +-- KeyRefusedError               key_refused
     |   +-- RecipeRefusedError            recipe_invalid
     |   +-- CursorInvalidError            cursor_invalid
     |   +-- CursorMismatchError           cursor_mismatch
@@ -47,6 +49,12 @@ models.errors.DescryError
     |       +-- DamagedImageError         image_damaged
     |       +-- TooManyPixelsError        too_many_pixels
     |       +-- FileTooLargeError     413 file_too_large
+    |   +-- VideoError                    video_unreadable
+    |   |   +-- VideoEmptyError               video_empty
+    |   |   +-- NotAVideoError                not_a_video
+    |   |   +-- VideoDamagedError             video_damaged
+    |   |   +-- VideoTooLargeError        413 video_too_large
+    |   +-- VideoStartError               video_start_invalid
     +-- ConflictError                 409 conflict
     |   +-- ExternalIdTakenError          external_id_taken
     |   +-- IdentityNamesDifferError      identity_names_differ
@@ -73,6 +81,7 @@ models.errors.DescryError
     |   +-- ExportTooLargeError           export_too_large
     |   +-- ExportTargetError             export_target_exists
     |   +-- EnginesDifferError            vector_engines_differ
+    |   +-- MemoryShortError              memory_short
     |   +-- RetrainingDataError           retraining_data
     |   +-- TrainingFailedError           training_failed
     |   |   +-- TrainingNotFiniteError        training_not_finite
@@ -84,10 +93,20 @@ models.errors.DescryError
     +-- UploadsBusyError              429 uploads_busy          Retry-After
     +-- HostNotAllowedError           421 host_not_allowed
     +-- OriginNotAllowedError         403 origin_not_allowed
+    +-- KeyRequiredError              401 key_required
+    +-- KeyInvalidError               401 key_invalid
+    |   +-- KeyRevokedError               key_revoked
+    |   +-- KeyExpiredError               key_expired
+    +-- ScopeMissingError             403 scope_missing
+    +-- RateLimitedError              429 rate_limited          Retry-After
     +-- EncoderBusyError              429 encoder_busy          Retry-After
     +-- UnavailableError              503 unavailable           Retry-After
     |   +-- EncoderTimeoutError           encoder_timeout
+    |   +-- EncoderStalledError           encoder_stalled
+    |   +-- EncoderFailedError            encoder_failed
+    |   +-- EncoderMemoryError            encoder_out_of_memory
     |   +-- ImageNotEncodedError          image_not_encoded
+    |   +-- ModelNotLoadedError           model_not_loaded
     |   +-- NoActiveModelError            no_active_model
     |   +-- DatabaseUnreachableError      database_unreachable
     |   +-- VectorStoreError              vector_store_failed
@@ -103,17 +122,31 @@ models.errors.DescryError
     |   +-- DiskLowError                  disk_low              Retry-After
     |   +-- StagingFullError              staging_full          Retry-After
     +-- ConfigurationError            500 configuration_invalid
-        +-- OpenHostError                 open_host_refused
         +-- PortTakenError                port_taken
         +-- WorkerNameTakenError          worker_name_taken
         +-- FaissConflictError            faiss_conflict
+        +-- RuntimeUnavailableError       runtime_unavailable
+        +-- RuntimeRefusedError           runtime_refused
         +-- SnapshotError                 snapshot_invalid
         +-- DatabaseUrlError              database_url_invalid
         +-- VectorEngineMissingError      vector_engine_missing
+        +-- GpuIndexMissingError          gpu_index_missing
         +-- VectorStoreInUseError         vector_store_in_use
         +-- VectorStoreMismatchError      vector_store_mismatch
+        +-- VideoNotInstalledError        video_not_installed
+        +-- DetectorError                 detector_unusable
 """
 
+from app.errors.access import (
+    KeyExpiredError,
+    KeyInvalidError,
+    KeyNotFoundError,
+    KeyRefusedError,
+    KeyRequiredError,
+    KeyRevokedError,
+    RateLimitedError,
+    ScopeMissingError,
+)
 from app.errors.base import (
     PROBLEM_JSON,
     BatchError,
@@ -193,6 +226,7 @@ from app.errors.search import (
     FilterError,
     ImageNotEncodedError,
     ModelNotExplainableError,
+    ModelNotLoadedError,
     PicturesDifferError,
     QueryEmptyError,
     QueryLanguageUnsupportedError,
@@ -209,13 +243,17 @@ from app.errors.service import (
     DatabaseWriteError,
     DiskLowError,
     EncoderBusyError,
+    EncoderFailedError,
+    EncoderMemoryError,
+    EncoderStalledError,
     EncoderTimeoutError,
     FaissConflictError,
     HostNotAllowedError,
     NoActiveModelError,
-    OpenHostError,
     OriginNotAllowedError,
     PortTakenError,
+    RuntimeRefusedError,
+    RuntimeUnavailableError,
     SnapshotError,
     StagingFullError,
     StoreDeniedError,
@@ -225,6 +263,8 @@ from app.errors.service import (
 )
 from app.errors.vectors import (
     EnginesDifferError,
+    GpuIndexMissingError,
+    MemoryShortError,
     VectorEngineMissingError,
     VectorStoreDeniedError,
     VectorStoreError,
@@ -233,6 +273,16 @@ from app.errors.vectors import (
     VectorStoreMismatchError,
     VectorStoreReleasedError,
     VectorStoreUnreachableError,
+)
+from app.errors.video import (
+    DetectorError,
+    NotAVideoError,
+    VideoDamagedError,
+    VideoEmptyError,
+    VideoError,
+    VideoNotInstalledError,
+    VideoStartError,
+    VideoTooLargeError,
 )
 
 __all__ = [
@@ -261,9 +311,13 @@ __all__ = [
     "DatabaseUnreachableError",
     "DatabaseUrlError",
     "DatabaseWriteError",
+    "DetectorError",
     "DiskLowError",
     "EmptyFileError",
     "EncoderBusyError",
+    "EncoderFailedError",
+    "EncoderMemoryError",
+    "EncoderStalledError",
     "EncoderTimeoutError",
     "EnginesDifferError",
     "EntryError",
@@ -278,6 +332,7 @@ __all__ = [
     "FileUnreadableError",
     "FilterError",
     "FormatError",
+    "GpuIndexMissingError",
     "HostNotAllowedError",
     "IdempotencyKeyError",
     "IdentityEventNotFoundError",
@@ -294,7 +349,14 @@ __all__ = [
     "JobResultGoneError",
     "JobSourceChangedError",
     "JobTakenError",
+    "KeyExpiredError",
+    "KeyInvalidError",
+    "KeyNotFoundError",
+    "KeyRefusedError",
+    "KeyRequiredError",
+    "KeyRevokedError",
     "ManifestError",
+    "MemoryShortError",
     "MergeNotUndoableError",
     "ModelChangedError",
     "ModelInUseError",
@@ -303,12 +365,13 @@ __all__ = [
     "ModelNotCalibratedError",
     "ModelNotExplainableError",
     "ModelNotFoundError",
+    "ModelNotLoadedError",
     "ModelRefusedError",
     "NoActiveModelError",
     "NoPredecessorError",
+    "NotAVideoError",
     "NotAnImageError",
     "NotFoundError",
-    "OpenHostError",
     "OriginNotAllowedError",
     "PathOutsideError",
     "PictureError",
@@ -320,9 +383,13 @@ __all__ = [
     "QueryNotUnderstoodError",
     "QueryOutdatedError",
     "QueryTooLongError",
+    "RateLimitedError",
     "RecipeRefusedError",
     "ResultsTooLargeError",
     "RetrainingDataError",
+    "RuntimeRefusedError",
+    "RuntimeUnavailableError",
+    "ScopeMissingError",
     "ServiceError",
     "SnapshotError",
     "SourceError",
@@ -347,6 +414,12 @@ __all__ = [
     "VectorStoreMismatchError",
     "VectorStoreReleasedError",
     "VectorStoreUnreachableError",
+    "VideoDamagedError",
+    "VideoEmptyError",
+    "VideoError",
+    "VideoNotInstalledError",
+    "VideoStartError",
+    "VideoTooLargeError",
     "WorkerNameTakenError",
     "responses",
 ]

@@ -63,6 +63,19 @@ class ImageNotEncodedError(UnavailableError):
         super().__init__(f"image {image_id} is not encoded for the model version that answers; try again in a moment")
 
 
+class ModelNotLoadedError(UnavailableError):
+    """The active version is not in memory here yet; nor is another one that has every image."""
+
+    code, title, retry_after = "model_not_loaded", "The model version is not loaded yet", 1
+
+    def __init__(self, version_id: int) -> None:
+        self.version_id = version_id
+        super().__init__(
+            f"model version {version_id} is active and not loaded here yet; try again in a moment, or ask another "
+            "replica. If it stays so, the log says why"
+        )
+
+
 class FilterError(InvalidError):
     """A filter cannot be used as it is."""
 

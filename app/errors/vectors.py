@@ -51,6 +51,18 @@ class VectorEngineMissingError(ConfigurationError):
     code, title = "vector_engine_missing", "The vector engine is not installed"
 
 
+class GpuIndexMissingError(ConfigurationError):
+    """The configured kind of GPU index cannot be made: there is no GPU, or FAISS was built without it."""
+
+    code, title = "gpu_index_missing", "The kind of GPU index is not there"
+
+
+class MemoryShortError(ConflictError):
+    """An index would need more memory than is available; nothing was begun."""
+
+    code, title = "memory_short", "The index does not fit into memory"
+
+
 class EnginesDifferError(ConflictError):
     """Two vector engines do not give the same answers from the same log."""
 

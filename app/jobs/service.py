@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from app.database.tables import Job, now
+from app.database.visible import asked_by
 from app.errors import (
     IdempotencyKeyError,
     JobFinishedError,
@@ -44,7 +45,7 @@ class JobService:
         Raises:
             IdempotencyKeyError: the key came with another request.
         """
-        found = self._jobs.by_key(key)
+        found = self._jobs.by_key(_own(key))
         if found is not None and found.fingerprint != fingerprint:
             raise IdempotencyKeyError("this Idempotency-Key was used with another request; take a new one")
         return found
@@ -71,7 +72,8 @@ class JobService:
             resource=KINDS[kind].resource,
             state="queued",
             parameters=parameters,
-            idempotency_key=key,
+            idempotency_key=None if key is None else _own(key),
+            key_id=asked_by(),
             fingerprint=fingerprint,
         )
         self._jobs.add(job)
@@ -120,6 +122,8 @@ class JobService:
         if not KINDS[job.kind].listed:
             if job.state == "succeeded":
                 raise JobNotRetryableError("the job did all that it had to do")
+            if "folder" in job.parameters and not Path(job.parameters["folder"]).exists():
+                raise JobNotRetryableError("the file of the job is gone; send it again")
             first = job.parameters.get("first", job_id)
             return self.create(job.kind, {**job.parameters, "retry_of": job_id, "first": first}, key=key)
         failed = self._left(job)
@@ -138,7 +142,9 @@ class JobService:
         return again
 
     def needed(self, job: Job) -> list[str] | None:
-        """Names of the staged files that a retry of a job would take again; None if it was not listed: all of them."""
+        """Names of the staged files that a retry of a job would take again; None: all of them."""
+        if not KINDS[job.kind].listed:
+            return [] if job.state == "succeeded" else None
         return None if job.total is None else [item.name for item in self._left(job)]
 
     def _unfinished(self, job: Job) -> bool:
@@ -198,3 +204,8 @@ class JobService:
         if error is not None:
             job.error_code, job.error_message = error.code, error.message
         self._jobs.log(job.id, f"{state}: {error.message}" if error else state, "error" if error else "info")
+
+
+def _own(key: str) -> str:
+    """An idempotency key beside the access key that it came with: two clients may choose the same."""
+    return key if (who := asked_by()) is None else f"{who}:{key}"

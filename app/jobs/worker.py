@@ -19,16 +19,25 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from app.batches.staging import reduce_staged, sweep
 from app.core import Core
-from app.database.sessions import write_error
+from app.database.sessions import service_error
 from app.database.tables import now
-from app.errors import JobGivenUpError, JobTakenError, ServiceError, StorageError
+from app.errors import (
+    DatabaseUnreachableError,
+    JobGivenUpError,
+    JobTakenError,
+    ServiceError,
+    StorageError,
+    UnavailableError,
+)
 from app.exports.results import sweep_exports
-from app.jobs.kinds import KINDS, Hands
+from app.jobs.helping import Helper
+from app.jobs.kinds import KINDS, Hands, Kind, Work
 from app.jobs.repository import JobRepository
 from app.jobs.service import JobService
 from app.registry.changes import keep_standby
 from app.registry.retention import Retention
 from app.retraining.places import sweep_data
+from app.video.kept import sweep_videos
 from models.errors import DescryError
 
 T = TypeVar("T")
@@ -62,6 +71,7 @@ class Worker:
         self._stopping = threading.Event()
         self._active: set[str] = set()
         self._lock = threading.Lock()
+        self._helper = Helper(core, name, idle=lambda: not self._stopping.is_set() and not self._busy())
 
     def run(self) -> None:
         """Work until `stop`. The process must end after that: threads of unfinished jobs are parked, not ended."""
@@ -82,10 +92,11 @@ class Worker:
                     self._sweep()
                 self._reclaim()
                 self._claim()
+                self._helper.look()
             except (SQLAlchemyError, ServiceError, OSError):
                 _log.exception("the database or the staging area did not answer; trying again")
         deadline = time.monotonic() + 30
-        while self._busy() and time.monotonic() < deadline:
+        while (self._busy() or self._helper.busy) and time.monotonic() < deadline:
             time.sleep(0.05)
 
     def stop(self) -> None:
@@ -125,24 +136,54 @@ class Worker:
         except Exception as error:  # noqa: BLE001  the job fails, the worker goes on
             _log.exception("job %s failed unexpectedly", job_id)
             unknown = ServiceError("an unexpected error; the worker's log has the details")
-            return self._end(job_id, write_error(error) or unknown)
+            return self._end(job_id, service_error(error) or unknown)
         finally:
             with self._lock:
                 self._active.discard(job_id)
 
     def _steps(self, job_id: str) -> str:
         # Beginning is no step: whoever runs the workflow, also after a replay, must write its name.
-        with self._core.database.write() as session:
-            if not JobService(session).begin(job_id, self.name):
-                return "ended"
-        with self._core.database.read() as session:
-            kind = KINDS[JobService(session).find(job_id).kind]
-        work = kind.start(Hands(self._core, job_id, self.name, self._stopping))
-        DBOS.run_step({"name": "prepare"}, partial(self._unless_taken, job_id, work.prepare))
-        while DBOS.run_step({"name": "advance"}, partial(self._unless_taken, job_id, work.advance)):
+        if not self._when_it_answers(job_id, lambda: self._begun(job_id)):
+            return "ended"
+        kind = self._when_it_answers(job_id, lambda: self._kind(job_id))
+        hands = Hands(self._core, job_id, self.name, self._stopping)
+        work: Work | None = None
+
+        def step(act: Callable[[Work], T]) -> T:
+            nonlocal work
+            work = work or kind.start(hands)
+            try:
+                return act(work)
+            except DatabaseUnreachableError:
+                work = None  # as a worker that was killed, it begins this step anew
+                raise
+
+        def durable(act: Callable[[Work], T]) -> Callable[[], T]:
+            return partial(self._unless_taken, job_id, lambda: self._when_it_answers(job_id, lambda: step(act)))
+
+        DBOS.run_step({"name": "prepare"}, durable(lambda work: work.prepare()))
+        while DBOS.run_step({"name": "advance"}, durable(lambda work: work.advance())):
             if self._stopping.is_set():
                 self._hold(job_id)
         return self._end(job_id, None)
+
+    def _begun(self, job_id: str) -> bool:
+        with self._core.database.write() as session:
+            return JobService(session).begin(job_id, self.name)
+
+    def _kind(self, job_id: str) -> Kind:
+        with self._core.database.read() as session:
+            return KINDS[JobService(session).find(job_id).kind]
+
+    def _when_it_answers(self, job_id: str, act: Callable[[], T]) -> T:
+        """A database that is away fails no job: it is waited for."""
+        while True:
+            try:
+                return act()
+            except DatabaseUnreachableError as error:
+                _log.warning("job %s: %s", job_id, error.message)
+            if self._stopping.wait(_AGAIN_S):
+                self._hold(job_id)
 
     def _unless_taken(self, job_id: str, step: Callable[[], T]) -> T:
         """A step's error is written down for whoever runs the workflow; that another worker has it is not one."""
@@ -164,7 +205,7 @@ class Worker:
         while True:
             try:
                 return self._ended(job_id, error)
-            except (SQLAlchemyError, StorageError):
+            except (SQLAlchemyError, StorageError, UnavailableError):
                 _log.exception("the end of job %s could not be written; trying again in %g s", job_id, _AGAIN_S)
             if self._stopping.wait(_AGAIN_S):
                 self._hold(job_id)  # it is still running in the database, and goes on at the next start
@@ -239,7 +280,9 @@ class Worker:
         with self._core.database.read() as session:
             jobs = JobRepository(session).open()
         sweep_exports(self._settings, {job.id for job in jobs})
-        sweep_data(self._settings, {job.parameters.get("first", job.id) for job in jobs})
+        in_use = {job.parameters.get("first", job.id) for job in jobs}
+        sweep_data(self._settings, in_use)
+        sweep_videos(self._settings, in_use)
         self._core.store.recover()  # what a store that was away has left over
         Retention(self._core.database, self._settings).sweep()
         keep_standby(self._core.database, self._settings)
@@ -254,5 +297,5 @@ class Worker:
                 try:
                     with self._core.database.write() as session:
                         JobRepository(session).beat(sorted(busy), self.name)
-                except (SQLAlchemyError, StorageError):
+                except (SQLAlchemyError, StorageError, UnavailableError):
                     _log.exception("a sign of life could not be written")

@@ -17,6 +17,7 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 
 from app.database.sessions import Database
 from app.database.tables import Query, now
+from app.database.visible import asked_by, limited
 from app.errors import ServiceError
 from app.queries.definition import definition, fingerprints
 from app.queries.repository import QueryRepository
@@ -48,6 +49,7 @@ class AskedQuery:
     version_id: int
     vectors: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
     created_at: datetime = field(default_factory=now)
+    key_id: int | None = field(default_factory=asked_by)
 
     def columns(self) -> dict[str, Any]:
         """The row."""
@@ -58,6 +60,7 @@ class AskedQuery:
             "kind": self.kind,
             "definition": self.definition,
             "purpose": self.purpose,
+            "key_id": self.key_id,
             "model_version_id": self.version_id,
             "vectors": b"".join(packed) or None,
         }
@@ -102,7 +105,9 @@ class Recorder:
         """A query that is not written yet, as the row that it will be."""
         with self._changed:
             found = self._waiting.get(query_id)
-        return None if found is None else Query(**found, name=None, saved_at=None)
+        if found is None or (limited() and found["key_id"] != asked_by()):
+            return None
+        return Query(**found, name=None, saved_at=None)
 
     def settle(self, query_id: str, timeout_s: float = 10.0) -> bool:
         """Wait until a query is written, or known not to be waiting; False if that takes too long."""

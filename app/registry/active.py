@@ -14,7 +14,8 @@ from sqlalchemy.orm import Session
 
 from app.database.sessions import Database
 from app.embedding.service import EncoderService
-from app.errors import ModelNotFoundError, NoActiveModelError, VectorStoreError
+from app.errors import MemoryShortError, ModelNotFoundError, ModelNotLoadedError, NoActiveModelError, VectorStoreError
+from app.gallery.repository import ImageRepository
 from app.registry.repository import ModelRepository
 from app.registry.service import ModelService
 from app.settings import Settings
@@ -27,6 +28,8 @@ from models.encoder import EncoderSpec, Space
 from models.presence import PresenceRule, presence_rules
 
 _log = logging.getLogger(__name__)
+_CHANGES = 3
+"""Activations that come while a version is loaded, and are followed at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +61,17 @@ class ActiveModel:
 
     def __init__(self, database: Database, settings: Settings) -> None:
         self._database, self._settings = database, settings
+        self.warm = False
+        """Whether a version that is loaded runs what queries will run before it can be switched to."""
         self._switching, self._preparing = threading.Lock(), threading.Lock()
         self._engine = open_engine(settings)
         self._loaded: LoadedModel | None = None
         self._beside: LoadedModel | None = None
         self._failure: VectorStoreError | None = None
+        self._too_large: int | None = None
+        """The version that was last found too large to be kept ready: said once."""
+        self._active_id: int | None = None
+        """The version that the database named last."""
 
     @property
     def loaded(self) -> LoadedModel | None:
@@ -78,13 +87,16 @@ class ActiveModel:
         """The version that answers.
 
         Raises:
-            NoActiveModelError: none is active, or it is still loading.
+            NoActiveModelError: none is active.
+            ModelNotLoadedError: it is still loading, or cannot be loaded.
             VectorStoreError: it cannot be loaded, because its vectors are away.
         """
         loaded = self._loaded
         if loaded is None:
             if (failure := self._failure) is not None:
                 raise type(failure)(failure.message)
+            if (active := self._active_id) is not None:
+                raise ModelNotLoadedError(active)
             raise NoActiveModelError
         return loaded
 
@@ -109,17 +121,46 @@ class ActiveModel:
 
         Raises:
             ModelNotFoundError, CheckpointError: see `load_encoder`.
+            MemoryShortError: see `admit`; not for the first version that is loaded.
+            EncoderFailedError, EncoderMemoryError: it does not get through its first passes.
         """
         if self._present(version_id) is None:
             with self._preparing:  # what is being loaded already is not loaded twice
                 return self._build(version_id)
         return self._build(version_id)
 
+    def admit(self, version_id: int) -> None:
+        """Refuse a version whose indexes, once all images are encoded for it, would not fit into memory here.
+
+        Raises:
+            ModelNotFoundError: there is no such version.
+            MemoryShortError: they would not; unless the settings say not to look.
+        """
+        if self.ready(version_id):
+            return
+        self._engine.admit(*self.size(version_id))
+
+    def size(self, version_id: int) -> tuple[int, list[int]]:
+        """Number of vectors in each stored space once all images are encoded for a version; and the dimensions.
+
+        Raises:
+            ModelNotFoundError: there is no such version.
+        """
+        with self._database.read() as session:
+            row = ModelService(session, self._settings.models_dir).find(version_id)
+            count = ImageRepository(session).count()
+        spec = EncoderSpec.from_dict(row.spec)
+        return count, [spec.spaces[space].dim for space in spec.stored_spaces]
+
     def _build(self, version_id: int) -> LoadedModel:
         if (present := self._present(version_id)) is not None:
             present.catch_up()
             return _calibrated(present, self._calibration(version_id))  # which may be newer than what was loaded
+        if self._loaded is not None:  # what is to answer after a start is loaded in any case
+            self.admit(version_id)
         name, _, encoder = self.load_encoder(version_id)
+        if self.warm:
+            encoder.warm_up()
         views = self.views(version_id)
         for view in views.values():
             view.open()
@@ -185,19 +226,24 @@ class ActiveModel:
         self._failure = None
 
     def _follow(self) -> None:
-        head, loaded = self._head(), self._loaded
-        wanted = head.active_version_id
-        if wanted is not None and (loaded is None or loaded.version_id != wanted):
+        for _ in range(_CHANGES):
+            head, loaded = self._head(), self._loaded
+            self._active_id = wanted = head.active_version_id
+            if wanted is None or (loaded is not None and loaded.version_id == wanted):
+                break
             found = self.load(wanted)
             with self._switching:
                 if self._head().active_version_id == wanted:
                     self._switch(found)
-        elif loaded is not None:
-            loaded.catch_up(head.sequence)
-            calibration = self._calibration(loaded.version_id)
-            with self._switching:
-                if self._loaded is loaded and calibration != loaded.calibration:
-                    self._loaded = _calibrated(loaded, calibration)
+                    return
+            # Another one was activated while this one was loaded.
+        if loaded is None:
+            return
+        loaded.catch_up(head.sequence)
+        calibration = self._calibration(loaded.version_id)
+        with self._switching:
+            if self._loaded is loaded and calibration != loaded.calibration:
+                self._loaded = _calibrated(loaded, calibration)
 
     def _head(self) -> HeadRow:
         with self._database.read() as session:
@@ -223,6 +269,11 @@ class ActiveModel:
                 found = self._build(wanted)
             except ModelNotFoundError:
                 return  # deleted meanwhile
+            except MemoryShortError as error:
+                if self._too_large != wanted:
+                    _log.warning("model version %d is not kept ready: %s", wanted, error.message)
+                self._too_large = wanted
+                return
             with self._switching:
                 if self._loaded is not None and self._loaded.version_id != wanted:
                     self._beside = found
@@ -239,7 +290,10 @@ class ActiveModel:
     def maintain(self) -> None:
         """Compact and save the views where that is worth it."""
         for held in (self._loaded, self._beside):
-            for view in held.views.values() if held is not None else ():
+            if held is None:
+                continue
+            held.encoder.cache.sweep()
+            for view in held.views.values():
                 view.maintain()
 
     def close(self, *, save: bool) -> None:

@@ -4,14 +4,14 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Future
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from fastapi import Request
 from fastapi.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 
 from app.core import Core
-from app.errors import EncoderTimeoutError
+from app.errors import EncoderTimeoutError, ModelNotLoadedError
 from app.registry.active import LoadedModel
 from app.search.query import Query
 from app.search.schemas import SearchAnswer, SearchOptions
@@ -19,7 +19,7 @@ from app.search.service import SearchService, SupersededError
 
 K = TypeVar("K")
 R = TypeVar("R")
-_DISCONNECT_CHECK_S = 0.25
+_LOAD_CHECK_S, _LOAD_CHECKS = 0.05, 10
 _SWITCHES = 3
 """Changes of the version that one query follows."""
 
@@ -29,58 +29,83 @@ async def answer(
 ) -> SearchAnswer:
     """Encode and search with one version, from beginning to end; again, if another one has taken over meanwhile.
 
+    One that has taken over and is being loaded is waited for where the present one cannot answer.
     The query is kept, off the path of its answer.
 
     Raises:
         NoActiveModelError: no version answers. And what `encode` and `SearchService.answer` raise.
     """
-    for _ in range(_SWITCHES):
+    deadline, switches = time.monotonic() + core.settings.query_timeout_s, 0
+    while True:
         model = core.active.current()
         query = await encode(model)
-        service = SearchService(core.database, model, core.active.ready, core.settings.protected_attributes)
+        ready = core.active.ready if switches < _SWITCHES else _never
+        service = SearchService(core.database, model, ready, core.settings.protected_attributes)
         try:
             found = await run_in_threadpool(service.answer, query, options, started=started)
         except SupersededError:
+            switches += 1
             await run_in_threadpool(core.active.follow)
-            continue
-        core.recorder.note(query, options, found)
-        return found
-    model = core.active.current()
-    query = await encode(model)
-    service = SearchService(core.database, model, protected=core.settings.protected_attributes)
-    found = await run_in_threadpool(service.answer, query, options, started=started)
-    core.recorder.note(query, options, found)
-    return found
+        except ModelNotLoadedError as error:
+            if time.monotonic() > deadline:
+                raise
+            await _loaded(core, error.version_id)
+        else:
+            core.recorder.note(query, options, found)
+            return found
+
+
+def _never(version_id: int) -> bool:
+    return False
+
+
+async def _loaded(core: Core, version_id: int) -> None:
+    """Wait a moment for a version; in vain, if the database names yet another one meanwhile."""
+    for _ in range(_LOAD_CHECKS):
+        if core.active.ready(version_id):
+            await run_in_threadpool(core.active.follow)
+            return
+        await asyncio.sleep(_LOAD_CHECK_S)
 
 
 async def gathered(queued: "Mapping[K, Future[R]]", request: Request, timeout_s: float) -> dict[K, R]:
-    """`encoded` for several at once; when one fails, all give their places back."""
-    waiting = [asyncio.ensure_future(encoded(future, request, timeout_s)) for future in queued.values()]
-    try:
-        found = await asyncio.gather(*waiting)
-    finally:
-        for one in waiting:
-            one.cancel()
-    return dict(zip(queued, found, strict=True))
-
-
-async def encoded(future: "Future[R]", request: Request, timeout_s: float) -> R:
-    """Wait for the encoder; give the place in the queue back if the client goes away or the time is up.
+    """Wait for several results; give all their places in the queues back if one fails, if the client goes away, or if
+    the time is up.
 
     Raises:
         EncoderTimeoutError: it takes longer than `timeout_s`.
         ClientDisconnect: nobody waits for the answer any more.
     """
+    if all(future.done() for future in queued.values()):  # known from before
+        return {key: future.result() for key, future in queued.items()}
+    waiting = {key: asyncio.wrap_future(future) for key, future in queued.items()}
+    gone = asyncio.ensure_future(_gone(request))
+    pending: set[asyncio.Future[Any]] = set(waiting.values())
     deadline = time.monotonic() + timeout_s
-    waiting = asyncio.wrap_future(future)
     try:
-        while True:
-            done, _ = await asyncio.wait({waiting}, timeout=_DISCONNECT_CHECK_S)
-            if done:
-                return waiting.result()
-            if await request.is_disconnected():
+        while pending:
+            left = max(0.0, deadline - time.monotonic())
+            done, _ = await asyncio.wait({gone, *pending}, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+            if gone in done:
                 raise ClientDisconnect
-            if time.monotonic() > deadline:
+            if not done:
                 raise EncoderTimeoutError(f"the encoder did not answer within {timeout_s:g} s; try again in a moment")
+            for one in pending & done:
+                one.result()
+            pending -= done
+        return {key: one.result() for key, one in waiting.items()}
     finally:
-        waiting.cancel()
+        gone.cancel()
+        for one in waiting.values():
+            one.cancel()
+
+
+async def encoded(future: "Future[R]", request: Request, timeout_s: float) -> R:
+    """`gathered` for one."""
+    return (await gathered({0: future}, request, timeout_s))[0]
+
+
+async def _gone(request: Request) -> None:
+    """Returns when the client goes away. The body was read before, so that nothing else can come."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from app.database.visible import limited
 from app.search.filters import Filters
 
 
@@ -26,4 +27,4 @@ class Scope:
     @property
     def narrow(self) -> bool:
         """Whether it may hold much less than the gallery."""
-        return self.collection_id is not None or bool(self.filters)
+        return self.collection_id is not None or bool(self.filters) or limited()

@@ -5,10 +5,13 @@ import uuid
 from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
+from sqlalchemy.orm import Session
 
 from app.collections.service import CollectionService
 from app.database.sessions import Database
 from app.database.tables import Identity, Image
+from app.errors import ModelNotLoadedError
+from app.gallery.repository import ImageRepository
 from app.identities.repository import IdentityRepository
 from app.identities.schemas import IdentityOut, image_fields
 from app.registry.active import LoadedModel
@@ -41,8 +44,9 @@ class SearchService:
     """Searches with one loaded model version.
 
     Args:
-        ready: whether a version that the database names instead could answer now. Then this one does not: images that
-            came since the switch are encoded for that one alone, and what was rolled back must not answer any more.
+        ready: whether a version that the database names instead could answer now. Then this one does not: what was
+            rolled back must not answer any more. Else it does as long as it has every image: those that came since the
+            switch are encoded for the other one alone.
         protected: attributes by which nobody may search.
     """
 
@@ -67,6 +71,7 @@ class SearchService:
             CollectionNotFoundError: no collection has the name.
             CursorInvalidError, CursorMismatchError: the cursor is no cursor, or of another question.
             SupersededError: another version answers by now.
+            ModelNotLoadedError: it does, is not in memory, and there are images that this one lacks.
         """
         encoded = time.perf_counter()
         check_protected(options.filters, self._protected)
@@ -76,9 +81,7 @@ class SearchService:
         with self._database.read() as session:
             head = LogRepository(session).head()
             within = None if options.collection is None else CollectionService(session).find(options.collection)
-        active = head.active_version_id
-        if active is not None and active != self._model.version_id and self._ready(active):
-            raise SupersededError
+            self._check_complete(session, head.active_version_id)
         # What another process wrote before this query came in is part of the answer.
         ranking.catch_up(head.sequence)
         with self._database.read() as session:
@@ -115,6 +118,16 @@ class SearchService:
                 total=_ms(fetched - started),
             ),
         )
+
+    def _check_complete(self, session: Session, active: int | None) -> None:
+        """Let the version of this service answer although another one is active, or say why not."""
+        if active is None or active == self._model.version_id:
+            return
+        if self._ready(active):
+            raise SupersededError
+        log, images = LogRepository(session), ImageRepository(session).count()
+        if any(log.count(self._model.version_id, space) != images for space in self._model.views):
+            raise ModelNotLoadedError(active)
 
     def _standing(
         self,

@@ -1,7 +1,7 @@
 """What a vector index is. Every engine passes the same tests."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -84,6 +84,12 @@ class VectorIndex(ABC):
     @abstractmethod
     def apply(self, changes: Changes) -> None:
         """Apply a piece of the log that follows `sequence`. Not to be called from two threads at once."""
+
+    def load(self, pieces: Iterable[Changes]) -> None:
+        """`apply` a long log, piece by piece; an engine may do better where nobody searches yet. As `apply`, not to be
+        called beside it."""
+        for piece in pieces:
+            self.apply(piece)
 
     @abstractmethod
     def search(self, query: NDArray[np.float32], k: int) -> Hits:

@@ -2,13 +2,14 @@
 
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from app.errors import SnapshotError
 from app.settings import Settings
 from app.vectors.contract import VectorIndex
+from app.vectors.memory import admit, available, estimate
 from app.vectors.snapshot import Snapshot, SnapshotKey, SnapshotReader, remove_abandoned, save_snapshot
 from app.vectors.tier import Tier
 
@@ -61,6 +62,18 @@ class Engine(ABC):
     def storage(self, version_id: int, key: SnapshotKey) -> Storage:
         """Where the index of a view is kept."""
 
+    def admit(self, count: int, dims: Sequence[int]) -> None:
+        """Refuse what would not fit into the memory of this process, before it is begun.
+
+        Args:
+            count: vectors in each space.
+            dims: of the spaces.
+
+        Raises:
+            MemoryShortError: it would not.
+        """
+        return  # what another process holds is its affair
+
     @abstractmethod
     def forget(self, version_id: int, history: str) -> None:
         """Remove what is kept of a model version.
@@ -88,7 +101,7 @@ class SnapshotFile(Storage):
         remove_abandoned(self.path)
         if not self.path.exists():
             return None
-        with SnapshotReader(self.path, self._key, at_most=head()).open() as found:
+        with SnapshotReader(self.path, self._key, at_most=head).open() as found:
             index = FaissIndex.restored(self._key.dim, found.sequence, found.coarse, found.pieces, self._tier)
         self._saved = found.sequence
         return index
@@ -113,11 +126,15 @@ class SnapshotFile(Storage):
 class FaissEngine(Engine):
     """Indexes in this process, snapshots in a folder."""
 
-    def __init__(self, folder: Path, tier: Tier | None = None) -> None:
-        self._folder, self._tier = folder, tier
+    def __init__(self, folder: Path, tier: Tier | None = None, *, check_memory: bool = False) -> None:
+        self._folder, self._tier, self._check_memory = folder, tier, check_memory
 
     def storage(self, version_id: int, key: SnapshotKey) -> SnapshotFile:
         return SnapshotFile(self._folder / f"version-{version_id}-{key.space}.index", key, self._tier)
+
+    def admit(self, count: int, dims: Sequence[int]) -> None:
+        if self._check_memory:
+            admit(estimate(count, dims, self._tier or Tier()), available())
 
     def forget(self, version_id: int, history: str) -> None:
         for path in self._folder.glob(f"version-{version_id}-*.index"):
@@ -200,5 +217,10 @@ def _prefix(version_id: int, history: str) -> str:
 def open_engine(settings: Settings, name: EngineName | None = None) -> Engine:
     """The engine that the settings ask for, or another one by its name."""
     if (name or settings.vector_engine) == "faiss":
-        return FaissEngine(settings.index_dir, Tier(settings.exact_up_to or None, settings.search_threads))
+        return FaissEngine(settings.index_dir, tier_of(settings), check_memory=settings.memory_check)
     return MilvusEngine(settings.milvus, settings.milvus_token.get_secret_value())
+
+
+def tier_of(settings: Settings) -> Tier:
+    """How FAISS searches by these settings."""
+    return Tier(settings.exact_up_to or None, settings.search_threads, gpu=settings.gpu_index)

@@ -11,27 +11,19 @@ import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, partial
-from importlib import metadata
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
-from app.errors import FaissConflictError
+from app.vectors.bulk import gathered
 from app.vectors.contract import Changes, Half, Hits, Ids, Piece, Scores, VectorIndex
-from app.vectors.lists import (
-    RECALL_K,
-    Coarse,
-    choose_probe,
-    learn,
-    list_count,
-    queries_near,
-    sample_size,
-    threaded,
-)
+from app.vectors.gpu import GpuSegment, check_gpu, gpus
+from app.vectors.installation import check_installation, keep_blas_to_one_thread
+from app.vectors.lists import RECALL_K, Coarse, Lists, list_count, queries_near, threaded
 from app.vectors.scoring import MARGIN, ranked
-from app.vectors.segments import ROWS, Dead, FlatSegment, GpuSegment, ListedSegment, Query, Segment, gpus
+from app.vectors.segments import ROWS, Dead, FlatSegment, Query, Segment, in_order
+from app.vectors.sketches import Sketch, choose, renewed, sample_of, shortlist, stale
 from app.vectors.tier import Tier
 
 _log = logging.getLogger(__name__)
@@ -39,44 +31,15 @@ _SPARE = 16
 _DELTA, _DEAD_SHARE, _GROWTH = 8192, 0.1, 4
 """A compaction is worth its cost from so many delta rows or such a share of deleted ones; it takes in segments of up to
 so many times what comes to them, so that a vector is written anew a few times in its life."""
+_NOTHING = np.empty(0, np.float32)
+_MUCH = 40
+"""An exact search of fewer than so many times the rows of a shortlist is as quick."""
 _PARALLEL = 65_536
 """Rows from which on an exact search runs in several threads."""
 
 
 Finder = Callable[[int], tuple[Scores, Ids]]
 """The best rows of a segment: approximate scores, descending, and row numbers."""
-
-
-def check_installation() -> None:
-    """Refuse to run on two FAISS builds that overwrote each other's files.
-
-    Raises:
-        FaissConflictError: faiss-cpu and faiss-gpu are both installed.
-    """
-    builds = [name for name in ("faiss-cpu", "faiss-gpu", "faiss-gpu-cu12") if _installed(name)]
-    if len(builds) > 1:
-        raise FaissConflictError(
-            f"{' and '.join(builds)} are both installed, and they own the same files; uninstall all of them, then "
-            "install exactly one: the extra `cpu` or the extra `gpu`"
-        )
-
-
-@cache
-def _keep_blas_to_one_thread() -> None:
-    """The products here are small, and each would wake a thread on every core, which then spins while it waits.
-
-    Beside a busy worker that cost a server 190 ms of processor time for each search instead of 9, and the worker two
-    thirds of its speed. It is meant for the whole process: nothing else in it uses BLAS for long.
-    """
-    threadpool_limits(1, user_api="blas")
-
-
-def _installed(distribution: str) -> bool:
-    try:
-        metadata.version(distribution)
-    except metadata.PackageNotFoundError:
-        return False
-    return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +51,8 @@ class _State:
     delta_ids: Ids
     delta: NDArray[np.float32]
     sequence: int
-    coarse: Coarse | None
+    coarse: Coarse | None = None
+    sketches: tuple[Sketch, ...] = ()
 
     @property
     def based(self) -> int:
@@ -104,7 +68,10 @@ class _State:
 
 
 class FaissIndex(VectorIndex):
-    """Search over the vectors of one model version in one space: exact, or beyond some size in inverted lists."""
+    """Search over the vectors of one model version in one space: exact, or beyond some size by a shortlist.
+
+    A shortlist is made from sketches of the segments (their first components in inverted lists), and scored exactly.
+    """
 
     def __init__(
         self,
@@ -117,14 +84,17 @@ class FaissIndex(VectorIndex):
     ) -> None:
         super().__init__(dim)
         check_installation()
-        _keep_blas_to_one_thread()
+        keep_blas_to_one_thread()
         self._tier = tier or Tier()
+        check_gpu(self._tier.gpu)
         self._each = threaded(self._tier.threads)
         empty = np.empty(0, np.int64)
-        self._state = _State((), (), empty, np.empty((0, dim), np.float32), sequence, None)
+        self._state = _State((), (), empty, np.empty((0, dim), np.float32), sequence)
         self._writing, self._compacting = threading.Lock(), threading.Lock()
+        self._refused = 1
+        """Number of lists that an index had when so few components did not rank as all dimensions do."""
         if ids is not None and vectors is not None and len(ids):
-            made = self._segments(ids, vectors, None)
+            made = self._segments(ids, vectors)
             self._state = replace(self._state, segments=tuple(made), dead=tuple(Dead(empty) for _ in made))
 
     @classmethod
@@ -133,15 +103,20 @@ class FaissIndex(VectorIndex):
     ) -> "FaissIndex":
         """An index as `pieces` gave it out."""
         index = cls(dim, sequence=sequence, tier=tier)
-        made = [index._restored(piece, coarse) for piece in pieces]
+        made: list[Segment] = []
+        lists: list[Lists] = []
+        for piece in pieces:
+            made.append(index._segment(piece.ids, piece.vectors))
+            if piece.lists is not None:
+                lists.append(piece.lists if in_order(piece.ids) else piece.lists[np.argsort(piece.ids, kind="stable")])
+            del piece  # or it would be there beside the next one
         whole = tuple(Dead(np.empty(0, np.int64)) for _ in made)
-        index._state = replace(index._state, segments=tuple(made), dead=whole, coarse=coarse)
+        index._state = replace(index._state, segments=tuple(made), dead=whole)
+        if coarse is not None and not gpus():
+            known = lists if len(lists) == len(made) else None
+            sketch = Sketch(made, coarse, index._each, known)
+            index._state = replace(index._state, coarse=coarse, sketches=(sketch,))
         return index
-
-    def _restored(self, piece: Piece, coarse: Coarse | None) -> Segment:
-        if piece.lists is None or coarse is None or gpus():
-            return self._segment(piece.ids, piece.vectors, None)
-        return ListedSegment(piece.ids, piece.vectors, piece.lists, coarse)
 
     def pieces(self) -> tuple[int, Coarse | None, Iterator[Piece]]:
         state = self._state
@@ -157,8 +132,18 @@ class FaissIndex(VectorIndex):
 
     @property
     def coarse(self) -> Coarse | None:
-        """The inverted lists, where the index is large enough to have some."""
+        """How a shortlist is made, where the index is large enough to have one."""
         return self._state.coarse
+
+    @property
+    def segments(self) -> tuple[Segment, ...]:
+        """What the index is made of, beside the delta."""
+        return self._state.segments
+
+    @property
+    def sketches(self) -> tuple[Sketch, ...]:
+        """What shortlists are made from."""
+        return self._state.sketches
 
     def apply(self, changes: Changes) -> None:
         with self._writing:
@@ -172,6 +157,31 @@ class FaissIndex(VectorIndex):
             dead = tuple(_dying(segment, dead, gone) for segment, dead in state.pairs())
             self._state = replace(state, dead=dead, delta_ids=ids, delta=delta, sequence=changes.sequence)
 
+    def load(self, pieces: Iterable[Changes]) -> None:
+        for piece in gathered(pieces, ROWS, self.dim, after=self.sequence):
+            if len(piece.ids) <= _DELTA:
+                self.apply(piece)
+                continue
+            with self._compacting:  # which would lose a segment that comes meanwhile
+                made = self._segment(piece.ids, piece.vectors)
+                with self._writing:
+                    self._append(made, piece)
+        with self._compacting:
+            self._sketch()  # or what came would be scanned until the next compaction
+
+    def _append(self, made: Segment, piece: Changes) -> None:
+        state = self._state
+        gone = np.concatenate([piece.ids, piece.deleted])
+        stays = ~np.isin(state.delta_ids, gone)
+        self._state = replace(
+            state,
+            segments=(*state.segments, made),
+            dead=(*(_dying(*pair, gone) for pair in state.pairs()), Dead(np.empty(0, np.int64))),
+            delta_ids=state.delta_ids[stays],
+            delta=state.delta[stays],
+            sequence=piece.sequence,
+        )
+
     def search(self, query: Query, k: int) -> Hits:
         state = self._state
         k = min(k, state.live)
@@ -179,8 +189,10 @@ class FaissIndex(VectorIndex):
             return Hits(np.empty(0, np.int64), np.empty(0, np.float32))
         query = np.ascontiguousarray(query, np.float32)
         near = state.delta @ query
-        if state.coarse is not None:
-            return self._exactly(state, query, self._read(state, state.coarse, query, k), near, state.delta_ids, k)
+        # A shortlist that is no small part of everything is no gain.
+        if state.coarse is not None and _MUCH * state.coarse.scored(k) < state.live:
+            found = _shortlisted(state, state.coarse, query, k)
+            return self._exactly(state, query, found, near, state.delta_ids, k)
         finders = [partial(_alive, segment, dead, query) for segment, dead in state.pairs()]
         return self._exactly(state, query, self._scan(finders, state.based, near, k), near, state.delta_ids, k)
 
@@ -223,21 +235,6 @@ class FaissIndex(VectorIndex):
                 found[at] = find(wanted[at])
         return found
 
-    def _read(self, state: _State, coarse: Coarse, query: Query, k: int) -> list[tuple[Scores, Ids]]:
-        """Of each segment the best rows of the nearest lists: of so many that k rows come together, if there are k."""
-        probes = coarse.probes(k)
-        while True:
-            near, similarity = coarse.nearest(query, probes)
-            found = [
-                segment.search_in(query, k + _SPARE, dead, near, similarity)
-                if isinstance(segment, ListedSegment) and segment.coarse_is(coarse)
-                else segment.search(query, k + _SPARE, dead)
-                for segment, dead in state.pairs()
-            ]
-            if probes == coarse.count or sum(len(scores) for scores, _ in found) + len(state.delta_ids) >= k:
-                return found
-            probes = min(4 * probes, coarse.count)
-
     def scores(self, query: Query, ids: Ids) -> Hits:
         state = self._state
         chosen = np.isin(state.delta_ids, ids)
@@ -267,14 +264,16 @@ class FaissIndex(VectorIndex):
         return (
             len(state.delta_ids) > _DELTA
             or any(len(dead.rows) > _DEAD_SHARE * len(segment) for segment, dead in state.pairs())
-            or self._wants_lists(state)
+            or self._wants_choice(state)
         )
 
-    def _wants_lists(self, state: _State) -> bool:
+    def _wants_choice(self, state: _State) -> bool:
+        """Whether it is to be chosen anew how the index is read: it is large now, or twice as large as it was then."""
         limit = self._tier.exact_up_to
         if limit is None or state.based <= limit or gpus():
             return False
-        return state.coarse is None or list_count(state.based) >= 2 * state.coarse.count
+        known = self._refused if state.coarse is None else state.coarse.count
+        return list_count(state.based) >= 2 * known
 
     def compact(self) -> None:
         with self._compacting:  # the long part runs beside searches and `apply`
@@ -284,12 +283,14 @@ class FaissIndex(VectorIndex):
                 parts = [before.segments[at].contents(before.dead[at]) for at in folded]
                 ids = np.concatenate([*(ids for ids, _ in parts), before.delta_ids])
                 vectors = np.concatenate([*(vectors for _, vectors in parts), before.delta.astype(np.float16)])
-                self._swap(before, folded, self._segments(ids, vectors, before.coarse))
-            if self._wants_lists(self._state):
-                self._into_lists()
+                self._swap(before, folded, self._segments(ids, vectors))
+            if self._wants_choice(self._state):
+                self._choose()
+            else:
+                self._sketch()
 
-    def _swap(self, before: _State, folded: list[int], made: list[Segment], *, delta: bool = True) -> None:
-        """Put new segments in the place of some old ones and, with `delta`, of it, with what happened meanwhile."""
+    def _swap(self, before: _State, folded: list[int], made: list[Segment]) -> None:
+        """Put new segments in the place of some old ones and of the delta, with what happened meanwhile."""
         with self._writing:
             after = self._state
             kept = [at for at in range(len(before.segments)) if at not in folded]
@@ -297,7 +298,7 @@ class FaissIndex(VectorIndex):
                 [after.delta_ids, *(np.delete(after.segments[at].ids, after.dead[at].rows) for at in folded)]
             )
             # What came meanwhile for an id that was in the delta before replaces it.
-            since = ~_unchanged(after, before) if delta else np.ones(len(after.delta_ids), bool)
+            since = ~_unchanged(after, before)
             dead = [
                 Dead.of(
                     np.union1d(
@@ -308,60 +309,70 @@ class FaissIndex(VectorIndex):
                 )
                 for segment in made
             ]
-            self._state = _State(
-                (*(after.segments[at] for at in kept), *made),
-                (*(after.dead[at] for at in kept), *dead),
-                after.delta_ids[since],
-                after.delta[since],
-                after.sequence,
-                after.coarse,
+            self._state = replace(
+                after,
+                segments=(*(after.segments[at] for at in kept), *made),
+                dead=(*(after.dead[at] for at in kept), *dead),
+                delta_ids=after.delta_ids[since],
+                delta=after.delta[since],
             )
 
-    def _segments(self, ids: Ids, vectors: Half, centroids: Coarse | None) -> list[Segment]:
+    def _segments(self, ids: Ids, vectors: Half) -> list[Segment]:
         order = np.argsort(ids, kind="stable")
         cuts = [order[start : start + ROWS] for start in range(0, len(order), ROWS)]
-        return [self._segment(ids[cut], vectors[cut], centroids) for cut in cuts]
+        return [self._segment(ids[cut], vectors[cut]) for cut in cuts]
 
-    def _segment(self, ids: Ids, vectors: Half, coarse: Coarse | None) -> Segment:
-        if gpus():
-            return GpuSegment(ids, vectors, self.dim)
-        if coarse is None:
-            return FlatSegment(ids, vectors, self.dim)
-        return ListedSegment(ids, vectors, coarse.assign(vectors, self._each), coarse)
+    def _segment(self, ids: Ids, vectors: Half) -> Segment:
+        return GpuSegment(ids, vectors, self._tier.gpu) if gpus() else FlatSegment(ids, vectors, self.dim)
 
-    def _into_lists(self) -> None:
-        """Put every segment into lists, one after the other; searches stay exact until it is known how many to read."""
-        size = self._state.based
-        sample = self._sample(sample_size(size))
-        centroids = learn(sample, size, self._each, self._tier.seed)
-        unmeasured = Coarse(centroids, len(centroids), 1.0)
-        for old in self._state.segments:
-            at = self._state.segments.index(old)
-            before = self._state
-            self._swap(before, [at], [self._segment(*old.contents(before.dead[at]), unmeasured)], delta=False)
-        segments = [found for found in self._state.segments if isinstance(found, ListedSegment)]
-
-        def search(query: Query, probes: int) -> set[int]:
-            near = unmeasured.nearest(query, probes)
-            found = [segment.search_in(query, RECALL_K, Dead(np.empty(0, np.int64)), *near) for segment in segments]
-            ids = np.concatenate([segment.ids[rows] for segment, (_, rows) in zip(segments, found, strict=True)])
-            best = np.argsort(-np.concatenate([scores for scores, _ in found]), kind="stable")[:RECALL_K]
-            return set(ids[best].tolist())
-
-        coarse = choose_probe(centroids, queries_near(sample, self._tier.seed), search)
-        _log.info("%d vectors in %d lists, %d read: recall %.4f", size, coarse.count, coarse.probe, coarse.recall)
+    def _sketch(self) -> None:
+        """Sketch the segments that are new; until then searches scan them."""
+        state = self._state
+        if state.coarse is None or not stale(state.sketches, state.segments, state.coarse):
+            return
+        made = renewed(state.sketches, state.segments, state.coarse, self._each)
         with self._writing:
-            self._state = replace(self._state, coarse=coarse)
+            self._state = replace(self._state, sketches=made)
 
-    def _sample(self, wanted: int) -> Half:
-        state, rng = self._state, np.random.default_rng(self._tier.seed)
-        shares = [wanted * len(segment) // state.based for segment in state.segments]
-        rows = [
-            np.sort(rng.choice(len(segment), min(share + 1, len(segment)), replace=False))
-            for segment, share in zip(state.segments, shares, strict=True)
-        ]
-        parts = [segment.vectors(chosen) for segment, chosen in zip(state.segments, rows, strict=True)]
-        return np.concatenate(parts).astype(np.float16)
+    def _choose(self) -> None:
+        """Learn and measure how the index is to be read; meanwhile it is read as before."""
+        state, seed = self._state, self._tier.seed
+        queries = queries_near(sample_of(state.segments, state.based, seed), seed)
+        finders = [partial(_alive, segment, Dead(np.empty(0, np.int64))) for segment in state.segments]
+        exact = []
+        for query in queries:
+            found = self._scan([partial(find, query) for find in finders], state.based, _NOTHING, RECALL_K)
+            exact.append(set(_ids(state, found)[np.argsort(-_scores(found), kind="stable")[:RECALL_K]].tolist()))
+        chosen = choose(state.segments, queries, exact, seed, self._each)
+        self._refused = list_count(state.based) if chosen is None else 1
+        with self._writing:
+            coarse, sketches = (None, ()) if chosen is None else (chosen[0], (chosen[1],))
+            self._state = replace(self._state, coarse=coarse, sketches=sketches)
+
+
+def _shortlisted(state: _State, coarse: Coarse, query: Query, k: int) -> list[tuple[Scores, Ids]]:
+    """Of each segment the rows that the sketches name; of one that is not sketched yet, the best of all its rows."""
+    pairs = state.pairs()
+    rows: list[list[Ids]] = [[] for _ in pairs]
+    for place, named in shortlist(state.sketches, pairs, coarse, query, k):
+        rows[place].append(named)
+    sketched = {id(segment) for sketch in state.sketches for segment in sketch.segments}
+    found = []
+    for (segment, dead), some in zip(pairs, rows, strict=True):
+        if id(segment) not in sketched:
+            found.append(segment.search(query, k + _SPARE, dead))
+        else:
+            chosen = np.concatenate([*some, np.empty(0, np.int64)])
+            found.append((segment.vectors(chosen) @ query, chosen))
+    return found
+
+
+def _ids(state: _State, found: Sequence[tuple[Scores, Ids]]) -> Ids:
+    return np.concatenate([segment.ids[rows] for segment, (_, rows) in zip(state.segments, found, strict=True)])
+
+
+def _scores(found: Sequence[tuple[Scores, Ids]]) -> Scores:
+    return np.concatenate([scores for scores, _ in found])
 
 
 def _alive(segment: Segment, dead: Dead, query: Query, k: int) -> tuple[Scores, Ids]:
@@ -371,7 +382,7 @@ def _alive(segment: Segment, dead: Dead, query: Query, k: int) -> tuple[Scores, 
 def _pieces(state: _State) -> Iterator[Piece]:
     for segment, dead in state.pairs():
         ids, vectors = segment.contents(dead)
-        lists = segment.lists() if segment.coarse_is(state.coarse) else None
+        lists = next((found for sketch in state.sketches if (found := sketch.lists(segment)) is not None), None)
         if len(ids):
             yield Piece(ids, vectors, None if lists is None else np.delete(lists, dead.rows))
     if len(state.delta_ids):

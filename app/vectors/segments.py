@@ -4,10 +4,8 @@ Small pieces keep three costs down: a compaction rewrites some of them instead o
 vectors twice, and one exact search runs in several threads.
 """
 
-import threading
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import faiss
@@ -15,12 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.vectors.contract import Half, Ids, Scores
-from app.vectors.lists import Coarse, Lists
 
 ROWS = 131_072
 """Most vectors of a segment: 134 MB at 512 dimensions."""
-_BLOCK = 65_536
-_GPU_MAX_K = 2048
+_FEW = 50
+"""A scan that passes over rows costs as much as scoring one row in so many."""
 Query = NDArray[np.float32]
 
 
@@ -44,6 +41,13 @@ class Dead:
         alive = np.ones(count, bool)
         alive[rows] = False
         return cls(rows, np.packbits(alive, bitorder="little"))
+
+    def left(self, rows: Ids) -> Ids:
+        """Those of some rows that are alive."""
+        if self.alive is None:
+            return rows
+        alive: Ids = rows[(self.alive[rows >> 3] >> (rows & 7).astype(np.uint8)) & 1 == 1]
+        return alive
 
 
 class Segment(ABC):
@@ -80,22 +84,19 @@ class Segment(ABC):
         rows = np.searchsorted(self.ids, ids)
         return np.asarray(rows[self.ids[rows] == ids], np.int64)
 
-    def lists(self) -> Lists | None:
-        """The list of each row, where the segment is in lists."""
-        return None
-
-    def coarse_is(self, coarse: Coarse | None) -> bool:
-        """Whether the segment is in the lists of these centroids."""
-        return False
+    def stored(self, rows: Ids) -> Half:
+        """The vectors at some rows as they were put in, (n, dim) float16."""
+        return self.vectors(rows).astype(np.float16)
 
     def contents(self, dead: Dead) -> tuple[Ids, Half]:
         """Ids and vectors of the rows that are alive."""
         rows = np.delete(np.arange(len(self.ids)), dead.rows)
-        vectors = np.empty((len(rows), int(self.index.d)), np.float16)
-        for start in range(0, len(rows), _BLOCK):
-            part = rows[start : start + _BLOCK]
-            vectors[start : start + len(part)] = self.vectors(part)
-        return self.ids[rows], vectors
+        return self.ids[rows], self.stored(rows)
+
+
+def in_order(ids: Ids) -> bool:
+    """Whether ids ascend."""
+    return not (np.diff(ids) < 0).any()
 
 
 def _only(rows: NDArray[np.uint8]) -> Any:  # noqa: ANN401  FAISS has no types
@@ -108,16 +109,38 @@ def _parameters(kind: Any, **values: Any) -> Any:  # noqa: ANN401  FAISS's types
     return kind(**values)
 
 
+class _Codes:
+    """FAISS's own memory as an array, not to be written to, which keeps the index alive; it does not move any more."""
+
+    def __init__(self, index: Any, count: int, dim: int) -> None:  # noqa: ANN401  FAISS has no types
+        self._index = index
+        codes = faiss.rev_swig_ptr(index.codes.data(), index.codes.size())
+        place = (codes.ctypes.data, True)
+        self.__array_interface__ = {"data": place, "shape": (count, dim), "typestr": "<f2", "version": 3}
+
+
 class FlatSegment(Segment):
     """Scanned as a whole: exact. fp16 is how vectors are stored, so that nothing is lost."""
 
     def __init__(self, ids: Ids, vectors: Half, dim: int) -> None:
-        order = np.argsort(ids, kind="stable")
+        if not in_order(ids):  # else nothing need be copied
+            order = np.argsort(ids, kind="stable")
+            ids, vectors = ids[order], vectors[order]
         index = faiss.IndexScalarQuantizer(dim, faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT)
         index.is_trained = True  # fp16 has nothing to learn
         if len(ids):
-            index.add_sa_codes(np.ascontiguousarray(vectors[order]).view(np.uint8))
-        super().__init__(np.ascontiguousarray(ids[order]), index)
+            index.add_sa_codes(np.ascontiguousarray(vectors).view(np.uint8))
+        super().__init__(np.array(ids), index)
+        self._half: Half = np.asarray(_Codes(index, len(ids), dim)) if len(ids) else np.empty((0, dim), np.float16)
+
+    def stored(self, rows: Ids) -> Half:
+        return self._half[rows]
+
+    def vectors(self, rows: Ids) -> NDArray[np.float32]:
+        return self._half[rows].astype(np.float32)
+
+    def contents(self, dead: Dead) -> tuple[Ids, Half]:
+        return super().contents(dead) if len(dead.rows) else (self.ids, self._half)
 
     def search(self, query: Query, k: int, dead: Dead) -> tuple[Scores, Ids]:
         k = min(k, len(self) - len(dead.rows))
@@ -128,114 +151,11 @@ class FlatSegment(Segment):
         return scores[0], rows[0]
 
     def among(self, query: Query, rows: Ids, k: int) -> tuple[Scores, Ids]:
-        if not len(rows):
-            return np.empty(0, np.float32), np.empty(0, np.int64)
+        if len(rows) <= len(self) // _FEW:
+            return super().among(query, rows, k)
         chosen = np.zeros(len(self), bool)
         chosen[rows] = True
         # The scan passes over the others, at 2 ns each, without computing them.
         selection = _parameters(faiss.SearchParameters, sel=_only(np.packbits(chosen, bitorder="little")))
         scores, found = self.index.search(query[None], min(k, len(rows)), params=selection)
         return scores[0], found[0]
-
-
-class ListedSegment(Segment):
-    """In inverted lists; a search reads those of the nearest centroids."""
-
-    def __init__(self, ids: Ids, vectors: Half, lists: Lists, coarse: Coarse) -> None:
-        order = np.argsort(ids, kind="stable")
-        self.coarse, self._lists = coarse, np.ascontiguousarray(lists[order])
-        super().__init__(
-            np.ascontiguousarray(ids[order]), _inverted(vectors.shape[1], coarse, self._lists, vectors[order])
-        )
-
-    def lists(self) -> Lists | None:
-        return self._lists
-
-    def coarse_is(self, coarse: Coarse | None) -> bool:
-        return coarse is not None and self.coarse.centroids is coarse.centroids
-
-    def search(self, query: Query, k: int, dead: Dead) -> tuple[Scores, Ids]:
-        return self.search_in(query, k, dead, *self.coarse.nearest(query, self.coarse.count))
-
-    def search_in(
-        self, query: Query, k: int, dead: Dead, near: NDArray[np.int64], similarity: NDArray[np.float32]
-    ) -> tuple[Scores, Ids]:
-        """`search` in some lists only, (1, n) both; fewer rows if they hold fewer."""
-        k = min(k, len(self) - len(dead.rows))
-        if k <= 0:
-            return np.empty(0, np.float32), np.empty(0, np.int64)
-        selection = {} if dead.alive is None else {"sel": _only(dead.alive)}
-        chosen = _parameters(faiss.SearchParametersIVF, nprobe=near.shape[1], **selection)
-        scores, rows = np.empty((1, k), np.float32), np.empty((1, k), np.int64)
-        pointers = [faiss.swig_ptr(array) for array in (query[None], near, similarity, scores, rows)]
-        self.index.search_preassigned_c(1, pointers[0], k, *pointers[1:], False, chosen)
-        found = rows[0] >= 0
-        return scores[0][found], rows[0][found]
-
-
-def _inverted(dim: int, coarse: Coarse, lists: Lists, vectors: Half) -> Any:  # noqa: ANN401  FAISS has no types
-    """A FAISS index of vectors in their lists, ids = rows. Codes are the stored fp16 as they are: nothing is lost."""
-    quantizer = faiss.IndexFlatIP(dim)
-    index: Any = faiss.IndexIVFScalarQuantizer(
-        quantizer, dim, coarse.count, faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT, False
-    )
-    # The quantizer stays empty: searches bring their lists along. The index keeps it alive.
-    index.is_trained = True
-    order = np.argsort(lists, kind="stable").astype(np.int64)
-    codes = np.ascontiguousarray(vectors[order]).view(np.uint8)
-    bounds = np.searchsorted(lists[order], np.arange(coarse.count + 1))
-    for number in np.unique(lists).tolist():
-        start, end = int(bounds[number]), int(bounds[number + 1])
-        index.invlists.add_entries(
-            number, end - start, faiss.swig_ptr(order[start:end]), faiss.swig_ptr(codes[start:end])
-        )
-    index.ntotal = len(vectors)
-    index.make_direct_map(True)  # `reconstruct` finds rows by it
-    return index
-
-
-class GpuSegment(Segment):
-    """Flat, on a GPU. GPU indexes are not safe for concurrent searches, so that one lock goes round each call.
-
-    It knows no selection of rows: the dead are searched for and dropped. Not run where this was written (no GPU).
-    """
-
-    _lock = threading.Lock()
-
-    def __init__(self, ids: Ids, vectors: Half, dim: int) -> None:
-        order = np.argsort(ids, kind="stable")
-        config = faiss.GpuIndexFlatConfig()
-        config.useFloat16 = True
-        index = faiss.GpuIndexFlatIP(_gpu_resources(), dim, config)
-        for start in range(0, len(order), _BLOCK):
-            index.add(vectors[order[start : start + _BLOCK]].astype(np.float32))
-        super().__init__(np.ascontiguousarray(ids[order]), index)
-
-    def search(self, query: Query, k: int, dead: Dead) -> tuple[Scores, Ids]:
-        wanted = min(k + len(dead.rows), len(self))
-        if wanted <= 0:
-            return np.empty(0, np.float32), np.empty(0, np.int64)
-        with self._lock:
-            if wanted <= _GPU_MAX_K:
-                found, numbers = self.index.search(query[None], wanted)
-                scores, rows = found[0], numbers[0]
-            else:
-                every = self.index.reconstruct_n(0, len(self)) @ query
-                rows = np.argsort(-every, kind="stable")[:wanted]
-                scores = every[rows]
-        alive = ~np.isin(rows, dead.rows)
-        return scores[alive][:k], rows[alive][:k]
-
-    def vectors(self, rows: Ids) -> NDArray[np.float32]:
-        with self._lock:
-            return super().vectors(rows)
-
-
-@cache
-def _gpu_resources() -> Any:  # noqa: ANN401  FAISS has no types
-    return faiss.StandardGpuResources()
-
-
-def gpus() -> int:
-    """Number of GPUs that this FAISS build can use."""
-    return int(getattr(faiss, "get_num_gpus", lambda: 0)())

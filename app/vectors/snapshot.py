@@ -1,7 +1,8 @@
 """An index on disk: one file with a checksum, which appears whole or not at all. Any engine can start from it.
 
-line 1    JSON header: format, history, fingerprint, space, dim, sequence, lists (count, lists read, recall) or null
-then      centroids (lists x dim float32), if there are lists
+line 1    JSON header: format, history, fingerprint, space, dim, sequence, shortlist (components, lists, lists read,
+          vectors scored exactly, recall) or null
+then      components (dim x components float32) and centroids (lists x components float32), if there is a shortlist
 pieces    count (int64) and whether it is in lists (bool); ids (int64), lists (int32) if it is, vectors (dim float16)
 end       a piece of 0, and the SHA-256 of all before it. Little-endian.
 """
@@ -12,7 +13,7 @@ import json
 import os
 import secrets
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -26,7 +27,7 @@ from app.files import sync_folder
 from app.vectors.contract import Piece
 from app.vectors.lists import Coarse
 
-FORMAT = "descry-index-2"
+FORMAT = "descry-index-3"
 _HEADER_LIMIT = 4096
 _PARTIAL = ".partial"
 _COUNTS = struct.Struct("<q?")
@@ -53,7 +54,7 @@ class Snapshot:
     """The vectors of one view at one point of the log.
 
     Attributes:
-        coarse: the inverted lists, if the index had some.
+        coarse: how a shortlist is made, if the index made one.
         pieces: the vectors, each once; may be given out one by one, so that they are never all in memory twice.
     """
 
@@ -74,7 +75,9 @@ def save_snapshot(path: Path, snapshot: Snapshot) -> None:
         "format": FORMAT,
         **asdict(snapshot.key),
         "sequence": snapshot.sequence,
-        "lists": None if coarse is None else [coarse.count, coarse.probe, coarse.recall],
+        "shortlist": None
+        if coarse is None
+        else [coarse.width, coarse.count, coarse.probe, coarse.shortlist, coarse.recall],
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     remove_abandoned(path)
@@ -87,6 +90,7 @@ def save_snapshot(path: Path, snapshot: Snapshot) -> None:
 
         write(json.dumps(header).encode() + b"\n")
         if coarse is not None:
+            write(_bytes(coarse.components, "<f4"))
             write(_bytes(coarse.centroids, "<f4"))
         for piece in snapshot.pieces:
             write(_COUNTS.pack(len(piece.ids), piece.lists is not None))
@@ -138,10 +142,11 @@ class SnapshotReader:
     """Reads a snapshot piece by piece. Nothing of it may be used before the last piece came: then it is whole.
 
     Args:
-        at_most: head of the log: a snapshot that is ahead of it belongs to another past.
+        at_most: reads the head of the log: a snapshot that is ahead of it belongs to another past. It is read after
+            the file was opened: what another process saves in between is not ahead of it.
     """
 
-    def __init__(self, path: Path, key: SnapshotKey, *, at_most: int) -> None:
+    def __init__(self, path: Path, key: SnapshotKey, *, at_most: Callable[[], int]) -> None:
         self._path, self._key, self._at_most, self._digest = path, key, at_most, hashlib.sha256()
 
     @contextmanager
@@ -171,17 +176,18 @@ class SnapshotReader:
         sequence = header.get("sequence")
         if not isinstance(sequence, int):
             raise SnapshotError(f"{name} is damaged: it does not say where in the log it was taken")
-        if sequence > self._at_most:
-            raise SnapshotError(f"{name} is at sequence {sequence}, ahead of the database at {self._at_most}")
+        if sequence > (head := self._at_most()):
+            raise SnapshotError(f"{name} is at sequence {sequence}, ahead of the database at {head}")
         return header
 
     def _coarse(self, handle: IO[bytes], header: dict[str, Any]) -> Coarse | None:
-        lists = header.get("lists")
-        if lists is None:
+        found = header.get("shortlist")
+        if found is None:
             return None
-        count, probe, recall = lists
-        centroids = self._read(handle, (int(count), self._key.dim), "<f4")
-        return Coarse(centroids.astype(np.float32), int(probe), float(recall))
+        width, count, probe, shortlist = map(int, found[:4])
+        components = self._read(handle, (self._key.dim, width), "<f4").astype(np.float32)
+        centroids = self._read(handle, (count, width), "<f4").astype(np.float32)
+        return Coarse(components, centroids, probe, shortlist, float(found[4]))
 
     def _pieces(self, handle: IO[bytes], coarse: Coarse | None) -> Iterator[Piece]:
         while True:

@@ -3,7 +3,8 @@
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 from numpy import float32
@@ -97,7 +98,7 @@ class VectorView:
         with self._following:
             fresh = self.storage.restart(self._head)
             before = fresh.ids()
-            self._replay(fresh, progress, alone=True)
+            self._load(fresh, progress, alone=True)
             self._remove_strays(fresh, before)
             fresh.compact()
             self._held = fresh
@@ -115,7 +116,7 @@ class VectorView:
         index.apply(Changes(index.sequence, ids[:0], none, np.array(strays, np.int64)))
         _log.warning("%s: %d vectors were removed that the database does not have", self.key.space, len(strays))
         # One may have been encoded anew between the look and the removal.
-        self._replay(index, _silent, alone=True)
+        self._replay(index, alone=True)
 
     def catch_up(self, sequence: int | None = None) -> None:
         """Apply what the log has gained. Free when `sequence` (the head, as the caller read it) is applied already."""
@@ -175,28 +176,44 @@ class VectorView:
         except OSError:
             _log.exception("the index of %s could not be saved; the next start takes longer", self.key.space)
 
-    def _replay(self, index: VectorIndex, progress: Progress = _silent, *, alone: bool = False) -> None:
+    def _replay(self, index: VectorIndex, *, alone: bool = False) -> None:
         """Apply what follows the index in the log.
 
         Args:
             alone: also additions that others say they have applied.
         """
-        added = index.sequence if alone else index.added
+        with self._following_log(index, _silent, alone=alone) as pieces:
+            for piece in pieces:
+                index.apply(piece)
+
+    def _load(self, index: VectorIndex, progress: Progress, *, alone: bool = False) -> None:
+        """`_replay` of much, into an index that nobody searches yet."""
+        with self._following_log(index, progress, alone=alone) as pieces:
+            index.load(pieces)
+
+    @contextmanager
+    def _following_log(self, index: VectorIndex, progress: Progress, *, alone: bool) -> Iterator[Iterator[Changes]]:
+        added, before = (index.sequence, 0) if alone else (index.added, index.count)
         with self._database.read() as session:
             log = LogRepository(session)
             changes = log.changes(self.version_id, self.key.space, self.key.dim, after=index.sequence, added=added)
-            for piece in changes:
-                index.apply(piece)
-                if len(piece.deleted):
-                    self._erased = piece.sequence
-                progress(index.count)
+            yield self._told(changes, lambda seen: progress(max(index.count, before + seen)))
+
+    def _told(self, pieces: Iterator[Changes], progress: Progress) -> Iterator[Changes]:
+        seen = 0
+        for piece in pieces:
+            yield piece
+            if len(piece.deleted):
+                self._erased = piece.sequence
+            seen += len(piece.ids)
+            progress(seen)
 
     def _reopen(self, progress: Progress) -> bool:
         index = self.storage.reopen(self._head)
         if index is None:
             return False
         with self._following:
-            self._replay(index, progress)
+            self._load(index, progress)
             if (wrong := self._miscounted(index)) is not None:
                 raise SnapshotError(f"the kept index of version {self.version_id}, {self.key.space}: {wrong}")
             self._held = index

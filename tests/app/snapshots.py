@@ -8,7 +8,7 @@ from app.vectors.snapshot import Snapshot, SnapshotKey, SnapshotReader
 
 def whole(path: Path, key: SnapshotKey, at_most: int) -> Snapshot:
     """A snapshot with all its pieces in memory."""
-    with SnapshotReader(path, key, at_most=at_most).open() as found:
+    with SnapshotReader(path, key, at_most=lambda: at_most).open() as found:
         return replace(found, pieces=list(found.pieces))
 
 

@@ -134,11 +134,6 @@ def test_a_taken_port_is_said_before_anything_slow_happens(data: Path) -> None:
     assert not (data / "data").exists()
 
 
-def test_an_open_host_is_refused(data: Path) -> None:
-    with pytest.raises(DescryError, match="no access control"):
-        runner.invoke(app, ["serve", "--host", "0.0.0.0"], catch_exceptions=False)
-
-
 def test_a_narrow_terminal_shows_who_was_found(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A table that has no room for a column shows none of the others either."""
     verb("models", "register", str(toy_checkpoint(data / "toy")), "--activate")

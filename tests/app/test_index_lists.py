@@ -1,4 +1,4 @@
-"""Inverted lists: what a large index answers against what an exact one does, through changes, and from a snapshot."""
+"""Shortlists: what a large index answers against what an exact one does, through changes, and from a snapshot."""
 
 import threading
 from dataclasses import replace
@@ -11,20 +11,22 @@ from numpy.typing import NDArray
 from app.errors import SnapshotError
 from app.vectors.contract import Changes, Half
 from app.vectors.faiss_engine import FaissIndex
-from app.vectors.lists import Coarse, learn, list_count, sample_size, threaded
+from app.vectors.lists import Coarse, learn, list_count, principal, sample_size, threaded
 from app.vectors.snapshot import Snapshot, SnapshotKey, SnapshotReader, save_snapshot
 from app.vectors.tier import Tier
 from tests.app.test_vector_index import NONE, brute_force, pairs
 
-DIM, SIZE = 32, 6000
+DIM, FILLED, SIZE = 32, 10, 6000
 TIER = Tier(exact_up_to=2000, threads=2, seed=3)
 
 
 def clustered(count: int, seed: int) -> Half:
-    """Unit vectors around 300 centres."""
-    centres = np.random.default_rng(0).standard_normal((300, DIM))
+    """Unit vectors around 300 centres, in few directions but for some noise, as those of pictures are."""
+    centres = np.random.default_rng(0).standard_normal((300, FILLED))
     rng = np.random.default_rng(seed)
-    found = centres[rng.integers(0, 300, count)] + 0.5 * rng.standard_normal((count, DIM))
+    inner = centres[rng.integers(0, 300, count)] + 0.5 * rng.standard_normal((count, FILLED))
+    turned = np.linalg.qr(np.random.default_rng(1).standard_normal((DIM, DIM)))[0]
+    found = inner @ turned[:FILLED] + 0.1 * rng.standard_normal((count, DIM))
     return np.asarray(found / np.linalg.norm(found, axis=1, keepdims=True), np.float16)
 
 
@@ -56,6 +58,7 @@ def test_most_of_the_best_ten_are_found_by_reading_few_lists(index: FaissIndex, 
     assert index.coarse is not None
     assert index.coarse.probe < index.coarse.count == list_count(SIZE)
     assert 0.995 <= index.coarse.recall <= 1
+    assert index.coarse.width < DIM
     hits = 0
     for query in queries():
         exact = brute_force(stored(vectors), query, 10)
@@ -130,13 +133,16 @@ def test_a_snapshot_brings_the_lists_back(index: FaissIndex, tmp_path: Path, mon
     index.apply(Changes(SIZE + 1, np.arange(SIZE, SIZE + 50), clustered(50, 6), np.arange(0, 90)))
     key = SnapshotKey("h", "f", "text", DIM)
     save_snapshot(tmp_path / "s", Snapshot(key, *index.pieces()))
-    monkeypatch.setattr("app.vectors.faiss_engine.learn", None)  # nothing is learnt again
-    with SnapshotReader(tmp_path / "s", key, at_most=SIZE + 1).open() as found:
+    monkeypatch.setattr("app.vectors.faiss_engine.choose", None)  # nothing is learnt again
+    with SnapshotReader(tmp_path / "s", key, at_most=lambda: SIZE + 1).open() as found:
         again = FaissIndex.restored(DIM, found.sequence, found.coarse, found.pieces, TIER)
     assert (again.sequence, again.count) == (index.sequence, index.count) == (SIZE + 1, SIZE - 40)
     assert again.coarse is not None
     assert index.coarse is not None
-    assert (again.coarse.probe, again.coarse.recall) == (index.coarse.probe, index.coarse.recall)
+    for field in ("probe", "shortlist", "recall"):
+        assert getattr(again.coarse, field) == getattr(index.coarse, field)
+    assert np.array_equal(again.coarse.components, index.coarse.components)
+    assert np.array_equal(again.coarse.centroids, index.coarse.centroids)
     for query in queries(10):
         assert pairs(again.search(query, 10)) == pairs(index.search(query, 10))
 
@@ -150,7 +156,7 @@ def test_lists_that_cannot_be_are_refused(index: FaissIndex, tmp_path: Path) -> 
         save_snapshot(tmp_path / "s", snapshot)
         with (
             pytest.raises(SnapshotError, match="is damaged"),
-            SnapshotReader(tmp_path / "s", key, at_most=SIZE).open() as found,
+            SnapshotReader(tmp_path / "s", key, at_most=lambda: SIZE).open() as found,
         ):
             list(found.pieces)
 
@@ -181,7 +187,7 @@ def test_centroids_are_those_of_clusters_that_are_there() -> None:
     rng = np.random.default_rng(0)
     points = np.repeat(centres, 40, axis=0) + 0.02 * rng.standard_normal((640, DIM)).astype(np.float32)
     points /= np.linalg.norm(points, axis=1, keepdims=True)
-    found = learn(points.astype(np.float16), 640, threaded(1), seed=0)
+    found = learn(points, 640, threaded(1), seed=0)
     assert len(found) == list_count(640) == 128
     assert np.allclose(np.linalg.norm(found, axis=1), 1, atol=1e-5)
     nearest = (found @ centres.T).max(axis=1)
@@ -191,10 +197,60 @@ def test_centroids_are_those_of_clusters_that_are_there() -> None:
 
 
 def test_the_nearest_lists_come_nearest_first() -> None:
-    coarse = Coarse(np.eye(8, dtype=np.float32), 2, 1.0)
+    eye = np.eye(8, dtype=np.float32)
+    coarse = Coarse(eye, eye, 2, 100, 1.0)
     query = np.arange(8, dtype=np.float32)
     lists, similarity = coarse.nearest(query, 3)
     assert lists.tolist() == [[7, 6, 5]]
     assert similarity.tolist() == [[7, 6, 5]]
     assert coarse.nearest(query, 8)[0].tolist() == [[7, 6, 5, 4, 3, 2, 1, 0]]
-    assert [coarse.probes(k) for k in (1, 10, 40, 10_000)] == [2, 2, 4, 8]
+    assert [coarse.probes(k) for k in (1, 10, 160, 10_000)] == [2, 2, 4, 8]
+    assert [coarse.scored(k) for k in (1, 10, 40, 10_000)] == [100, 100, 200, 40_000]
+
+
+def test_the_directions_that_vectors_fill_come_first(vectors: Half) -> None:
+    directions, first = principal(vectors)
+    assert first == 16  # the step that holds the ten
+    assert np.allclose(directions.T @ directions, np.eye(DIM), atol=1e-4)
+    energy = ((vectors.astype(np.float32) @ directions) ** 2).mean(axis=0)
+    assert (np.diff(energy) <= 1e-6).all()
+    assert energy[:FILLED].sum() > 0.9
+
+
+def test_vectors_that_fill_all_directions_are_searched_exactly() -> None:
+    rng = np.random.default_rng(4)
+    wide = rng.standard_normal((SIZE, DIM))
+    every = np.asarray(wide / np.linalg.norm(wide, axis=1, keepdims=True), np.float16)
+    index = FaissIndex(DIM, tier=TIER)
+    index.apply(Changes(SIZE, np.arange(SIZE), every, NONE))
+    index.compact()
+    assert index.coarse is None
+    assert not index.wants_compaction  # it is not tried again and again
+    query = every[5].astype(np.float32)
+    assert pairs(index.search(query, 20)) == brute_force(stored(every), query, 20)
+
+
+def test_new_segments_are_sketched_beside_the_large_sketch(index: FaissIndex, vectors: Half) -> None:
+    every = stored(vectors)
+    for step in range(4):
+        more, first = clustered(150, 50 + step), SIZE + 150 * step
+        index.apply(Changes(first + 150, np.arange(first, first + 150), more, NONE))
+        every |= {first + at: row for at, row in enumerate(more)}
+        index.compact()
+        sketched = [segment for sketch in index.sketches for segment in sketch.segments]
+        assert sorted(map(id, sketched)) == sorted(map(id, index.segments))
+        assert len(index.sketches) <= 2
+        query = more[3].astype(np.float32)
+        assert index.search(query, 1).ids.tolist() == [first + 3]
+        hits = sum(len(set(pairs(index.search(q, 10))) & set(brute_force(every, q, 10))) for q in queries(20))
+        assert hits >= 0.97 * 200
+
+
+def test_those_next_to_many_deleted_ones_are_found(index: FaissIndex, vectors: Half) -> None:
+    query = queries(1)[0]
+    near = [number for number, _ in brute_force(stored(vectors), query, 400)]
+    # Fewer than a compaction waits for, but all that a shortlist would name at first.
+    index.apply(Changes(SIZE + 1, np.empty(0, np.int64), np.empty((0, DIM), np.float16), np.array(near)))
+    exact = brute_force(stored(vectors, set(near)), query, 10)
+    found = pairs(index.search(query, 10))
+    assert len(set(found) & set(exact)) >= 9

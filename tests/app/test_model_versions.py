@@ -109,9 +109,13 @@ def test_a_lost_picture_is_named(core: Core, ingest: IngestFolder, tmp_path: Pat
     picture(tmp_path / "p" / "1.jpg", "red")
     ingest(tmp_path / "p")
     next(core.settings.images_dir.rglob("*.jpg")).unlink()
+    picture(tmp_path / "p" / "2.jpg", "blue")
+    ingest(tmp_path / "p")
     other = register_checkpoint(core, toy_checkpoint(tmp_path / "other", words=("red",)), "other")
     with pytest.raises(StorageError, match="image 1"):
         activate_version(core, other.id)
+    with core.database.read() as session:
+        assert LogRepository(session).count(other.id, "text") == 1  # the one that is there
     assert next(iter(core.ingest().run(open_source(tmp_path / "p")))).status == "duplicate"
 
 
@@ -128,7 +132,8 @@ def test_a_server_whose_model_is_broken_starts_and_says_so(core: Core, settings:
     with TestClient(create_app(settings), base_url="http://127.0.0.1") as client:
         missing = client.get("/readyz").json()["missing"]
         assert missing == ["model version 1: not loaded (yet); the log says why"]
-        assert client.post("/v1/search/text", json={"query": "red"}).status_code == 503
+        refused = client.post("/v1/search/text", json={"query": "red"})
+        assert (refused.status_code, refused.json()["code"]) == (503, "model_not_loaded")
         assert client.get("/v1/models").status_code == 200
         weights.write_bytes(whole)
         assert client.post("/v1/models/1/activate").status_code == 200

@@ -28,12 +28,12 @@ def test_a_stuck_encoder_refuses_then_times_out_then_recovers(
         assert gate.wait(20)
         return whole(self, texts)
 
-    monkeypatch.setattr(ToyEncoder, "tokenize", tokenize)
     narrow = settings.model_copy(update={"query_queue": 1, "query_timeout_s": 4.0})
     with (
         TestClient(create_app(narrow), base_url="http://127.0.0.1") as client,
         ThreadPoolExecutor(8) as pool,
     ):
+        monkeypatch.setattr(ToyEncoder, "tokenize", tokenize)  # not before: the first passes are run at the start
         first = pool.submit(client.post, "/v1/search/text", json={"query": "red"})
         assert entered.wait(5)
         rest = [pool.submit(client.post, "/v1/search/text", json={"query": "red"}) for _ in range(5)]

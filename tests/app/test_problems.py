@@ -12,7 +12,7 @@ from starlette.testclient import TestClient
 
 from app import errors
 from app.core import Core
-from app.errors import ConfigurationError, OpenHostError, ServiceError
+from app.errors import ConfigurationError, ServiceError
 from app.main import create_app
 from app.settings import Settings, load_settings
 from models.errors import DescryError
@@ -139,12 +139,6 @@ def test_the_own_page_may_post(client: TestClient) -> None:
 def test_request_ids_are_taken_over_only_if_harmless(client: TestClient) -> None:
     assert client.get("/healthz", headers={"x-request-id": "abc-1"}).headers["x-request-id"] == "abc-1"
     assert client.get("/healthz", headers={"x-request-id": "a b"}).headers["x-request-id"] != "a b"
-
-
-def test_listening_openly_is_refused(settings: Settings) -> None:
-    with pytest.raises(OpenHostError, match="DESCRY_ALLOW_OPEN"):
-        create_app(settings.model_copy(update={"host": "0.0.0.0"}))
-    create_app(settings.model_copy(update={"host": "0.0.0.0", "allow_open": True}))
 
 
 def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

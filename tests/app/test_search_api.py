@@ -161,13 +161,17 @@ def test_without_a_model_there_is_a_typed_503(empty_core: Core, settings: Settin
         assert (response.status_code, response.json()["code"]) == (503, "no_active_model")
         assert int(response.headers["retry-after"]) > 0
         ready = client.get("/readyz")
-        assert (ready.status_code, ready.json()) == (503, {"ready": False, "missing": ["active model: none"]})
+        assert (ready.status_code, ready.json()["missing"]) == (503, ["active model: none"])
+        assert [reason["code"] for reason in ready.json()["reasons"]] == ["no_active_model"]
         assert client.get("/healthz").json() == {"status": "ok"}
         assert client.get("/v1/gallery").json() == {"identities": 0, "images": 0, "model_version": None}
 
 
 def test_ready_and_counted(filled: TestClient) -> None:
-    assert filled.get("/readyz").json() == {"ready": True, "missing": []}
+    ready = filled.get("/readyz").json()
+    assert (ready["ready"], ready["missing"], ready["reasons"]) == (True, [], [])
+    assert ready["behind"]["head"] == ready["behind"]["applied"] >= 24
+    assert ready["behind"]["entries"] == 0
     assert filled.get("/v1/gallery").json() == {
         "identities": 8,
         "images": 24,

@@ -11,9 +11,10 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from numpy.typing import NDArray
 
 from app.errors import FaissConflictError
-from app.vectors import faiss_engine
+from app.vectors import installation
 from app.vectors.contract import Changes, Half, Hits, VectorIndex
-from app.vectors.faiss_engine import FaissIndex, check_installation
+from app.vectors.faiss_engine import FaissIndex
+from app.vectors.installation import check_installation
 
 DIM = 8
 ENGINES: list[Callable[[int], VectorIndex]] = [FaissIndex]
@@ -170,8 +171,13 @@ def test_readers_writers_and_compactions_at_once() -> None:
     assert index.count == 3000 - len([number for number in deleted if number < 3000])
 
 
+def test_none_of_a_small_segment_are_wanted() -> None:
+    index = FaissIndex(DIM, ids=np.arange(10), vectors=unit(1, 10), sequence=1)
+    assert pairs(index.among(np.ones(DIM, np.float32), np.array([77, 78]), 5)) == []
+
+
 def test_two_faiss_builds_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     check_installation()
-    monkeypatch.setattr(faiss_engine, "_installed", lambda name: name != "faiss-gpu-cu12")
+    monkeypatch.setattr(installation, "_installed", lambda name: name != "faiss-gpu-cu12")
     with pytest.raises(FaissConflictError, match="faiss-cpu and faiss-gpu are both installed"):
         FaissIndex(DIM)

@@ -276,7 +276,7 @@ def test_ingest_search_and_delete_on_a_bucket(s3_settings: Settings, tmp_path: P
         core.close()
     assert list(s3_settings.images_dir.rglob("*.jpg")) == []
     with TestClient(create_app(s3_settings), base_url="http://127.0.0.1:8000") as client:
-        assert client.get("/readyz").json() == {"ready": True, "missing": []}
+        assert client.get("/readyz").json()["missing"] == []
         best = client.post("/v1/search/text", json={"query": "red"}).json()["candidates"][0]["images"][0]
         assert best["source_name"] == "1.jpg"
         file, thumbnail = client.get(best["url"]), client.get(best["thumbnail_url"])

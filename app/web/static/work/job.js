@@ -8,7 +8,7 @@ import { link } from "../router.js";
 import { ended, followJob } from "../sse.js";
 import { curves } from "./chart.js";
 
-const KINDS = { ingest: "Taking in pictures", indexing: "Encoding the gallery", export: "Export", retraining: "Retraining", association: "Grouping people" };
+const KINDS = { ingest: "Taking in pictures", indexing: "Encoding the gallery", export: "Export", retraining: "Retraining", video: "Taking in a video", association: "Grouping people" };
 const STATES = { queued: "waits for a worker", running: "running", succeeded: "done", failed: "failed", cancelled: "cancelled" };
 const PHASES = { data: "writing the data set", training: "training", comparison: "comparing with the active model", done: "done" };
 const ITEMS = 200;

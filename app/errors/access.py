@@ -1,0 +1,58 @@
+"""What is wrong with who asks, or with how often."""
+
+from app.errors.base import InvalidError, NotFoundError, ServiceError
+
+
+class KeyRequiredError(ServiceError):
+    """A request without a key, where one is needed."""
+
+    status, code, title = 401, "key_required", "A key is needed"
+
+
+class KeyInvalidError(ServiceError):
+    """A key that nobody made, or that has another secret."""
+
+    status, code, title = 401, "key_invalid", "The key is not valid"
+
+
+class KeyRevokedError(KeyInvalidError):
+    """A key that was revoked."""
+
+    code, title = "key_revoked", "The key was revoked"
+
+
+class KeyExpiredError(KeyInvalidError):
+    """A key whose time is over."""
+
+    code, title = "key_expired", "The key has expired"
+
+
+class ScopeMissingError(ServiceError):
+    """A key that may not do this."""
+
+    status, code, title = 403, "scope_missing", "The key may not do this"
+
+
+class RateLimitedError(ServiceError):
+    """A key that is used too often, or an address that guesses keys."""
+
+    status, code, title, retry_after = 429, "rate_limited", "Too many requests", 1
+
+    def __init__(self, message: str, wait_s: float) -> None:
+        super().__init__(message)
+        self.wait_s = wait_s
+
+
+class KeyNotFoundError(NotFoundError):
+    """No key has the id."""
+
+    code, title = "key_not_found", "No such key"
+
+    def __init__(self, key_id: int) -> None:
+        super().__init__(f"there is no key {key_id}; GET /v1/admin/keys and `descry keys list` show all")
+
+
+class KeyRefusedError(InvalidError):
+    """A key that cannot be made as it was asked for."""
+
+    code, title = "key_refused", "The key cannot be made"
