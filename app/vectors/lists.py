@@ -155,7 +155,7 @@ def _closest(vectors: NDArray[np.float32], centroids: NDArray[np.float32]) -> Li
 
 
 def list_count(size: int) -> int:
-    """Number of lists for so many vectors: a power of two near the square root. Each list costs as it is begun, 2 us."""
+    """Number of lists for so many vectors: a power of two near the square root (one costs 2 us to begin)."""
     return int(2 ** round(math.log2(max(1.0, math.sqrt(size)))))
 
 
