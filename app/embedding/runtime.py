@@ -8,6 +8,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from app.embedding.runtimes.spreading import spread
 from models.encoder import PersonEncoder, Space
 from models.truncation import cut_texts
 
@@ -33,12 +34,21 @@ class TorchRuntime:
         self._encoder = encoder
         self._device = next(encoder.parameters(), torch.empty(0)).device
 
-    @torch.inference_mode()
     def encode_text(self, ids: Tensor) -> Tensor:
+        return torch.cat(spread(self._texts, ids)) if self._device.type == "cpu" else self._texts(ids)
+
+    def encode_image(self, pixels: Tensor) -> dict[Space, Tensor]:
+        if self._device.type != "cpu":
+            return self._pictures(pixels)
+        parts = spread(self._pictures, pixels)
+        return {space: torch.cat([part[space] for part in parts]) for space in parts[0]}
+
+    @torch.inference_mode()
+    def _texts(self, ids: Tensor) -> Tensor:
         cut = cut_texts(ids, self._encoder.spec.tokenizer)
         return self._encoder.encode_text(cut.to(self._device)).float().cpu()
 
     @torch.inference_mode()
-    def encode_image(self, pixels: Tensor) -> dict[Space, Tensor]:
+    def _pictures(self, pixels: Tensor) -> dict[Space, Tensor]:
         found = self._encoder.encode_image(self._encoder.normalise(pixels.to(self._device)))
         return {space: vectors.float().cpu() for space, vectors in found.items()}

@@ -27,8 +27,6 @@ from app.embedding.batcher import Batcher, Guarding
 from app.embedding.cache import TextCache, TextEmbedding, TextKey
 from app.embedding.device import resolve_device
 from app.embedding.memory import Fitting
-from app.embedding.runtime import TorchRuntime
-from app.embedding.runtimes.half import HalfRuntime
 from app.embedding.runtimes.opening import open_runtime
 from app.embedding.watchdog import WATCHDOG, give_up
 from app.errors import EncoderFailedError, ServiceError
@@ -80,10 +78,7 @@ class EncoderService:
         self._device_lock = threading.Lock()
         self._fit_texts, self._fit_pictures = Fitting("texts"), Fitting("pictures")
         weights = sum(parameter.numel() for parameter in encoder.parameters())
-        # Several threads of PyTorch within a pass wait for each other in a process that does other things as well: a
-        # ViT-B/16 took 27 ms for a text on four, 15 on one (decision 0026).
-        alone = weights < _SMALL or isinstance(self._runtime, TorchRuntime | HalfRuntime)
-        self._query_threads = 1 if alone else _CORES
+        self._query_threads = 1 if weights < _SMALL else _CORES
         most, patience = settings.query_queue, settings.query_timeout_s
         self._texts: Batcher[_Asked, TextEmbedding] = Batcher(
             self._encode_texts,
