@@ -15,8 +15,12 @@ R = TypeVar("R")
 _log = logging.getLogger(__name__)
 _KEEP_S = 60.0
 """Seconds after which twice the size is tried again."""
-_WORDS = ("out of memory", "can't allocate memory", "cannot allocate memory", "bad_alloc", "bad allocation")
-"""How PyTorch on a CPU, ONNX Runtime and OpenVINO say it, in errors that have no class of their own."""
+_WORDS = (
+    *("out of memory", "can't allocate memory", "cannot allocate memory", "bad_alloc", "bad allocation"),
+    *("could not create a primitive", "could not create a memory object"),
+)
+"""How PyTorch on a CPU, ONNX Runtime and OpenVINO say it, in errors that have no class of their own; the last two are
+what oneDNN says when it finds no room for its code or its weights."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:
