@@ -4,7 +4,7 @@ import hashlib
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from app.database.tables import CAMERA_CHARS, DEFAULT_COLLECTION
 from app.errors import EntryError
@@ -13,7 +13,9 @@ from app.settings import Settings
 from app.values import check_text, printable
 from app.video.clock import Start, start_of, zone_of
 from app.video.footage import Facts
-from app.video.walk import Harvest
+
+if TYPE_CHECKING:
+    from app.video.walk import Harvest
 
 _EDGE = 1 << 20
 _WAY = "1"
@@ -89,7 +91,7 @@ class Provenance:
         date = f"{self.start.at:%Y-%m-%d}" if self.start.at else "undated"
         return f"{date}/{self.mark}/{number:04d}"
 
-    def entry(self, harvest: Harvest, place: int, path: Path) -> Entry:
+    def entry(self, harvest: "Harvest", place: int, path: Path) -> Entry:
         """Crop `place` of a track, which lies in `path`, for the ingest."""
         shot = harvest.shots[place]
         left, top, right, bottom = shot.box
