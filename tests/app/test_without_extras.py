@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-EXTRAS = ("cv2", "av", "onnx", "onnxruntime", "onnxscript", "openvino", "psycopg", "boto3", "pymilvus", "spacy")
+EXTRAS = ("cv2", "av", "onnx", "onnxruntime", "onnxscript", "openvino", "boto3", "pymilvus", "spacy")
 PROGRAM = """
 import sys
 
