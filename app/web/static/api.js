@@ -1,5 +1,7 @@
 // The HTTP API, and what can go wrong with it.
 
+import { signedIn } from "./signin.js";
+
 const PATIENCE_MS = 60_000;
 
 /** Why there is no answer, in words for people. `again`: the same request may succeed later. */
@@ -79,7 +81,12 @@ async function exchange(path, options, read, patience = PATIENCE_MS) {
   const limit = AbortSignal.timeout(patience);
   const signal = options.signal ? AbortSignal.any([options.signal, limit]) : limit;
   try {
-    const response = await fetch(path, { ...options, signal });
+    let response = await fetch(path, { ...options, signal });
+    if (response.status === 401) {
+      const problem = problemOf(response.status, response.headers, await response.text());
+      if (!(await signedIn(problem.detail))) throw problem;
+      response = await fetch(path, { ...options, signal: options.signal ?? AbortSignal.timeout(patience) });
+    }
     if (!response.ok) throw problemOf(response.status, response.headers, await response.text());
     return await read(response);
   } catch (error) {
