@@ -84,7 +84,7 @@ async function exchange(path, options, read, patience = PATIENCE_MS) {
     let response = await fetch(path, { ...options, signal });
     if (response.status === 401) {
       const problem = problemOf(response.status, response.headers, await response.text());
-      if (!(await signedIn(problem.detail))) throw problem;
+      if (!(await signedIn(problem))) throw problem;
       response = await fetch(path, { ...options, signal: options.signal ?? AbortSignal.timeout(patience) });
     }
     if (!response.ok) throw problemOf(response.status, response.headers, await response.text());

@@ -3,17 +3,19 @@
 
 import { button, el } from "./dom.js";
 
+const WHERE = "Whoever looks after this server makes keys, with descry keys create.";
+
 let asking = null;
 
 /** Ask once, whoever needs it. Resolves to whether a key was accepted. */
-export function signedIn(reason) {
-  asking ??= ask(reason).finally(() => {
+export function signedIn(problem) {
+  asking ??= ask(problem).finally(() => {
     asking = null;
   });
   return asking;
 }
 
-function ask(reason) {
+function ask(problem) {
   return new Promise((resolve) => {
     const field = el("input", { id: "key", type: "password", autocomplete: "off", spellcheck: false, required: true });
     const trouble = el("p", { className: "hint", role: "alert" });
@@ -21,12 +23,11 @@ function ask(reason) {
       "dialog",
       { className: "asking", "aria-labelledby": "key-title", "aria-describedby": "key-reason" },
       el("h2", { id: "key-title" }, "A key is needed"),
-      el("p", { id: "key-reason" }, reason),
+      el("p", { id: "key-reason" }, problem.code === "key_required" ? WHERE : problem.detail),
       el(
         "form",
         { onsubmit: (event) => enter(event, field, trouble, dialog) },
-        el("label", { htmlFor: "key" }, "Key"),
-        field,
+        el("label", { className: "key" }, "Key", field),
         trouble,
         el(
           "div",
