@@ -68,6 +68,8 @@ class Guard:
                 await refusal(scope, receive, exchange.send)
                 return
             await self._app(scope, exchange.receive, exchange.send)
+            if exchange.left:
+                raise ClientDisconnect
         except ClientDisconnect:
             _log.info("the client of %s %s went away", scope["method"], scope["path"])
         except Exception:  # noqa: BLE001  the last line before the socket: logs all, tells the client nothing
@@ -165,6 +167,8 @@ class _Exchange:
         self._started = time.perf_counter()
         self._fault: ServiceError | None = None
         self.status = 0
+        self.left = False
+        """Whether the client went away before its request was read."""
 
     def milliseconds(self) -> float:
         return (time.perf_counter() - self._started) * 1000
@@ -180,6 +184,10 @@ class _Exchange:
         except ServiceError as error:
             self._fault = error
             raise
+        if message["type"] == "http.disconnect":
+            # It may come before a body that has arrived; the framework makes a 400 of it, for nobody.
+            self.left = True
+            return message
         self._complete = not message.get("more_body", False)
         if self._complete and self._searches is not None and message["type"] == "http.request":
             self._searches.count += 1
@@ -192,6 +200,8 @@ class _Exchange:
             self._searches.count -= 1
 
     async def send(self, message: Message) -> None:
+        if self.left:
+            return
         if self._fault is not None:
             # The framework turns what `receive` raises into a 400 of its own; the truth is this.
             if message["type"] != "http.response.start" or self.status:
