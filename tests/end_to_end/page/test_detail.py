@@ -12,7 +12,8 @@ def opened(visit: Visit, query: str, name: str) -> Locator:
     visit.go(f"/?q={query.replace(' ', '+')}")
     button = visit.page.get_by_role("button", name=re.compile(f"^{name}, rank"))
     while not button.count():
-        visit.page.get_by_role("button", name="More candidates").click()
+        # Not `click`, which scrolls there: the page then loads more by itself, and takes the button away meanwhile.
+        visit.page.get_by_role("button", name="More candidates").dispatch_event("click")
         visit.page.get_by_text("candidates are shown").wait_for()
     button.click()
     dialog = visit.page.get_by_role("dialog", name=name)
@@ -150,7 +151,7 @@ def test_deleting_asks_and_is_real(visit: Visit) -> None:
     visit.page.keyboard.press("Escape")
     visit.search("black trousers, a person")
     expect_title(visit, "a person")
-    visit.page.get_by_role("button", name="More candidates").click()
+    visit.page.get_by_role("button", name="More candidates").dispatch_event("click")
     expect(visit.page.get_by_text("candidates are shown")).to_be_visible()
     assert "P-0008" not in visit.page.locator(".card h3").all_inner_texts()
 
