@@ -24,11 +24,11 @@ from rich.table import Table
 from torch import Tensor
 from torch.nn import functional as F
 
-from app.embedding.device import cores
 from app.embedding.runtime import Runtime, TorchRuntime
 from app.embedding.runtimes.names import RUNTIMES, RuntimeName, machine, obstacle
 from app.embedding.runtimes.opening import open_named
 from app.embedding.runtimes.parity import TYPICAL, known_ids, least_cosine, pictures, probes_of
+from app.lanes import cores
 from app.settings import Settings
 from benchmarks.figures import median
 from models.checkpoint import DEMO, load_checkpoint, save_checkpoint

@@ -4,16 +4,16 @@ As many as there are cores: each picture may take hundreds of megabytes while it
 faster.
 """
 
-import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 from app.errors import EncoderBusyError
+from app.lanes import cores
 
 R = TypeVar("R")
-_CORES = len(os.sched_getaffinity(0))
+_CORES = cores()
 
 
 class DecodePool:

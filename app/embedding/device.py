@@ -1,7 +1,5 @@
 """Which device the encoder runs on."""
 
-import os
-
 import torch
 
 from app.errors import ConfigurationError
@@ -24,8 +22,3 @@ def resolve_device(name: str) -> torch.device:
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise ConfigurationError(f"DESCRY_DEVICE={name!r}: this machine has {torch.cuda.device_count()} CUDA devices")
     return device
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0))

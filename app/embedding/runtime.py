@@ -3,6 +3,7 @@
 The others are in `app/embedding/runtimes`; `runtimes.opening.open_runtime` chooses.
 """
 
+from abc import ABC, abstractmethod
 from typing import Protocol
 
 import torch
@@ -27,21 +28,35 @@ class Runtime(Protocol):
         """Pictures (B, 3, H, W) uint8 on the CPU to (B, dim) float32 on the CPU for each stored space, unit-norm."""
 
 
-class TorchRuntime:
-    """The encoder as it was loaded."""
+class PyTorch(ABC):
+    """What PyTorch runs in any precision: on a CPU a batch is cut into a piece for each thread of the caller."""
 
     def __init__(self, encoder: PersonEncoder) -> None:
         self._encoder = encoder
         self._device = next(encoder.parameters(), torch.empty(0)).device
 
     def encode_text(self, ids: Tensor) -> Tensor:
+        """See `Runtime`."""
         return torch.cat(spread(self._texts, ids)) if self._device.type == "cpu" else self._texts(ids)
 
     def encode_image(self, pixels: Tensor) -> dict[Space, Tensor]:
+        """See `Runtime`."""
         if self._device.type != "cpu":
             return self._pictures(pixels)
         parts = spread(self._pictures, pixels)
         return {space: torch.cat([part[space] for part in parts]) for space in parts[0]}
+
+    @abstractmethod
+    def _texts(self, ids: Tensor) -> Tensor:
+        """One pass."""
+
+    @abstractmethod
+    def _pictures(self, pixels: Tensor) -> dict[Space, Tensor]:
+        """One pass."""
+
+
+class TorchRuntime(PyTorch):
+    """The encoder as it was loaded."""
 
     @torch.inference_mode()
     def _texts(self, ids: Tensor) -> Tensor:

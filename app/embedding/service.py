@@ -8,7 +8,6 @@ Every pass runs in batches that fit into memory (`memory`), and under the eyes o
 """
 
 import logging
-import os
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -30,6 +29,7 @@ from app.embedding.memory import Fitting
 from app.embedding.runtimes.opening import open_runtime
 from app.embedding.watchdog import WATCHDOG, give_up
 from app.errors import EncoderFailedError, ServiceError
+from app.lanes import cores
 from app.settings import Settings
 from models.checkpoint import load_checkpoint
 from models.encoder import PersonEncoder, Space
@@ -39,7 +39,7 @@ __all__ = ["EncoderService", "TextEmbedding", "Vectors"]
 R = TypeVar("R")
 Vectors = NDArray[np.float32]
 _log = logging.getLogger(__name__)
-_CORES = len(os.sched_getaffinity(0))
+_CORES = cores()
 _CPU_BATCH = 16
 """Pictures in one pass on one core: more are no faster, and fewer leave less to wait for at the end of a chunk."""
 _SMALL = 20_000_000

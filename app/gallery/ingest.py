@@ -7,7 +7,6 @@ outcome that was reported survives a power failure. Everything is keyed by the h
 interrupted is continued by running it again.
 """
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -25,6 +24,7 @@ from app.gallery.sources import Entry, Refused, Source
 from app.gallery.store import ImageStore, StoreChange
 from app.gallery.taking import Hashed, Prepared, Taken, Waiting, read, take
 from app.identities.repository import IdentityRepository, Track
+from app.lanes import cores
 from app.settings import Settings
 from app.vectors.repository import LogRepository, NewEmbedding
 
@@ -32,7 +32,7 @@ Status = Literal["ingested", "duplicate", "rejected"]
 _AHEAD = 3
 """Chunks that are under way while one is committed."""
 _READ_TOGETHER = 16
-_CORES = len(os.sched_getaffinity(0))
+_CORES = cores()
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,6 @@ with encoding on a CPU as on a GPU, and no more lies in memory than one batch a 
 time; they are committed in order. Pictures pass the same functions as in an ingest and in a query.
 """
 
-import os
 import threading
 import time
 from collections import deque
@@ -24,12 +23,13 @@ from app.errors import FileMissingError, PictureError, StorageError
 from app.gallery import pictures
 from app.gallery.repository import ImageRepository
 from app.gallery.store import ImageStore
+from app.lanes import cores
 from app.settings import Settings
 from app.vectors.contract import Half
 from app.vectors.repository import LogRepository, NewEmbedding
 from models.encoder import Space
 
-_CORES = len(os.sched_getaffinity(0))
+_CORES = cores()
 _AHEAD = 2
 """Chunks that are under way while one is waited for."""
 _PIECE_S, _FIRST_PIECE = 2.0, 4

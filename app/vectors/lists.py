@@ -99,9 +99,18 @@ class Coarse:
             projected = self.project(block)
             return _closest(projected, self.centroids), projected.astype(np.float16)
 
-        found = each(part, [vectors[start : start + _BLOCK] for start in range(0, len(vectors), _BLOCK)])
+        found = each(part, _blocks(vectors))
         lists = np.concatenate([*(lists for lists, _ in found), np.empty(0, np.int32)])
         return lists, np.concatenate([*(codes for _, codes in found), np.empty((0, self.width), np.float16)])
+
+    def reduce(self, vectors: Half, each: Map) -> Half:
+        """The components of some vectors (n, dim), (n, width) as fp16: `assign` where the lists are known."""
+        found = each(lambda block: self.project(block).astype(np.float16), _blocks(vectors))
+        return np.concatenate([*found, np.empty((0, self.width), np.float16)])
+
+
+def _blocks(vectors: Half) -> list[Half]:
+    return [vectors[start : start + _BLOCK] for start in range(0, len(vectors), _BLOCK)]
 
 
 def principal(sample: Half) -> tuple[NDArray[np.float32], int]:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from app.embedding.runtimes.spreading import spread
+from app.embedding.runtime import PyTorch
 from models.encoder import PersonEncoder, Space
 from models.truncation import cut_texts
 
@@ -49,23 +49,12 @@ class _Attention(nn.MultiheadAttention):
         return found.transpose(0, 1), weights
 
 
-class HalfRuntime:
+class HalfRuntime(PyTorch):
     """A copy of an encoder in half precision; weights that stay in float32 are shared with the encoder."""
 
     def __init__(self, encoder: PersonEncoder, dtype: torch.dtype) -> None:
-        self._encoder, self._dtype = halved(encoder, dtype), dtype
-        self._device = next(encoder.parameters(), torch.empty(0)).device
-
-    def encode_text(self, ids: Tensor) -> Tensor:
-        if self._device.type != "cpu":
-            return self._texts(ids)
-        return torch.cat(spread(self._texts, ids))
-
-    def encode_image(self, pixels: Tensor) -> dict[Space, Tensor]:
-        if self._device.type != "cpu":
-            return self._pictures(pixels)
-        parts = spread(self._pictures, pixels)
-        return {space: torch.cat([part[space] for part in parts]) for space in parts[0]}
+        super().__init__(halved(encoder, dtype))
+        self._dtype = dtype
 
     @torch.inference_mode()
     def _texts(self, ids: Tensor) -> Tensor:

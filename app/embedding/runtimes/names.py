@@ -7,7 +7,7 @@ from typing import Literal, get_args
 
 import torch
 
-from app.embedding.device import cores
+from app.lanes import cores
 
 RuntimeName = Literal["torch-fp32", "torch-bf16", "torch-fp16", "onnx-fp32", "openvino-fp32", "openvino-bf16"]
 EXACT: RuntimeName = "torch-fp32"

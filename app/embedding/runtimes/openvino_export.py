@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from app.embedding.device import cores
 from app.embedding.runtimes.graphs import ImageGraph, TextGraph, example_ids, example_pixels, recording
+from app.lanes import cores
 from models.encoder import EncoderSpec, PersonEncoder, Space
 from models.truncation import cut_texts
 

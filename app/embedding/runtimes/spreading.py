@@ -12,7 +12,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from app.embedding.device import cores
+from app.lanes import cores
 
 R = TypeVar("R")
 

@@ -8,13 +8,13 @@ from dataclasses import replace
 
 import torch
 
-from app.embedding.device import cores
 from app.embedding.runtime import Runtime
 from app.embedding.runtimes.names import EXACT, RUNTIMES, RuntimeName, machine, obstacle
 from app.embedding.runtimes.opening import LARGE, device_of, home_of, open_named, size_of
 from app.embedding.runtimes.parity import TEXTS, TYPICAL, known_ids, least_cosine, pictures, probes_of
 from app.embedding.runtimes.records import Measured, RuntimeRecord, read_record, write_record
 from app.errors import RuntimeRefusedError
+from app.lanes import cores
 from app.settings import Settings
 from models.encoder import PersonEncoder
 

@@ -24,22 +24,13 @@ from app.core import opened
 from app.gallery.sources import open_source
 from app.main import create_app
 from app.settings import Settings
+from benchmarks.browser import FLAGS
 from models.checkpoint import DEMO
 from training.synthetic.gallery import GalleryConfig, write_gallery
 
 IDENTITIES, IMAGES, FIRST_PAGE = 26, 3, 24
 QUERY = "a woman in a red coat and black trousers"
 HOSTILE = "<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script>"
-FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 _AXE = """() => axe.run(document, { resultTypes: ["violations"] }).then(({ violations }) => violations
   .filter(({ impact }) => impact === "serious" || impact === "critical")
   .map(({ id, nodes }) => `${id}: ${nodes.slice(0, 3).map(({ html }) => html.slice(0, 160)).join(" | ")}`))"""
