@@ -78,6 +78,10 @@ def _guarded(method: str, operation: dict[str, Any]) -> None:
         _add(operation, OriginNotAllowedError)
     if "requestBody" in operation:
         _add(operation, BodyTooLargeError, BodyTimeoutError)
+        # The framework's own answer to a body that is not what its Content-Type says.
+        operation["responses"].setdefault(
+            "400", {**InvalidError.openapi(), "description": "Bad request (`bad_request`)"}
+        )
 
 
 def _behind_the_door(operation: dict[str, Any], need: Need) -> None:
