@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
@@ -16,6 +17,7 @@ from hypothesis import HealthCheck, Phase
 from schemathesis import GenerationMode
 from schemathesis.core.control import SkipTest
 from schemathesis.core.failures import FailureGroup
+from schemathesis.core.result import Ok
 from schemathesis.specs.openapi import checks as conformance
 
 from app.core import Core
@@ -75,6 +77,7 @@ def faults(served: Served, mode: GenerationMode) -> dict[str, str]:
     headers = {"Authorization": f"Bearer {served.key}"} if served.key else {}
     with requests.Session() as session:
         for result in document.get_all_operations():
+            assert isinstance(result, Ok), result
             operation = result.ok()
             name = (operation.method.upper(), operation.path)
             if name in KEPT_OUT:
@@ -89,7 +92,7 @@ def faults(served: Served, mode: GenerationMode) -> dict[str, str]:
                 phases=[Phase.explicit, Phase.generate],
             )
             @hypothesis.given(case=operation.as_strategy(generation_mode=mode))
-            def check(case: schemathesis.Case) -> None:
+            def check(case: schemathesis.Case[Any]) -> None:
                 response = case.call(base_url=served.url, session=session, headers=headers, timeout=60)
                 assert response.status_code < 500, response.text
                 case.validate_response(response, checks=CHECKS)
