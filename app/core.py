@@ -17,6 +17,7 @@ from app.errors import NoActiveModelError, StorageError
 from app.gallery.open_store import open_store
 from app.gallery.repository import ImageRepository
 from app.gallery.store import ImageStore
+from app.lanes import Lanes
 from app.queries.recorder import Recorder
 from app.settings import Settings
 from app.vectors.repository import LogRepository
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from app.gallery.ingest import Ingest
     from app.registry.activation import Activation
     from app.registry.active import ActiveModel
+
+
+_QUICK, _SLOW = 1, 8
 
 
 @contextmanager
@@ -42,6 +46,7 @@ class Core:
 
     def __init__(self, settings: Settings, database: Database, store: ImageStore) -> None:
         self.settings, self.database, self.store = settings, database, store
+        self._quick, self._slow = Lanes("descry-search", _QUICK), Lanes("descry-search-slow", _SLOW)
         self.recorder, self.decoding = Recorder(database), DecodePool(settings.query_queue)
         self._making = threading.Lock()
         self._active: ActiveModel | None = None
@@ -57,6 +62,11 @@ class Core:
             if self._active is None:
                 self._active = ActiveModel(self.database, self.settings)
             return self._active
+
+    def lanes(self, *, narrow: bool) -> Lanes:
+        """Where a search runs: one that may take long, because it is limited to a part of the gallery or because the
+        database is far away, does not keep the others waiting."""
+        return self._slow if narrow or self.database.remote else self._quick
 
     @property
     def activation(self) -> "Activation":
@@ -108,6 +118,8 @@ class Core:
         """End threads and connections; `save` writes index snapshots first."""
         if self._active is not None:
             self._active.close(save=save)
+        self._quick.close()
+        self._slow.close()
         self.decoding.close()
         self.recorder.close()
         self.store.close()

@@ -10,7 +10,14 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.errors import BodyTimeoutError, BodyTooLargeError, HostNotAllowedError, OriginNotAllowedError, ServiceError
+from app.errors import (
+    BodyTimeoutError,
+    BodyTooLargeError,
+    HostNotAllowedError,
+    OriginNotAllowedError,
+    ServerBusyError,
+    ServiceError,
+)
 from app.problems import service_problem, unexpected_problem
 from app.settings import Settings, is_loopback
 from app.telemetry import begin_request
@@ -19,6 +26,7 @@ _log = logging.getLogger(__name__)
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _MULTIPART_OVERHEAD = 64 * 1024
 _VIDEOS = "/v1/gallery/videos"
+_SEARCH = "/v1/search/"
 _BATCHES, _MODELS, _COMPOSED = "/v1/gallery/batches", "/v1/models", "/v1/search/composed"
 _PICTURES = 4
 """Largest pictures that one composed query may come with; of smaller ones it may be more."""
@@ -40,6 +48,7 @@ class Guard:
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self._app, self._settings = app, settings
+        self._searches = _Searches(settings.max_searches)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Check, pass on, decorate the answer, write the access line."""
@@ -49,7 +58,11 @@ class Guard:
         headers = Headers(scope=scope)
         request_id = begin_request(headers.get("x-request-id"))
         limit = self._body_limit(scope["path"], headers)
-        exchange = _Exchange(scope["path"], request_id, receive, send, limit, self._settings)
+        searches = self._searches if scope["path"].startswith(_SEARCH) else None
+        exchange = _Exchange(scope["path"], request_id, receive, send, limit, self._settings, searches)
+        if searches is not None and searches.full:
+            await searches.refused(scope["path"])(scope, receive, exchange.send)
+            return
         try:
             if (refusal := self._refusal(scope, headers)) is not None:
                 await refusal(scope, receive, exchange.send)
@@ -62,6 +75,7 @@ class Guard:
             if not exchange.status:
                 await unexpected_problem(scope["path"])(scope, receive, exchange.send)
         finally:
+            exchange.leave()
             _log.info(
                 "%s %s status=%d ms=%.1f", scope["method"], scope["path"], exchange.status, exchange.milliseconds()
             )
@@ -108,14 +122,44 @@ class Guard:
         return self._settings.max_body_bytes
 
 
+class _Searches:
+    """How many searches are being answered. One counts from the end of its request: a slow client takes no place."""
+
+    def __init__(self, most: int) -> None:
+        self._most, self.count = most, 0
+        self._refused, self._told = 0, time.monotonic()
+
+    @property
+    def full(self) -> bool:
+        return self.count >= self._most
+
+    def refused(self, path: str) -> Response:
+        """The answer to one too many. One line in the log for all of a second: it must cost less than a search."""
+        self._refused += 1
+        if (now := time.monotonic()) - self._told >= 1:
+            _log.warning("%d searches were refused: %d are being answered", self._refused, self.count)
+            self._refused, self._told = 0, now
+        return service_problem(
+            path, ServerBusyError(f"{self.count} searches are being answered; try again in a moment")
+        )
+
+
 class _Exchange:
     """One request and its answer: limits what comes in, decorates what goes out."""
 
     def __init__(
-        self, path: str, request_id: str, receive: Receive, send: Send, limit: int, settings: Settings
+        self,
+        path: str,
+        request_id: str,
+        receive: Receive,
+        send: Send,
+        limit: int,
+        settings: Settings,
+        searches: "_Searches | None" = None,
     ) -> None:
         self._path, self._id, self._receive, self._send, self._limit = path, request_id, receive, send, limit
         self._pace = _Pace(settings.body_idle_s, settings.body_min_rate)
+        self._searches, self._entered = searches, False
         self._received = 0
         self._complete = False
         self._started = time.perf_counter()
@@ -137,7 +181,15 @@ class _Exchange:
             self._fault = error
             raise
         self._complete = not message.get("more_body", False)
+        if self._complete and self._searches is not None and message["type"] == "http.request":
+            self._searches.count += 1
+            self._entered = True
         return message
+
+    def leave(self) -> None:
+        """The search is over, if it was one."""
+        if self._entered and self._searches is not None:
+            self._searches.count -= 1
 
     async def send(self, message: Message) -> None:
         if self._fault is not None:

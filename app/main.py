@@ -1,5 +1,6 @@
 """The application: `create_app(settings)`."""
 
+import gc
 import logging
 import os
 import threading
@@ -64,6 +65,8 @@ def create_app(settings: Settings) -> FastAPI:
         app.state.directory = Directory(core.database, may_be_open=settings.may_be_open)
         keeper = _Keeper(core)
         try:
+            gc.collect()
+            gc.freeze()  # what was imported: nothing is answered while a collection looks at all of it
             await run_in_threadpool(_look_at_store, core)
             await run_in_threadpool(keeper.follow)
             keeper.start()

@@ -1,8 +1,6 @@
 """`python -m benchmarks [NAME ...]`: run the benchmarks, print a table, and write the figures as JSON."""
 
 import json
-import os
-import platform
 import tempfile
 import time
 from collections.abc import Callable
@@ -10,7 +8,6 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated
 
-import torch
 import typer
 from rich.console import Console
 
@@ -23,8 +20,11 @@ from benchmarks.figures import Figure
 from benchmarks.filters import measure_filters
 from benchmarks.gallery import make_gallery
 from benchmarks.ingest import measure_ingest
+from benchmarks.machine import machine
 from benchmarks.query import measure_queries
 from benchmarks.retraining import measure_retraining
+from benchmarks.serving import measure_serving
+from benchmarks.start import measure_start
 from benchmarks.table import figure_table
 from benchmarks.training import measure_full_size, measure_training
 from benchmarks.visibility import measure_visibility
@@ -42,6 +42,8 @@ OWN: dict[str, Callable[[Path], list[Figure]]] = {
     "embedding": measure_embedding,
     "filters": measure_filters,
     "engines": measure_engines,
+    "serving": measure_serving,
+    "start": measure_start,
 }
 """With data of their own: called with a folder."""
 ALONE = ("evaluation", *OWN, "archive", "fullsize", "retraining")
@@ -102,22 +104,6 @@ def run(
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(record | {"figures": [figure.to_dict() for figure in figures]}, indent=1) + "\n")
     console.print(f"written to {out}")
-
-
-def machine() -> dict[str, str | int]:
-    """What the figures were taken on."""
-    names = [line.split(":")[1].strip() for line in _lines(Path("/proc/cpuinfo")) if line.startswith("model name")]
-    return {
-        "processor": names[0] if names else platform.processor(),
-        "cores": os.cpu_count() or 1,
-        "torch": torch.__version__,
-        "threads": torch.get_num_threads(),
-        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else "none",
-    }
-
-
-def _lines(path: Path) -> list[str]:
-    return path.read_text().splitlines() if path.is_file() else []
 
 
 typer.run(run)

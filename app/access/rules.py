@@ -63,6 +63,7 @@ POST   /v1/associations                               ingest
 GET    /v1/associations/{id}                          ingest
 POST   /v1/associations/{id}/undo                     ingest
 GET    /v1/gallery                                    search
+GET    /v1/gallery/facets                             search
 POST   /v1/gallery/batches                            ingest
 POST   /v1/gallery/videos                             ingest
 GET    /v1/collections                                any

@@ -100,6 +100,7 @@ models.errors.DescryError
     +-- ScopeMissingError             403 scope_missing
     +-- RateLimitedError              429 rate_limited          Retry-After
     +-- EncoderBusyError              429 encoder_busy          Retry-After
+    +-- ServerBusyError               429 server_busy           Retry-After
     +-- UnavailableError              503 unavailable           Retry-After
     |   +-- EncoderTimeoutError           encoder_timeout
     |   +-- EncoderStalledError           encoder_stalled
@@ -254,6 +255,7 @@ from app.errors.service import (
     PortTakenError,
     RuntimeRefusedError,
     RuntimeUnavailableError,
+    ServerBusyError,
     SnapshotError,
     StagingFullError,
     StoreDeniedError,
@@ -390,6 +392,7 @@ __all__ = [
     "RuntimeRefusedError",
     "RuntimeUnavailableError",
     "ScopeMissingError",
+    "ServerBusyError",
     "ServiceError",
     "SnapshotError",
     "SourceError",

@@ -43,6 +43,12 @@ class EncoderBusyError(ServiceError):
         self.retry_after = retry_after
 
 
+class ServerBusyError(ServiceError):
+    """More searches are being answered than `max_searches`."""
+
+    status, code, title, retry_after = 429, "server_busy", "Too many searches at once", 1
+
+
 class EncoderTimeoutError(UnavailableError):
     """The encoder did not answer in `query_timeout_s`."""
 

@@ -1,6 +1,7 @@
 """All SQL about images."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,7 @@ from numpy.typing import NDArray
 from sqlalchemy import ColumnElement, delete, exists, func, insert, or_, select, update
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
-from app.database.tables import Embedding, Image, ModelVersion
+from app.database.tables import Embedding, Identity, Image, ModelVersion
 from app.gallery.likeness import NEAR, Look, distances
 
 IN_LIMIT = 10_000
@@ -124,6 +125,28 @@ class ImageRepository:
         where = (Image.id > after, Image.id <= last, *_within(collection_id))
         statement = select(Image.id, Image.collection_id, Image.store_name).where(*where).order_by(Image.id)
         return [(row[0], row[1], row[2]) for row in self._session.execute(statement.limit(limit))]
+
+    def cameras(self, collection_id: int | None, *, limit: int) -> list[tuple[str, int]]:
+        """Cameras of a collection, or of all, with the number of their images; those with the most first."""
+        count = func.count()
+        statement = select(Image.camera, count).where(Image.camera.is_not(None), *_within(collection_id))
+        statement = statement.group_by(Image.camera).order_by(count.desc(), Image.camera).limit(limit)
+        return [(str(name), int(images)) for name, images in self._session.execute(statement)]
+
+    def times(self, collection_id: int | None) -> tuple[datetime | None, datetime | None]:
+        """When the first and the last image of a collection, or of all, was taken."""
+        statement = select(func.min(Image.captured_at), func.max(Image.captured_at)).where(*_within(collection_id))
+        first, last = self._session.execute(statement).one()
+        return first, last
+
+    def newest_attributes(
+        self, collection_id: int | None, *, limit: int
+    ) -> list[tuple[int, dict[str, Any], dict[str, Any]]]:
+        """Identity id, attributes of the image and attributes of the identity, of the newest images."""
+        statement = select(Image.identity_id, Image.attributes, Identity.attributes)
+        statement = statement.join(Identity, Identity.id == Image.identity_id).where(*_within(collection_id))
+        rows = self._session.execute(statement.order_by(Image.id.desc()).limit(limit))
+        return [(row[0], row[1], row[2]) for row in rows]
 
     def lacking(
         self, version: ModelVersion, *, after: int = 0, upto: int | None = None, limit: int

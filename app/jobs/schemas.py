@@ -32,7 +32,8 @@ class JobOut(BaseModel):
     """A job. `done` of `total` are what `unit` says; `total` is null until it is known.
 
     `counts` is null for kinds without items. `result_url`: the file that a job left, until it is removed.
-    `progress`: of a retraining, its `phase` with what is known of it (losses, speed, `seconds_left`); at the end
+    `progress`: of a retraining, its `phase` with what is known of it (losses, speed, `seconds_left`), and `curve`: by
+    name, lists of [step, value], `losses` and `quality` (percent, on the split that it is measured on); at the end
     `version`, `accepted` and `reasons` of the gate. Of an encoding, speed and `shards`: who is at the images `after` an
     id `upto` another. Of a video, `share` (0..1 of its time), `frames`, `tracks`, `ingested`, `duplicate` and
     `rejected` crops, and the parts that are `lost`.

@@ -35,6 +35,7 @@ async def answer(
     Raises:
         NoActiveModelError: no version answers. And what `encode` and `SearchService.answer` raise.
     """
+    narrow = options.collection is not None or bool(options.filters)
     deadline, switches = time.monotonic() + core.settings.query_timeout_s, 0
     while True:
         model = core.active.current()
@@ -42,7 +43,9 @@ async def answer(
         ready = core.active.ready if switches < _SWITCHES else _never
         service = SearchService(core.database, model, ready, core.settings.protected_attributes)
         try:
-            found = await run_in_threadpool(service.answer, query, options, started=started)
+            found = await core.lanes(narrow=narrow or len(query.parts) > 1).run(
+                service.answer, query, options, started=started
+            )
         except SupersededError:
             switches += 1
             await run_in_threadpool(core.active.follow)

@@ -27,6 +27,7 @@ from app.errors import (
     QueryLanguageUnsupportedError,
     QueryNotUnderstoodError,
     QueryTooLongError,
+    ServerBusyError,
     TimezoneUnknownError,
     responses,
 )
@@ -44,6 +45,7 @@ _ENCODER_ERRORS = (
     ModelNotLoadedError,
     EncoderTimeoutError,
     EncoderBusyError,
+    ServerBusyError,
     EncoderStalledError,
     EncoderFailedError,
 )

@@ -24,7 +24,7 @@ SCAN_RECALL = 0.998
 """Of the best ten, the share that is found when all lists are read; what is missing is due to components left out."""
 _SAMPLE_PER_LIST, _ITERATIONS, _BLOCK = 40, 8, 1024
 """Blocks are small because of the similarities to all lists: 17 MB a thread at a million vectors."""
-_SHARE, WIDTH_STEP, _SHORTLIST = 0.9, 16, (100, 200, 400)
+_SHARE, WIDTH_STEP, _SHORTLIST = 0.9, 16, (200, 400)
 """Components are first tried with so much of the vectors' energy, then half as many more each time, in such steps; each
 with so many vectors that are scored exactly for the best ten."""
 _NOISE = 2.0
@@ -34,7 +34,7 @@ That stands for words well: of 34,000 pictures x 256 of the synthetic people (1,
 finds .905, .990, .999 of the best ten for real descriptions, .896, .980, .995 for such queries, and .968, .999, 1 for
 pictures of the gallery.
 """
-_QUERIES = 100
+_QUERIES = 200
 _FIRST = 8
 
 Lists = NDArray[np.int32]
@@ -155,8 +155,8 @@ def _closest(vectors: NDArray[np.float32], centroids: NDArray[np.float32]) -> Li
 
 
 def list_count(size: int) -> int:
-    """Number of lists for so many vectors: a power of two near four times the square root."""
-    return int(2 ** round(math.log2(max(1.0, 4 * math.sqrt(size)))))
+    """Number of lists for so many vectors: a power of two near twice the square root."""
+    return int(2 ** round(math.log2(max(1.0, 2 * math.sqrt(size)))))
 
 
 def sample_size(size: int) -> int:

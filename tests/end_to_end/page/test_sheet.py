@@ -13,9 +13,7 @@ from app.gallery.sources import open_source
 from app.settings import Settings
 from tests.app.test_ingest_folder import write_manifest
 from tests.app.toy import picture, toy_checkpoint
-from tests.end_to_end.test_page import HOSTILE, chromium, serving
-
-__all__ = ["chromium"]
+from tests.end_to_end.page.conftest import HOSTILE, serving
 
 
 @pytest.fixture
