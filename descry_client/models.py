@@ -84,6 +84,21 @@ class AssociationRequest(Model):
     dry_run: bool = False
 
 
+class ValueFacet(Model):
+    """A value of an attribute, and how often the images that were looked at have it."""
+
+    value: bool | int | float | str
+    count: int
+
+
+class AttributeFacet(Model):
+    """An attribute with its most frequent values. `more`: it has others too."""
+
+    field: str
+    values: list[ValueFacet]
+    more: bool
+
+
 class Bounds(Model):
     """A range of numbers, or of strings by code point: with a lower bound, an upper one, or both."""
 
@@ -118,6 +133,13 @@ class BenchmarkIn(Model):
     format: str
     folder: str
     split: Literal["train", "val", "test"] = "test"
+
+
+class CameraFacet(Model):
+    """A camera with the number of its images."""
+
+    name: str
+    images: int
 
 
 class IdentityOut(Model):
@@ -285,6 +307,21 @@ class ExplanationQuery(Model):
     query: str
 
 
+class Facets(Model):
+    """What the gallery, or a collection, can be filtered by; the most frequent first.
+
+    Cameras and times are those of all images. Attributes are proposals: those of the newest images and their
+    people.
+    """
+
+    cameras: list[CameraFacet]
+    first_at: datetime | None
+    last_at: datetime | None
+    image_attributes: list[AttributeFacet]
+    identity_attributes: list[AttributeFacet]
+    sampled: int
+
+
 class FeedbackIn(Model):
     """A verdict on a candidate, or on one of its images. A later one on the same replaces it."""
 
@@ -390,10 +427,11 @@ class JobOut(Model):
     """A job. `done` of `total` are what `unit` says; `total` is null until it is known.
 
     `counts` is null for kinds without items. `result_url`: the file that a job left, until it is removed.
-    `progress`: of a retraining, its `phase` with what is known of it (losses, speed, `seconds_left`); at the end
-    `version`, `accepted` and `reasons` of the gate. Of an encoding, speed and `shards`: who is at the images
-    `after` an id `upto` another. Of a video, `share` (0..1 of its time), `frames`, `tracks`, `ingested`,
-    `duplicate` and `rejected` crops, and the parts that are `lost`.
+    `progress`: of a retraining, its `phase` with what is known of it (losses, speed, `seconds_left`), and
+    `curve`: by name, lists of [step, value], `losses` and `quality` (percent, on the split that it is measured
+    on); at the end `version`, `accepted` and `reasons` of the gate. Of an encoding, speed and `shards`: who is at
+    the images `after` an id `upto` another. Of a video, `share` (0..1 of its time), `frames`, `tracks`,
+    `ingested`, `duplicate` and `rejected` crops, and the parts that are `lost`.
     """
 
     id: str

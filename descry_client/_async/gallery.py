@@ -6,7 +6,7 @@ from datetime import datetime
 from pathlib import Path
 
 from descry_client._async.transport import AsyncTransport, given
-from descry_client.models import CollectionList, CollectionOut, GallerySummary, JobOut
+from descry_client.models import CollectionList, CollectionOut, Facets, GallerySummary, JobOut
 from descry_client.uploads import Part, Progress, folder_parts
 
 
@@ -23,6 +23,10 @@ class AsyncGallery:
     async def summary(self) -> GallerySummary:
         """How much is there."""
         return await self._transport.json(GallerySummary, "GET", "/v1/gallery")
+
+    async def facets(self, *, collection: str | None = None) -> Facets:
+        """What a search can be filtered by."""
+        return await self._transport.json(Facets, "GET", "/v1/gallery/facets", params=given(collection=collection))
 
     async def upload_folder(
         self,

@@ -6,7 +6,7 @@ from datetime import datetime
 from pathlib import Path
 
 from descry_client._sync.transport import Transport, given
-from descry_client.models import CollectionList, CollectionOut, GallerySummary, JobOut
+from descry_client.models import CollectionList, CollectionOut, Facets, GallerySummary, JobOut
 from descry_client.uploads import Part, Progress, folder_parts
 
 
@@ -23,6 +23,10 @@ class Gallery:
     def summary(self) -> GallerySummary:
         """How much is there."""
         return self._transport.json(GallerySummary, "GET", "/v1/gallery")
+
+    def facets(self, *, collection: str | None = None) -> Facets:
+        """What a search can be filtered by."""
+        return self._transport.json(Facets, "GET", "/v1/gallery/facets", params=given(collection=collection))
 
     def upload_folder(
         self,
