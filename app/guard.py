@@ -10,10 +10,13 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.access.rules import route_of
 from app.errors import BodyTimeoutError, BodyTooLargeError, HostNotAllowedError, OriginNotAllowedError, ServiceError
+from app.metrics.instruments import observe_request
 from app.problems import service_problem, unexpected_problem
 from app.settings import Settings, is_loopback
-from app.telemetry import begin_request
+from app.telemetry import FIELDS, begin_request
+from app.tracing import span
 
 _log = logging.getLogger(__name__)
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -50,11 +53,11 @@ class Guard:
         request_id = begin_request(headers.get("x-request-id"))
         limit = self._body_limit(scope["path"], headers)
         exchange = _Exchange(scope["path"], request_id, receive, send, limit, self._settings)
+        route = route_of(scope["path"])
         try:
-            if (refusal := self._refusal(scope, headers)) is not None:
-                await refusal(scope, receive, exchange.send)
-                return
-            await self._app(scope, exchange.receive, exchange.send)
+            with span(f"{scope['method']} {route}", {"http.route": route, "descry.request_id": request_id}) as told:
+                await self._pass(scope, receive, exchange, headers)
+                told["http.response.status_code"] = exchange.status
         except ClientDisconnect:
             _log.info("the client of %s %s went away", scope["method"], scope["path"])
         except Exception:  # noqa: BLE001  the last line before the socket: logs all, tells the client nothing
@@ -62,9 +65,13 @@ class Guard:
             if not exchange.status:
                 await unexpected_problem(scope["path"])(scope, receive, exchange.send)
         finally:
-            _log.info(
-                "%s %s status=%d ms=%.1f", scope["method"], scope["path"], exchange.status, exchange.milliseconds()
-            )
+            _note(scope, route, exchange.status, exchange.milliseconds())
+
+    async def _pass(self, scope: Scope, receive: Receive, exchange: "_Exchange", headers: Headers) -> None:
+        if (refusal := self._refusal(scope, headers)) is not None:
+            await refusal(scope, receive, exchange.send)
+        else:
+            await self._app(scope, exchange.receive, exchange.send)
 
     def _refusal(self, scope: Scope, headers: Headers) -> Response | None:
         path = scope["path"]
@@ -106,6 +113,19 @@ class Guard:
             pictures = _PICTURES if path == _COMPOSED else 1
             return pictures * self._settings.max_upload_bytes + _MULTIPART_OVERHEAD
         return self._settings.max_body_bytes
+
+
+def _note(scope: Scope, route: str, status: int, milliseconds: float) -> None:
+    """The access line, and its part of the metrics. Never the query string: words may stand there."""
+    method, path = scope["method"], scope["path"]
+    observe_request(method, route, status, milliseconds / 1000)
+    key_id = getattr(scope.get("state", {}).get("principal"), "key_id", None)
+    fields = {"method": method, "route": route, "path": path, "status": status, "ms": round(milliseconds, 1)}
+    _log.info(
+        "%s %s status=%d ms=%.1f key=%s",
+        *(method, path, status, milliseconds, "-" if key_id is None else key_id),
+        extra={FIELDS: {**fields, "key_id": key_id}},
+    )
 
 
 class _Exchange:
