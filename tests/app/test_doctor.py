@@ -21,6 +21,7 @@ from app.core import Core
 from app.database.migrate import run
 from app.database.tables import AccessKey, Job, now
 from app.diagnosis import installation, model, service
+from app.diagnosis.machine import machine
 from app.diagnosis.schemas import Finding
 from app.diagnosis.service import diagnose
 from app.jobs.names import worker_name
@@ -230,7 +231,7 @@ def test_a_look_that_breaks_keeps_no_other_from_being_taken(
         raise KeyError("no")
         yield
 
-    monkeypatch.setattr(service, "LOOKS", (broken, service.machine))
+    monkeypatch.setattr(service, "LOOKS", (broken, machine))
     lines = found(settings)
     assert lines["broken"].status == "fail"
     assert "folder" in lines
