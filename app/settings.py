@@ -36,6 +36,10 @@ class Settings(BaseSettings):
     """Requests that a key may make at once, after a pause."""
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = ()
     """Further names (comma-separated) under which browsers may reach a server on loopback."""
+    log_format: Literal["text", "json"] = "text"
+    """Lines of the log: key=value text, or one JSON object each."""
+    traces: bool | None = None
+    """Send OpenTelemetry traces (extra `otel`). Unless it is set: if OTEL_EXPORTER_OTLP_ENDPOINT is."""
     supervise: bool = True
     """`serve` and `demo` run the server as a child process, which is started again when it dies (decision 0025)."""
     database_url: str = ""

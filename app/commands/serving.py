@@ -95,8 +95,10 @@ def run_server(
     from app.jobs.companion import companion
     from app.main import create_app
     from app.telemetry import configure_logging
+    from app.tracing import configure_tracing, end_tracing
 
-    configure_logging()
+    configure_logging(kind=settings.log_format)
+    configure_tracing(settings, "server")
     config = uvicorn.Config(
         create_app(settings),
         log_config=None,
@@ -118,6 +120,7 @@ def run_server(
     server = Server(config)
     with companion(settings) if with_worker else nullcontext():
         server.run(sockets=[listener])
+    end_tracing()
     if not server.started:
         raise typer.Exit(1)
 
