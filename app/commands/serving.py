@@ -102,20 +102,13 @@ def run_server(
         log_config=None,
         access_log=False,
         server_header=False,
-        proxy_headers=False,
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=list(settings.trusted_proxies),
         lifespan="on",
         timeout_graceful_shutdown=_GRACE_S,
         http=patient(settings.body_idle_s),
     )
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    errors().print(
-        f"Descry at [bold]http://{host}:{listener.getsockname()[1]}[/], data in {settings.data_dir}. "
-        "There is no access control: this machine only. Ctrl-C ends it."
-        if settings.on_loopback
-        else f"Descry at http://{host}:{listener.getsockname()[1]}, OPEN to everyone who reaches it.",
-        highlight=False,
-        soft_wrap=True,
-    )
+    errors().print(_greeting(settings, listener.getsockname()[1]), highlight=False, soft_wrap=True)
 
     class Server(uvicorn.Server):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -128,6 +121,17 @@ def run_server(
         server.run(sockets=[listener])
     if not server.started:
         raise typer.Exit(1)
+
+
+def _greeting(settings: "Settings", port: int) -> str:
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    if settings.on_loopback:
+        who = "Until the first key is made, everyone on this machine may do everything."
+    elif settings.allow_open:
+        who = "Until the first key is made, it is OPEN to everyone who reaches it."
+    else:
+        who = "Every request needs a key; `descry keys create NAME --scope admin` makes the first one."
+    return f"Descry at [bold]http://{host}:{port}[/], data in {settings.data_dir}. {who} Ctrl-C ends it."
 
 
 def prepare_demo(settings: "Settings") -> None:
