@@ -37,8 +37,8 @@ class Settings(BaseSettings):
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = ()
     """Further names (comma-separated) under which browsers may reach a server on loopback."""
     trusted_proxies: Annotated[tuple[str, ...], NoDecode] = ()
-    """Comma-separated addresses or networks of reverse proxies. Only what comes from them may say, in X-Forwarded-For and
-    X-Forwarded-Proto, who asks and whether by TLS; it decides who waits after wrong keys, and how the cookie is marked."""
+    """Comma-separated addresses or networks of reverse proxies. Only what comes from them may say, in X-Forwarded-For
+    and X-Forwarded-Proto, who asks and whether by TLS. It decides who waits after wrong keys, and marks the cookie."""
     supervise: bool = True
     """`serve` and `demo` run the server as a child process, which is started again when it dies (decision 0025)."""
     database_url: str = ""
