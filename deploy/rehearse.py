@@ -127,14 +127,15 @@ def start(stage: Stage, environment: dict[str, str], place: Path) -> "subprocess
         entry = entry[entry.index("--") + 1 :]
     command = [*entry, *stage.last("CMD").words]
     say(f"{' '.join(command)}   (as {stage.last('USER').rest if os.geteuid() == 0 else 'this user'})")
-    return subprocess.Popen(command, cwd=place, env=environment, **_as_user(stage))
+    user, group = _as_user(stage)
+    return subprocess.Popen(command, cwd=place, env=environment, user=user, group=group)
 
 
-def _as_user(stage: Stage) -> dict[str, int]:
+def _as_user(stage: Stage) -> tuple[int | None, int | None]:
     if os.geteuid() != 0:
-        return {}
+        return None, None
     user, group = map(int, stage.last("USER").rest.split(":"))
-    return {"user": user, "group": group}
+    return user, group
 
 
 def healthy(stage: Stage, environment: dict[str, str], seconds: float, server: "subprocess.Popen[bytes]") -> None:
@@ -167,13 +168,19 @@ def run(stage: Stage, environment: dict[str, str], place: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = str(free.getsockname()[1])
     environment = {**environment, "DESCRY_PORT": port}
-    as_user = _as_user(stage)
+    user, group = _as_user(stage)
 
     def descry(*words: str) -> str:
         say(f"docker exec CONTAINER descry {' '.join(words)}")
-        words = ("descry", *words)
         done = subprocess.run(
-            words, env=environment, cwd=place, stdout=subprocess.PIPE, text=True, check=True, **as_user
+            ["descry", *words],
+            env=environment,
+            cwd=place,
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+            user=user,
+            group=group,
         )
         return done.stdout.strip()
 
@@ -225,8 +232,9 @@ def main() -> None:
         environment = rehearsal.build(given.target)
         stage = rehearsal.stage(given.target)
         data = Path(environment["DESCRY_DATA_DIR"])
-        if user := _as_user(stage):
-            os.chown(data, user["user"], user["group"])
+        user, group = _as_user(stage)
+        if user is not None and group is not None:
+            os.chown(data, user, group)
         run(stage, environment, data)
     finally:
         if given.folder is None:

@@ -100,7 +100,7 @@ def test_the_server_runs_as_the_image_says(tmp_path: Path, monkeypatch: pytest.M
     data = tmp_path / "data"
     data.mkdir()
     # The environment of the tests, so that no user is changed: theirs need not be able to read this Python.
-    monkeypatch.setattr(rehearse, "_as_user", lambda stage: {})
+    monkeypatch.setattr(rehearse, "_as_user", lambda stage: (None, None))
     own = {**environment_of(STAGES["cpu"]), "DESCRY_DATA_DIR": str(data), "HOME": str(data)}
     path = f"{programs}:{Path(sys.executable).parent}:{os.environ['PATH']}"
     rehearse.run(STAGES["cpu"], {**own, "PATH": path, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}, data)
