@@ -1,4 +1,4 @@
-"""Every command of docs/api.md, in its order, against a real server with a worker."""
+"""Every command of docs/api.md in its order, and every curl of the README, against a real server with a worker."""
 
 import os
 import re
@@ -12,12 +12,17 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import av
 import httpx
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).parent.parent
 GUIDE = (ROOT / "docs" / "api.md").read_text()
 BLOCKS = re.findall(r"```(sh|python)\n(.*?)```", GUIDE, flags=re.DOTALL)
+README = (ROOT / "README.md").read_text()
+SHOWN = "\n".join(re.findall(r"```sh\n(.*?)```", README, flags=re.DOTALL))
+CURLS = re.findall(r"^curl (?:[^'\n\\]|'[^']*'|\\\n)*", SHOWN, flags=re.MULTILINE)
 SECTIONS = ("A key", "Ingest", "Search", "Feedback", "Retraining", "Export", "Errors", "The same with Python")
 
 
@@ -33,7 +38,7 @@ def program(name: str) -> None:
 def place(tmp_path: Path) -> Path:
     """A folder with what the guide wants."""
     made = tmp_path / "made"
-    words = ["synthesise-gallery", str(made), "--identities", "6", "--images", "2", "--seed", "5", "--workers", "2"]
+    words = ["synthesise-gallery", str(made), "--identities", "10", "--images", "2", "--seed", "5", "--workers", "2"]
     subprocess.run([sys.executable, "-m", "training", *words], check=True, capture_output=True, cwd=ROOT)
     folder = tmp_path / "work"
     folder.mkdir()
@@ -109,3 +114,31 @@ def test_every_command_of_the_guide_works(place: Path, environment: dict[str, st
     assert "null" not in said.split("== block 2")[0]
     for name in ("thumbnail.jpg", "sheet.html", "export.zip"):
         assert (place / name).stat().st_size > 500
+
+
+def video(path: Path) -> None:
+    """A second of a grey wall."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=5)
+        stream.width, stream.height, stream.pix_fmt = 64, 64, "yuv420p"
+        for shade in range(5):
+            frame = av.VideoFrame.from_ndarray(np.full((64, 64, 3), 100 + shade, np.uint8), format="rgb24")
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+
+
+def test_every_curl_of_the_readme_is_answered(place: Path, environment: dict[str, str], server: str) -> None:
+    program("curl")
+    assert len(CURLS) > 5
+    assert SHOWN.count("curl ") == len(CURLS)
+    video(place / "gate.mp4")
+    # One of them names image 17.
+    taken = ["descry", "ingest", "pictures.zip"]
+    subprocess.run(taken, cwd=place, env=environment, check=True, capture_output=True, timeout=60)
+    statuses = []
+    for command in CURLS:
+        here = command.replace("localhost:8000", server.removeprefix("http://"))
+        asked = ["bash", "-c", here.replace("curl ", "curl -w '\\n%{http_code}' ", 1)]
+        done = subprocess.run(asked, cwd=place, env=environment, capture_output=True, text=True, check=True, timeout=60)
+        statuses.append((command.split("/v1/")[1].split()[0], done.stdout.rpartition("\n")[2]))
+    assert {status for _, status in statuses} <= {"200", "202"}, statuses

@@ -90,15 +90,10 @@ TEMPORARY = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
 
 def caddy(folder: Path, upstream: str, port: int) -> list[str]:
     """The shipped file; it takes everything from the environment, but for the ports and the administration."""
-    changed = (
-        (DEPLOY / "Caddyfile")
-        .read_text()
-        .replace(
-            "{\n\tgrace_period",
-            "{\n\tadmin off\n\tskip_install_trust\n\tauto_https disable_redirects\n\tgrace_period",
-            1,
-        )
-    )
+    text = (DEPLOY / "Caddyfile").read_text()
+    assert "{\n\tgrace_period" in text
+    alone = "admin off\n\tskip_install_trust\n\tauto_https disable_redirects"
+    changed = text.replace("{\n\tgrace_period", f"{{\n\t{alone}\n\tgrace_period", 1)
     (folder / "Caddyfile").write_text(changed)
     own = {"DESCRY_SITE": f"https://localhost:{port}", "DESCRY_TLS": "tls internal", "DESCRY_UPSTREAMS": upstream}
     home = {"HOME": str(folder), "XDG_DATA_HOME": str(folder), "XDG_CONFIG_HOME": str(folder)}
@@ -110,8 +105,10 @@ def caddy(folder: Path, upstream: str, port: int) -> list[str]:
 def server(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[str, str, Path, Command]]:
-    """For each proxy one, which wrong keys make wait: address of a server that believes proxies of this machine, an admin key, its data folder; and
-    the command of the proxy."""
+    """A server for each proxy, as wrong keys make all wait who come through it.
+
+    Its address; an admin key; its data folder; and the command of the proxy. It believes proxies of this machine.
+    """
     name = request.param.__name__
     if shutil.which(name) is None:
         pytest.skip(f"{name} is not installed")
