@@ -8,6 +8,7 @@ import sys
 import typer
 
 from app.commands import (
+    doctor,
     explain,
     export,
     identities,
@@ -44,6 +45,7 @@ app.command("search")(search.search)
 app.command("explain")(explain.explain)
 app.command("export")(export.export)
 app.command("tune")(tune.tune)
+app.command("doctor")(doctor.doctor)
 app.command("retrain")(retraining.retrain)
 app.add_typer(index.index, name="index")
 app.add_typer(intake.images, name="images")
