@@ -34,6 +34,7 @@ from app.explanations.explainer import Explainer
 from app.exports.endpoints import router as exports
 from app.gallery.endpoints import router as gallery
 from app.guard import Guard
+from app.identifications.endpoints import router as identifications
 from app.identities.endpoints import router as identities
 from app.jobs.endpoints import router as jobs
 from app.metrics.endpoints import router as metrics
@@ -91,6 +92,7 @@ def create_app(settings: Settings) -> FastAPI:
         composed,
         queries,
         identities,
+        identifications,
         explanations,
         association,
         gallery,

@@ -14,6 +14,7 @@ models.errors.DescryError
     |   +-- JobResultGoneError            job_result_gone
     |   +-- QueryNotFoundError            query_not_found
     |   +-- FeedbackNotFoundError         feedback_not_found
+    |   +-- IdentificationNotFoundError   identification_not_found
     |   +-- KeyNotFoundError              key_not_found
     +-- InvalidError                  422 invalid_request
     |   +-- CollectionNameError           collection_name_invalid
@@ -76,6 +77,11 @@ models.errors.DescryError
     |   +-- JobNotRetryableError          job_not_retryable
     |   +-- JobSourceChangedError         job_source_changed
     |   +-- QueryOutdatedError            query_outdated
+    |   +-- SecondPersonMissingError      second_person_missing
+    |   +-- SamePersonError               second_person_needed
+    |   +-- NotAPartyError                not_a_party
+    |   +-- IdentificationSettledError    identification_settled
+    |   +-- IdentificationExistsError     identification_exists
     |   +-- JobTakenError                 job_taken
     |   +-- JobGivenUpError               job_given_up
     |   +-- ExportTooLargeError           export_too_large
@@ -139,6 +145,7 @@ models.errors.DescryError
         +-- DetectorError                 detector_unusable
 """
 
+from app.errors import identifications as identifications  # their room takes them from there
 from app.errors.access import (
     KeyExpiredError,
     KeyInvalidError,

@@ -1,6 +1,6 @@
 """What is wrong with an identification, or with who decides on it."""
 
-from app.errors.base import ConflictError, InvalidError, NotFoundError
+from app.errors.base import ConflictError, NotFoundError
 
 
 class IdentificationNotFoundError(NotFoundError):
@@ -59,9 +59,3 @@ class IdentificationExistsError(ConflictError):
         super().__init__(
             f"identification {identification_id} says so already and is {state}; confirm, refuse or withdraw that one"
         )
-
-
-class IdentificationTooLargeError(InvalidError):
-    """More images than an identification rests on."""
-
-    code, title = "identification_too_large", "Too many images for an identification"

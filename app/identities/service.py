@@ -5,6 +5,7 @@ from sqlalchemy.orm import Session
 from app.database.tables import Identity, Image
 from app.errors import ExternalIdTakenError, IdentityMergedError, IdentityNotFoundError, ImageNotFoundError
 from app.gallery.repository import ImageRepository
+from app.identifications.repository import IdentificationRepository
 from app.identities.history import HistoryRepository
 from app.identities.repository import IdentityRepository
 from app.identities.schemas import IdentityDetail, IdentityOut, IdentityPatch, ImageOut
@@ -21,6 +22,7 @@ class IdentityService:
         self._log = LogRepository(session)
         self._history = HistoryRepository(session)
         self._feedback = FeedbackRepository(session)
+        self._identifications = IdentificationRepository(session)
 
     def identity(self, identity_id: int) -> Identity:
         """One identity.
@@ -74,7 +76,8 @@ class IdentityService:
         """Delete an identity with its images and their vectors; returns the store names that go with it.
 
         Its history keeps numbers only: what the identities that were merged into it were called is erased too. So is
-        what was said about it in answers to queries, and the vectors of pictures by which somebody found it.
+        what was said about it in answers to queries, that it was identified, and the vectors of pictures by which
+        somebody found it.
         """
         self._log.lock()
         self.identity(identity_id)
@@ -85,6 +88,7 @@ class IdentityService:
         self._identities.delete(identity_id)
         self._history.forget(identity_id)
         self._feedback.forget_identity(identity_id)
+        self._identifications.forget_images(ids)
         return [image.store_name for image in images]
 
     def delete_image(self, image_id: int) -> list[str]:
@@ -95,6 +99,7 @@ class IdentityService:
         self._log.delete([image_id])
         self._images.delete([image_id])
         self._feedback.forget_image(image_id)
+        self._identifications.forget_images([image_id])
         if identity.provisional and not self._identities.has_images(identity.id):
             self._identities.delete(identity.id)
             self._history.forget(identity.id)
