@@ -74,13 +74,6 @@ class Answers:
         return IdentifiedQuery(id=query_id, words=words, purpose=row.purpose, created_at=row.created_at)
 
 
-_STATES = {
-    "refused": "identification refused",
-    "withdrawn": "identification withdrawn",
-    "lapsed": "identification lapsed",
-}
-
-
 def in_short(one: IdentificationOut) -> str:
     """One line about it, for a sheet of results."""
     share = f"{len(one.image_ids)} of {one.images_of_identity} images"
@@ -88,4 +81,4 @@ def in_short(one: IdentificationOut) -> str:
         return f"identified by two people: {one.proposed.name} and {one.decided.name}, by {share}"
     if one.state == "proposed":
         return f"proposed as an identification by {one.proposed.name}, not confirmed: a candidate"
-    return _STATES[one.state]
+    return f"identification {one.state}"

@@ -81,7 +81,7 @@ class IdentificationService:
             raise InvalidError(f"identity {identity_id} has no image that an identification could rest on")
         if len(own) > MOST_IMAGES:
             raise InvalidError(
-                f"identity {identity_id} has {len(own):,} images; name up to {MOST_IMAGES} in image_ids that it rests on"
+                f"identity {identity_id} has {len(own):,} images; name up to {MOST_IMAGES} of them in image_ids"
             )
         return own
 

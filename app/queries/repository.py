@@ -62,7 +62,7 @@ class QueryRepository:
         return self._session.execute(select(Query.id).where(*_stale(before)).limit(1)).first() is not None
 
     def sweep(self, before: datetime) -> int:
-        """Delete queries from before an instant that have neither a name nor feedback and identify nobody; returns how many."""
+        """Delete queries from before an instant without name and feedback that identify nobody; returns how many."""
         # Rows are counted by RETURNING: a bulk DELETE's rowcount is not typed.
         return len(self._session.scalars(delete(Query).where(*_stale(before)).returning(Query.id)).all())
 
