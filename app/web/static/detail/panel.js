@@ -101,7 +101,7 @@ export class Detail {
     const evidence = about.words ? new Evidence(about.words, identity, about.candidate, figures, signal) : null;
     const facts = attributeTable(shared);
     body.replaceChildren(
-      this.#actions(identity, about, told),
+      this.#actions(identity, said, about, told),
       told,
       ...[identifications(said, (one) => {
         about.identified?.(one);
@@ -113,7 +113,7 @@ export class Detail {
     announce(`${format.nameOf(identity)}: ${format.count(identity.images.length, "image", "images")}`);
   }
 
-  #actions(identity, about, told) {
+  #actions(identity, said, about, told) {
     const buttons = about.queryId === null ? [] : VERDICTS.map(([verdict, text]) => button(text, () => judge(verdict), {
       className: `quiet verdict ${verdict}`, "aria-pressed": String(about.verdict === verdict),
     }));
@@ -145,14 +145,15 @@ export class Detail {
       form.querySelector("input").focus();
     });
     const name = format.nameOf(identity);
-    return el("div", { className: "actions main-actions" }, buttons, this.#identify(identity, about, told),
+    return el("div", { className: "actions main-actions" }, buttons, this.#identify(identity, said, about, told),
       button("More like this person", () => this.#handlers.onSearch({ person: identity.id }, name)), edit,
       button("Delete", () => void this.#deletePerson(identity, told), { className: "quiet dangerous" }));
   }
 
   /** The button by which a candidate of a search is proposed as the person who is looked for. */
-  #identify(identity, about, told) {
-    if (about.queryId === null) return null;
+  #identify(identity, said, about, told) {
+    const standing = said.some(({ query_id: query, state }) => query === about.queryId && ["proposed", "confirmed"].includes(state));
+    if (about.queryId === null || standing) return null;
     const mark = button("Mark as identification", () => {
       const form = proposal(identity, {
         queryId: about.queryId, purpose: about.purpose,
