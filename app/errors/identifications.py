@@ -2,6 +2,15 @@
 
 from app.errors.base import ConflictError, NotFoundError
 
+__all__ = [
+    "IdentificationExistsError",
+    "IdentificationNotFoundError",
+    "IdentificationSettledError",
+    "NotAPartyError",
+    "SamePersonError",
+    "SecondPersonMissingError",
+]
+
 
 class IdentificationNotFoundError(NotFoundError):
     """No identification has this id, or it went with its images."""

@@ -15,7 +15,7 @@ from typing import Literal, get_args
 from app.access.principal import Principal
 from app.access.rules import Need
 from app.database.identification_tables import Identification
-from app.errors.identifications import (
+from app.errors import (
     IdentificationSettledError,
     NotAPartyError,
     SamePersonError,

@@ -8,21 +8,19 @@ from app.access.principal import Principal
 from app.core import Core
 from app.dependencies import CoreDep, Id, PrincipalDep
 from app.errors import (
+    IdentificationExistsError,
+    IdentificationNotFoundError,
+    IdentificationSettledError,
     IdentityMergedError,
     IdentityNotFoundError,
     ImageNotFoundError,
     InvalidError,
-    QueryNotFoundError,
-    UnavailableError,
-    responses,
-)
-from app.errors.identifications import (
-    IdentificationExistsError,
-    IdentificationNotFoundError,
-    IdentificationSettledError,
     NotAPartyError,
+    QueryNotFoundError,
     SamePersonError,
     SecondPersonMissingError,
+    UnavailableError,
+    responses,
 )
 from app.identifications.acts import Act, State
 from app.identifications.schemas import (

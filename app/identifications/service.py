@@ -10,11 +10,13 @@ from app.access.repository import KeyRepository
 from app.database.identification_tables import Identification
 from app.database.tables import now
 from app.database.visible import seeing
-from app.errors import ImageNotFoundError, InvalidError, QueryNotFoundError
-from app.errors.identifications import (
+from app.errors import (
     IdentificationExistsError,
     IdentificationNotFoundError,
     IdentificationSettledError,
+    ImageNotFoundError,
+    InvalidError,
+    QueryNotFoundError,
     SecondPersonMissingError,
 )
 from app.identifications.acts import Act, State, outcome, state_of

@@ -17,14 +17,17 @@ from app.database.identification_tables import Identification, IdentificationIma
 from app.database.sessions import Database
 from app.database.tables import Query, now
 from app.database.visible import Visible, seeing
-from app.errors import ImageNotFoundError, InvalidError, QueryNotFoundError, ServiceError
-from app.errors.identifications import (
+from app.errors import (
     IdentificationExistsError,
     IdentificationNotFoundError,
     IdentificationSettledError,
+    ImageNotFoundError,
+    InvalidError,
     NotAPartyError,
+    QueryNotFoundError,
     SamePersonError,
     SecondPersonMissingError,
+    ServiceError,
 )
 from app.identifications.acts import ACTS, Act, State
 from app.identifications.schemas import MOST_IMAGES, NOTICE, IdentificationOut, NewIdentification
