@@ -8,6 +8,7 @@ import sys
 import typer
 
 from app.commands import (
+    audit,
     explain,
     export,
     identities,
@@ -45,6 +46,7 @@ app.add_typer(intake.images, name="images")
 app.add_typer(models.app, name="models")
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(keys.app, name="keys")
+app.add_typer(audit.app, name="audit")
 app.add_typer(identities.app, name="identities")
 app.add_typer(queries.app, name="queries")
 app.add_typer(queries.feedback, name="feedback")

@@ -8,6 +8,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from app.audit.cli import audited_verb
+from app.audit.writer import AuditWriter
 from app.collections.service import CollectionService
 from app.database.migrate import upgrade
 from app.database.sessions import Database
@@ -31,7 +33,8 @@ def opened(settings: Settings) -> Iterator["Core"]:
     """`open_core` for the length of a block."""
     core = open_core(settings)
     try:
-        yield core
+        with audited_verb(core.database):
+            yield core
     finally:
         core.close()
 
@@ -42,6 +45,7 @@ class Core:
     def __init__(self, settings: Settings, database: Database, store: ImageStore) -> None:
         self.settings, self.database, self.store = settings, database, store
         self.recorder = Recorder(database)
+        self.audit = AuditWriter(database)
         self._making = threading.Lock()
         self._active: ActiveModel | None = None
 
@@ -108,6 +112,7 @@ class Core:
         if self._active is not None:
             self._active.close(save=save)
         self.recorder.close()
+        self.audit.close()
         self.store.close()
         self.database.close()
 

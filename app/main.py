@@ -23,6 +23,8 @@ from app.access.directory import Directory
 from app.access.door import Door
 from app.access.endpoints import router as access
 from app.association.endpoints import router as association
+from app.audit.endpoints import router as audit
+from app.audit.layer import Audited
 from app.batches.endpoints import router as batches
 from app.batches.room import Room
 from app.collections.endpoints import router as collections
@@ -94,6 +96,7 @@ def create_app(settings: Settings) -> FastAPI:
         jobs,
         exports,
         access,
+        audit,
         health.router,
         reference,
     ):
@@ -102,6 +105,7 @@ def create_app(settings: Settings) -> FastAPI:
     openapi.install(app)
     _mount_page(app)
     app.add_middleware(Door, settings=settings)
+    app.add_middleware(Audited)
     app.add_middleware(Guard, settings=settings)  # outermost
     return app
 

@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, File, Form, Request, UploadFile
 from fastapi.concurrency import run_in_threadpool
 
+from app.audit.note import noted
 from app.dependencies import CoreDep
 from app.errors import (
     AttributeProtectedError,
@@ -20,6 +21,7 @@ from app.errors import (
     ModelNotLoadedError,
     NoActiveModelError,
     PictureError,
+    PurposeRequiredError,
     QueryEmptyError,
     QueryLanguageUnsupportedError,
     QueryNotUnderstoodError,
@@ -31,6 +33,7 @@ from app.gallery import pictures
 from app.registry.active import LoadedModel
 from app.search.asking import answer, encoded, gathered
 from app.search.filters import Filters
+from app.search.purpose import asked_with
 from app.search.query import Part, Query
 from app.search.schemas import IMAGES, LIMIT, PURPOSE_CHARS, GroupBy, SearchAnswer, SearchOptions, TextQuery
 from app.search.wording import DescriptionEncoder
@@ -44,6 +47,7 @@ _OPTION_ERRORS = (
     FilterError,
     TimezoneUnknownError,
     AttributeProtectedError,
+    PurposeRequiredError,
 )
 
 
@@ -61,6 +65,7 @@ _OPTION_ERRORS = (
 async def search_text(body: TextQuery, request: Request, core: CoreDep) -> SearchAnswer:
     """Find people by a description. The answer is a list of candidates, not an identification."""
     started = time.perf_counter()
+    noted(query=body.query)
 
     async def encode(model: LoadedModel) -> Query:
         encoder = DescriptionEncoder(model, body.query, core.settings.max_query_chars)
@@ -100,7 +105,8 @@ async def search_image(
     started = time.perf_counter()
     core.active.current()
     data = await file.read()
-    limits = core.settings
+    sha256, limits = hashlib.sha256(data).hexdigest(), core.settings
+    noted(picture={"sha256": sha256}, **asked_with(options))
     picture = await run_in_threadpool(
         pictures.decode, data, max_pixels=limits.max_pixels, max_bytes=limits.max_upload_bytes
     )
@@ -108,7 +114,6 @@ async def search_image(
     async def encode(model: LoadedModel) -> Query:
         pixels = await run_in_threadpool(model.encoder.encoder.preprocess, picture.image)
         vector = await encoded(model.encoder.submit_picture(pixels), request, limits.query_timeout_s)
-        sha256 = hashlib.sha256(data).hexdigest()
         return Query((Part(vector, "image"),), {"picture": {"sha256": sha256}}, uploaded={sha256: vector})
 
     return await answer(core, encode, options, started)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 import numpy as np
 from sqlalchemy.orm import Session
 
+from app.audit.note import noted
 from app.collections.service import CollectionService
 from app.database.sessions import Database
 from app.database.tables import Identity, Image
@@ -18,6 +19,7 @@ from app.registry.active import LoadedModel
 from app.search.cursor import MOST_SHOWN, Cursor
 from app.search.grouping import Owners, RankedIdentity, best_identities, best_images, rank_identities
 from app.search.protected import check_protected
+from app.search.purpose import asked_with
 from app.search.query import Query
 from app.search.ranking import Order, Ranking, ranking_of
 from app.search.repository import SearchRepository
@@ -74,6 +76,7 @@ class SearchService:
             ModelNotLoadedError: it does, is not in memory, and there are images that this one lacks.
         """
         encoded = time.perf_counter()
+        noted(**query.definition, **asked_with(options))
         check_protected(options.filters, self._protected)
         digest = query.digest(options)
         cursor = None if options.cursor is None else Cursor.read(options.cursor, digest)
@@ -101,6 +104,11 @@ class SearchService:
         query_id = query.id or (uuid.uuid4().hex if cursor is None else cursor.query_id)
         place = Cursor(digest, self._model.version_id, newest, shown | _ids(page, options), query_id)
         more = len(found) > len(page)
+        noted(
+            identities=[candidate.identity.id for candidate in candidates],
+            images=[image.id for candidate in candidates for image in candidate.images],
+            facts={"version": self._model.version_id, "collection": within, "query_id": query_id},
+        )
         return SearchAnswer(
             query_id=query_id,
             model_version=ModelRef(id=self._model.version_id, name=self._model.name),
