@@ -3,18 +3,18 @@
 import getpass
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
-import click
+from sqlalchemy.exc import SQLAlchemyError
 
 from app.audit.actions import changes, verbs
 from app.audit.note import Note, companion_of, noting
 from app.audit.repository import AuditRepository
+from app.audit.verb import running
 from app.database.sessions import Database
 from app.database.together import committing
 from app.errors import AuditUnavailableError
 from models.errors import DescryError
-
-_DONE = "descry.audit.entry"
 
 
 @contextmanager
@@ -27,15 +27,14 @@ def audited_verb(database: Database) -> Iterator[None]:
     Raises:
         AuditUnavailableError: it cannot be written.
     """
-    context = click.get_current_context(silent=True)
-    verb = "" if context is None else _verb(context)
-    action = verbs().get(verb, "other") if verb else None
-    if context is None or action is None or context.meta.get(_DONE):
+    verb = running()
+    action = None if verb is None else verbs().get(verb.name, "other")
+    if verb is None or action is None or verb.audited:
         yield
         return
-    context.meta[_DONE] = True
-    note = Note(action, actor=f"cli:{_user()}", facts={"target": f"descry {verb}"})
-    _of_arguments(context, note)
+    verb.audited = True
+    note = Note(action, actor=f"cli:{_user()}", facts={"target": f"descry {verb.name}"})
+    _of_arguments(verb.given, note)
     if action.startswith("export") or action == "audit.export":
         _write(database, note)
     along = companion_of(note, lambda: True) if changes(action) else None
@@ -49,18 +48,8 @@ def audited_verb(database: Database) -> Iterator[None]:
     _write(database, note)
 
 
-def _verb(context: click.Context) -> str:
-    """`identities merge` of `descry identities merge`."""
-    names = []
-    while context.parent is not None:
-        names.append(context.info_name or "")
-        context = context.parent
-    return " ".join(reversed(names))
-
-
-def _of_arguments(context: click.Context, note: Note) -> None:
+def _of_arguments(given: dict[str, Any], note: Note) -> None:
     """The ids that were given, and what the search is for."""
-    given = context.params
     for name, ids in (("identity", note.identity_ids), ("image_id", note.image_ids)):
         if isinstance(value := given.get(name), int):
             ids.append(value)
@@ -92,8 +81,8 @@ def _write(database: Database, note: Note) -> None:
     try:
         with database.append() as session:
             AuditRepository(session).append([note.row()])
-    except DescryError as error:
+    except (DescryError, SQLAlchemyError) as error:
         raise AuditUnavailableError(
-            f"the audit cannot be written, and nothing is done or shown without it: {error.message}"
+            f"the audit cannot be written, and nothing is done or shown without it: {error}"
         ) from error
     note.written = True
