@@ -70,7 +70,7 @@ class Settings(BaseSettings):
     protected_attributes: Annotated[tuple[str, ...], NoDecode] = PROTECTED_ATTRIBUTES
     """Comma-separated names of attributes by which nobody may search; empty for none."""
     purpose_required: bool = False
-    """Refuse searches that do not say what they are for (decision 0034)."""
+    """Refuse searches that do not say what they are for."""
     query_queue: int = Field(default=256, ge=1)
     """Queries that may wait for the encoder; one more is answered 429."""
     query_batch: int = Field(default=32, ge=1)

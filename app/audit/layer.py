@@ -76,6 +76,9 @@ class _Answer:
             try:
                 await self._settle()
             except AuditUnavailableError as error:
+                if message["status"] >= 500:  # it shows nothing of anybody, and says better what is wrong
+                    await self._send(message)
+                    return
                 self._refused = True
                 await service_problem(self._scope["path"], error)(self._scope, self._receive, self._send)
                 return
