@@ -16,6 +16,7 @@ from rich.console import Console
 
 from benchmarks.activation import measure_activation
 from benchmarks.archive import measure_archive
+from benchmarks.audit import measure_audit
 from benchmarks.engines import measure_engines
 from benchmarks.evaluation import measure_evaluation
 from benchmarks.figures import Figure
@@ -40,6 +41,7 @@ OWN: dict[str, Callable[[Path], list[Figure]]] = {
     "training": measure_training,
     "filters": measure_filters,
     "engines": measure_engines,
+    "audit": measure_audit,
 }
 """With data of their own: called with a folder."""
 ALONE = ("evaluation", *OWN, "archive", "fullsize", "retraining")

@@ -4,6 +4,7 @@ import asyncio
 import re
 from concurrent.futures import Future
 
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.access.principal import Principal
@@ -88,7 +89,8 @@ class _Answer:
         """The route raised something: an entry too, if no answer began."""
         if not self._begun:
             self._begun = True
-            self._note.outcome = "internal_error" if self._note.outcome == OK else self._note.outcome
+            if self._note.outcome == OK:
+                self._note.outcome = "client_gone" if isinstance(error, ClientDisconnect) else "internal_error"
             try:
                 await self._settle()
             except AuditUnavailableError:

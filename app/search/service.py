@@ -75,8 +75,17 @@ class SearchService:
             SupersededError: another version answers by now.
             ModelNotLoadedError: it does, is not in memory, and there are images that this one lacks.
         """
-        encoded = time.perf_counter()
         noted(**query.definition, **asked_with(options))
+        found = self._page(query, options, started)
+        noted(
+            identities=[candidate.identity.id for candidate in found.candidates],
+            images=[image.id for candidate in found.candidates for image in candidate.images],
+            facts={"version": found.model_version.id, "query_id": found.query_id},
+        )
+        return found
+
+    def _page(self, query: Query, options: SearchOptions, started: float) -> SearchAnswer:
+        encoded = time.perf_counter()
         check_protected(options.filters, self._protected)
         digest = query.digest(options)
         cursor = None if options.cursor is None else Cursor.read(options.cursor, digest)
@@ -85,6 +94,7 @@ class SearchService:
             head = LogRepository(session).head()
             within = None if options.collection is None else CollectionService(session).find(options.collection)
             self._check_complete(session, head.active_version_id)
+        noted(facts={"collection": within})
         # What another process wrote before this query came in is part of the answer.
         ranking.catch_up(head.sequence)
         with self._database.read() as session:
@@ -104,11 +114,6 @@ class SearchService:
         query_id = query.id or (uuid.uuid4().hex if cursor is None else cursor.query_id)
         place = Cursor(digest, self._model.version_id, newest, shown | _ids(page, options), query_id)
         more = len(found) > len(page)
-        noted(
-            identities=[candidate.identity.id for candidate in candidates],
-            images=[image.id for candidate in candidates for image in candidate.images],
-            facts={"version": self._model.version_id, "collection": within, "query_id": query_id},
-        )
         return SearchAnswer(
             query_id=query_id,
             model_version=ModelRef(id=self._model.version_id, name=self._model.name),

@@ -213,3 +213,32 @@ def test_where_a_purpose_is_required_no_search_goes_without(settings: Settings, 
         again = client.post(f"/v1/queries/{asked.json()['query_id']}/search", json={})
         assert again.status_code == 200  # it is for what it was for
     assert [entry.outcome for entry in entries(core)].count("purpose_required") == 5
+
+
+def test_a_key_for_some_collections_reads_its_own_entries_only(filled: TestClient, core: Core) -> None:
+    filled.post("/v1/search/text", json={"query": "a secret coat"})
+    admin = make(filled, "admin")
+    limited = make(filled, "admin", admin=admin["Authorization"].removeprefix("Bearer "), collections=["default"])
+    filled.post("/v1/search/text", json={"query": "green"}, headers=limited)
+    own = filled.get("/v1/admin/audit", headers=limited)
+    assert [entry["action"] for entry in own.json()["entries"]] == ["search.text"]
+    assert "secret" not in own.text
+    assert "secret" in filled.get("/v1/admin/audit", headers=admin).text
+    assert filled.get("/v1/admin/audit/verify", headers=limited).json()["whole"]
+    assert whole(core)
+
+
+def test_a_search_does_not_wait_for_ever_for_its_entry(
+    filled: TestClient, core: Core, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process keeps the database; what was refused while it did is answered by nobody and not in the chain."""
+    monkeypatch.setattr("app.audit.layer.WAIT_S", 0.2)
+    before = len(entries(core))
+    with core.database.write():
+        for _ in range(3):
+            check(filled.get("/v1/identities/1"), 503, "audit_unavailable")
+    assert filled.get("/v1/identities/2").status_code == 200
+    new = entries(core)[before:]
+    # The first one was being written already: that an access is in the audit that was refused does no harm.
+    assert [entry.identity_ids for entry in new] in ([[1], [2]], [[2]])
+    assert whole(core)
