@@ -10,7 +10,6 @@ from sqlalchemy.orm import Session
 
 from app.audit.chain import GENESIS, Head, chained
 from app.database.audit_table import AuditEntry
-from app.database.visible import asked_by, limited
 
 _LOCK = 0x64657363727901
 """The advisory lock of PostgreSQL for the chain. A change takes it after the writer's, nobody the other way round."""
@@ -50,12 +49,10 @@ class AuditRepository:
         return Head(0, GENESIS) if row is None else Head(row.sequence, row.hash)
 
     def page(self, wanted: Wanted, limit: int, before: int | None) -> list[AuditEntry]:
-        """The newest entries first, below a number; those of its own for a key that is limited to collections."""
+        """The newest entries first, below a number."""
         statement = _filtered(select(AuditEntry), wanted).order_by(AuditEntry.sequence.desc()).limit(limit)
         if before is not None:
             statement = statement.where(AuditEntry.sequence < before)
-        if limited():
-            statement = statement.where(AuditEntry.key_id == asked_by())
         return list(self._session.scalars(statement))
 
     def all(self) -> Iterator[AuditEntry]:

@@ -215,19 +215,6 @@ def test_where_a_purpose_is_required_no_search_goes_without(settings: Settings, 
     assert [entry.outcome for entry in entries(core)].count("purpose_required") == 5
 
 
-def test_a_key_for_some_collections_reads_its_own_entries_only(filled: TestClient, core: Core) -> None:
-    filled.post("/v1/search/text", json={"query": "a secret coat"})
-    admin = make(filled, "admin")
-    limited = make(filled, "admin", admin=admin["Authorization"].removeprefix("Bearer "), collections=["default"])
-    filled.post("/v1/search/text", json={"query": "green"}, headers=limited)
-    own = filled.get("/v1/admin/audit", headers=limited)
-    assert [entry["action"] for entry in own.json()["entries"]] == ["search.text"]
-    assert "secret" not in own.text
-    assert "secret" in filled.get("/v1/admin/audit", headers=admin).text
-    assert filled.get("/v1/admin/audit/verify", headers=limited).json()["whole"]
-    assert whole(core)
-
-
 def test_a_search_does_not_wait_for_ever_for_its_entry(
     filled: TestClient, core: Core, monkeypatch: pytest.MonkeyPatch
 ) -> None:
