@@ -23,6 +23,8 @@ from app.commands import (
     search,
     serving,
     training,
+    tune,
+    video,
 )
 from app.commands.output import errors
 from models.errors import DescryError
@@ -38,9 +40,12 @@ app.command("demo")(serving.demo)
 app.command("serve")(serving.serve)
 app.command("worker")(jobs.worker)
 app.command("ingest")(intake.ingest)
+app.command("ingest-video")(video.ingest_video)
+app.command("watch")(video.watch)
 app.command("search")(search.search)
 app.command("explain")(explain.explain)
 app.command("export")(export.export)
+app.command("tune")(tune.tune)
 app.command("retrain")(retraining.retrain)
 app.add_typer(index.index, name="index")
 app.add_typer(intake.images, name="images")

@@ -11,9 +11,9 @@ GET    /docs/{path}                                   -  documentation
 GET    /openapi.json                                  -  documentation
 GET    /healthz                                       -  says nothing of anybody
 GET    /readyz                                        -  says nothing of anybody
-GET    /v1/session                                    -  who asks, told to whoever asks
-POST   /v1/session                                    -  sets a cookie; what is done with it is audited
-DELETE /v1/session                                    -  takes the cookie away
+GET    /v1/session                                    -  who asks, told to whoever asks; the page asks at each start
+POST   /v1/session                                    session.begin
+DELETE /v1/session                                    -  takes the cookie away, of whoever asks
 POST   /v1/search/text                                search.text
 POST   /v1/search/image                               search.image
 POST   /v1/search/composed                            search.composed
@@ -45,7 +45,9 @@ POST   /v1/associations                               change.association
 GET    /v1/associations/{id}                          -  counts of a run; no person
 POST   /v1/associations/{id}/undo                     change.association.undo
 GET    /v1/gallery                                    -  two counts
+GET    /v1/gallery/facets                             view.facets
 POST   /v1/gallery/batches                            change.ingest
+POST   /v1/gallery/videos                             change.ingest
 GET    /v1/collections                                -  names and counts; the page asks at each start
 POST   /v1/collections                                change.collection
 GET    /v1/models                                     -  model versions; no person
@@ -54,6 +56,7 @@ GET    /v1/models/{id}                                -  a model version; no per
 DELETE /v1/models/{id}                                change.model.delete
 POST   /v1/models/{id}/activate                       change.model.activate
 POST   /v1/models/{id}/rollback                       change.model.rollback
+POST   /v1/models/{id}/encode                         change.model.encode
 POST   /v1/admin/retraining-jobs                      change.retraining
 GET    /v1/admin/keys                                 key.list
 POST   /v1/admin/keys                                 key.create
@@ -77,11 +80,15 @@ demo                  -
 serve                 -
 worker                -
 ingest                change.ingest
+ingest-video          change.ingest
+watch                 change.ingest
+tune                  -
 search                search.cli
 explain               view.support
 export                export.create
 retrain               change.retraining
 index rebuild         change.index
+index encode          change.index
 index estimate        -
 index migrate         change.index
 images sweep          change.images

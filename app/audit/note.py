@@ -40,7 +40,7 @@ class Note:
 
     def row(self) -> dict[str, Any]:
         """The entry's own columns; its place in the chain comes later."""
-        told = {name: value for name, value in self.words.items() if value is not None}
+        told = {name: value for name, value in dict(self.words).items() if value is not None}
         return {
             "at": self.at,
             "key_id": self.key_id,

@@ -61,6 +61,8 @@ class ActiveModel:
 
     def __init__(self, database: Database, settings: Settings) -> None:
         self._database, self._settings = database, settings
+        self.warm = False
+        """Whether a version that is loaded runs what queries will run before it can be switched to."""
         self._switching, self._preparing = threading.Lock(), threading.Lock()
         self._engine = open_engine(settings)
         self._loaded: LoadedModel | None = None
@@ -120,6 +122,7 @@ class ActiveModel:
         Raises:
             ModelNotFoundError, CheckpointError: see `load_encoder`.
             MemoryShortError: see `admit`; not for the first version that is loaded.
+            EncoderFailedError, EncoderMemoryError: it does not get through its first passes.
         """
         if self._present(version_id) is None:
             with self._preparing:  # what is being loaded already is not loaded twice
@@ -156,6 +159,8 @@ class ActiveModel:
         if self._loaded is not None:  # what is to answer after a start is loaded in any case
             self.admit(version_id)
         name, _, encoder = self.load_encoder(version_id)
+        if self.warm:
+            encoder.warm_up()
         views = self.views(version_id)
         for view in views.values():
             view.open()
@@ -285,7 +290,10 @@ class ActiveModel:
     def maintain(self) -> None:
         """Compact and save the views where that is worth it."""
         for held in (self._loaded, self._beside):
-            for view in held.views.values() if held is not None else ():
+            if held is None:
+                continue
+            held.encoder.cache.sweep()
+            for view in held.views.values():
                 view.maintain()
 
     def close(self, *, save: bool) -> None:

@@ -31,6 +31,7 @@ from app.errors import (
     QueryEmptyError,
     QueryNotUnderstoodError,
     QueryTooLongError,
+    ServerBusyError,
     responses,
 )
 from app.registry.active import LoadedModel
@@ -92,6 +93,7 @@ _BODY: dict[str, Any] = {
         NoActiveModelError,
         EncoderTimeoutError,
         EncoderBusyError,
+        ServerBusyError,
         ImageNotEncodedError,
     ),
 )

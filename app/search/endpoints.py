@@ -2,10 +2,12 @@
 
 import hashlib
 import time
+from contextvars import copy_context
+from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, File, Form, Request, UploadFile
-from fastapi.concurrency import run_in_threadpool
+from torch import Tensor
 
 from app.audit.note import noted
 from app.dependencies import CoreDep
@@ -16,6 +18,8 @@ from app.errors import (
     CursorInvalidError,
     CursorMismatchError,
     EncoderBusyError,
+    EncoderFailedError,
+    EncoderStalledError,
     EncoderTimeoutError,
     FilterError,
     ModelNotLoadedError,
@@ -26,6 +30,7 @@ from app.errors import (
     QueryLanguageUnsupportedError,
     QueryNotUnderstoodError,
     QueryTooLongError,
+    ServerBusyError,
     TimezoneUnknownError,
     responses,
 )
@@ -33,13 +38,20 @@ from app.gallery import pictures
 from app.registry.active import LoadedModel
 from app.search.asking import answer, encoded, gathered
 from app.search.filters import Filters
-from app.search.purpose import asked_with
 from app.search.query import Part, Query
 from app.search.schemas import IMAGES, LIMIT, PURPOSE_CHARS, GroupBy, SearchAnswer, SearchOptions, TextQuery
 from app.search.wording import DescriptionEncoder
 
 router = APIRouter(prefix="/v1/search", tags=["search"])
-_ENCODER_ERRORS = (NoActiveModelError, ModelNotLoadedError, EncoderTimeoutError, EncoderBusyError)
+_ENCODER_ERRORS = (
+    NoActiveModelError,
+    ModelNotLoadedError,
+    EncoderTimeoutError,
+    EncoderBusyError,
+    ServerBusyError,
+    EncoderStalledError,
+    EncoderFailedError,
+)
 _OPTION_ERRORS = (
     CollectionNotFoundError,
     CursorInvalidError,
@@ -103,16 +115,20 @@ async def search_image(
 ) -> SearchAnswer:
     """Find people by an example picture. It is not kept; its vector is, with the query, until that is forgotten."""
     started = time.perf_counter()
-    core.active.current()
-    data = await file.read()
-    sha256, limits = hashlib.sha256(data).hexdigest(), core.settings
-    noted(picture={"sha256": sha256}, **asked_with(options))
-    picture = await run_in_threadpool(
-        pictures.decode, data, max_pixels=limits.max_pixels, max_bytes=limits.max_upload_bytes
-    )
+    limits = core.settings
+
+    def decode(model: LoadedModel) -> tuple[str, Tensor]:
+        # The bytes stay in the upload's own file until it is this one's turn.
+        file.file.seek(0)
+        data = file.file.read()
+        sha256 = hashlib.sha256(data).hexdigest()
+        noted(picture={"sha256": sha256})  # also of one that is no picture
+        picture = pictures.decode(data, max_pixels=limits.max_pixels, max_bytes=limits.max_upload_bytes)
+        return sha256, model.encoder.encoder.preprocess(picture.image)
 
     async def encode(model: LoadedModel) -> Query:
-        pixels = await run_in_threadpool(model.encoder.encoder.preprocess, picture.image)
+        decoded = core.decoding.submit(partial(copy_context().run, decode, model))
+        sha256, pixels = await encoded(decoded, request, limits.query_timeout_s)
         vector = await encoded(model.encoder.submit_picture(pixels), request, limits.query_timeout_s)
         return Query((Part(vector, "image"),), {"picture": {"sha256": sha256}}, uploaded={sha256: vector})
 
