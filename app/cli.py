@@ -10,6 +10,7 @@ import typer
 from app.audit.verb import known
 from app.commands import (
     audit,
+    doctor,
     explain,
     export,
     identities,
@@ -46,6 +47,7 @@ app.command("search")(search.search)
 app.command("explain")(explain.explain)
 app.command("export")(export.export)
 app.command("tune")(tune.tune)
+app.command("doctor")(doctor.doctor)
 app.command("retrain")(retraining.retrain)
 app.add_typer(index.index, name="index")
 app.add_typer(intake.images, name="images")

@@ -11,6 +11,7 @@ GET    /docs/{path}                                   -  documentation
 GET    /openapi.json                                  -  documentation
 GET    /healthz                                       -  says nothing of anybody
 GET    /readyz                                        -  says nothing of anybody
+GET    /metrics                                       -  counts and times; asked every few seconds
 GET    /v1/session                                    -  who asks, told to whoever asks; the page asks at each start
 POST   /v1/session                                    session.begin
 DELETE /v1/session                                    -  takes the cookie away, of whoever asks
@@ -83,6 +84,7 @@ ingest                change.ingest
 ingest-video          change.ingest
 watch                 change.ingest
 tune                  -
+doctor                -
 search                search.cli
 explain               view.support
 export                export.create

@@ -3,6 +3,7 @@
 import getpass
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -16,12 +17,19 @@ from app.database.together import committing
 from app.errors import AuditUnavailableError
 from models.errors import DescryError
 
+_LEAVE_FILES = {"export.create", "export.feedback", "audit.export"}
+"""They write files while they run: their entry comes first. What `export.results` writes, it writes afterwards."""
+
+_WORDS = ("query", "purpose", "collection", "name", "camera", "out", "path", "folder")
+_EITHER = ("key", "version", "model", "job_id", "run", "number")
+"""Arguments and options that an entry tells: words, and what may be a number."""
+
 
 @contextmanager
 def audited_verb(database: Database) -> Iterator[None]:
     """Write one entry for the verb that runs, before it prints: with its change, or when the block ends.
 
-    What leaves data behind on this machine (`export`) has its entry before it begins. A server, a worker and whatever
+    What leaves files behind while it runs has its entry before it begins. A server, a worker and whatever
     is not started by a verb has none here.
 
     Raises:
@@ -35,7 +43,7 @@ def audited_verb(database: Database) -> Iterator[None]:
     verb.audited = True
     note = Note(action, actor=f"cli:{_user()}", facts={"target": f"descry {verb.name}"})
     _of_arguments(verb.given, note)
-    if action.startswith("export") or action == "audit.export":
+    if action in _LEAVE_FILES:
         _write(database, note)
     along = companion_of(note, lambda: True) if changes(action) else None
     with noting(note), committing(along):
@@ -49,23 +57,19 @@ def audited_verb(database: Database) -> Iterator[None]:
 
 
 def _of_arguments(given: dict[str, Any], note: Note) -> None:
-    """The ids that were given, and what the search is for."""
+    """The ids that were given, where files are or go, and what a search is for."""
     for name, ids in (("identity", note.identity_ids), ("image_id", note.image_ids)):
         if isinstance(value := given.get(name), int):
             ids.append(value)
-    ids = note.identity_ids
-    ids += [one for one in given.get("others") or () if isinstance(one, int)]
-    for name in ("query", "purpose", "collection", "name"):
-        if isinstance(value := given.get(name), str):
-            note.words[name] = value
-    if (out := given.get("out")) is not None:
-        note.words["out"] = str(out)
-    for name in ("key", "version", "model", "job_id", "run", "number"):
+    note.identity_ids += [one for one in given.get("others") or () if isinstance(one, int)]
+    for name in (*_WORDS, *_EITHER):
         value = given.get(name)
-        if isinstance(value, int):
+        if isinstance(value, str | Path):
+            note.words[name] = str(value)
+        elif isinstance(value, int) and name in _EITHER:
             note.facts[name] = value
-        elif isinstance(value, str):
-            note.words[name] = value
+    if paths := given.get("paths"):
+        note.words["paths"] = [str(path) for path in paths]
 
 
 def _user() -> str:

@@ -1,11 +1,12 @@
 """All SQL about the audit."""
 
+import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, String, cast, insert, select, text, update
+from sqlalchemy import ColumnElement, Row, Select, String, cast, func, insert, select, text, update
 from sqlalchemy.orm import Session
 
 from app.audit.chain import GENESIS, Head, chained
@@ -18,13 +19,23 @@ _BATCH = 1000
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Which entries are asked for; None: any."""
+    """Which entries are asked for; None: any.
+
+    Attributes:
+        action: all of it, or its beginning and `*`.
+        since, until: from the first on, before the second.
+        identity, image: one of the ids that the entry names.
+        words: a part of what people wrote, such as a case. A-Z count as a-z; other letters as they are.
+    """
 
     actor: str | None = None
     action: str | None = None
+    outcome: str | None = None
     since: datetime | None = None
     until: datetime | None = None
     identity: int | None = None
+    image: int | None = None
+    words: str | None = None
 
 
 class AuditRepository:
@@ -69,29 +80,54 @@ class AuditRepository:
             last = rows[-1].sequence
             self._session.expunge_all()
 
+    def worded(self) -> Iterator[Row[int, str, list[int], list[int], str | None]]:
+        """Number, action, ids of people and of images, and words of the entries that have words, in order."""
+        columns = (AuditEntry.sequence, AuditEntry.action, AuditEntry.identity_ids, AuditEntry.image_ids)
+        last = 0
+        while True:
+            statement = select(*columns, AuditEntry.words).where(
+                AuditEntry.words.is_not(None), AuditEntry.sequence > last
+            )
+            rows = self._session.execute(statement.order_by(AuditEntry.sequence).limit(_BATCH)).all()
+            yield from rows
+            if len(rows) < _BATCH:
+                return
+            last = rows[-1].sequence
+
     def forget_words(self, sequences: Iterable[int]) -> int:
         """Erase what people wrote in entries; the chain still verifies. Returns how many had something."""
-        statement = (
-            update(AuditEntry)
-            .where(AuditEntry.sequence.in_(list(sequences)), AuditEntry.words.is_not(None))
-            .values(words=None, salt=None)
-            .returning(AuditEntry.sequence)
-        )
-        return len(self._session.scalars(statement).all())
+        count, wanted = 0, list(sequences)
+        for start in range(0, len(wanted), _BATCH):
+            statement = (
+                update(AuditEntry)
+                .where(AuditEntry.sequence.in_(wanted[start : start + _BATCH]), AuditEntry.words.is_not(None))
+                .values(words=None, salt=None)
+                .returning(AuditEntry.sequence)
+            )
+            count += len(self._session.scalars(statement).all())
+        return count
 
 
 def _filtered(statement: Select[tuple[AuditEntry]], wanted: Wanted) -> Select[tuple[AuditEntry]]:
+    return statement.where(*_conditions(wanted))
+
+
+def _conditions(wanted: Wanted) -> Iterator[ColumnElement[bool]]:
     if wanted.actor is not None:
-        statement = statement.where(AuditEntry.actor == wanted.actor)
+        yield AuditEntry.actor == wanted.actor
     if wanted.action is not None:
         prefix = wanted.action.removesuffix("*")
         exact = prefix == wanted.action
-        named = AuditEntry.action == prefix if exact else AuditEntry.action.startswith(prefix, autoescape=True)
-        statement = statement.where(named)
+        yield AuditEntry.action == prefix if exact else AuditEntry.action.startswith(prefix, autoescape=True)
+    if wanted.outcome is not None:
+        yield AuditEntry.outcome == wanted.outcome
     if wanted.since is not None:
-        statement = statement.where(AuditEntry.at >= wanted.since)
+        yield AuditEntry.at >= wanted.since
     if wanted.until is not None:
-        statement = statement.where(AuditEntry.at < wanted.until)
-    if wanted.identity is not None:
-        statement = statement.where(cast(AuditEntry.identity_ids, String).contains(f",{wanted.identity},"))
-    return statement
+        yield AuditEntry.at < wanted.until
+    for column, wished in ((AuditEntry.identity_ids, wanted.identity), (AuditEntry.image_ids, wanted.image)):
+        if wished is not None:
+            yield cast(column, String).contains(f",{wished},")
+    if wanted.words is not None:
+        part = json.dumps(wanted.words, ensure_ascii=True)[1:-1]  # as it stands in the column
+        yield func.lower(AuditEntry.words).contains(part.lower(), autoescape=True)

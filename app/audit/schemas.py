@@ -10,7 +10,7 @@ from app.audit.chain import Head, Verifier
 from app.database.audit_table import AuditEntry
 
 
-class EntryOut(BaseModel):
+class AuditEntryOut(BaseModel):
     """One access."""
 
     sequence: int
@@ -29,7 +29,7 @@ class EntryOut(BaseModel):
     hash: str
 
     @classmethod
-    def of(cls, row: AuditEntry) -> "EntryOut":
+    def of(cls, row: AuditEntry) -> "AuditEntryOut":
         """A row, as it is told."""
         return cls(
             sequence=row.sequence,
@@ -52,19 +52,21 @@ class EntryOut(BaseModel):
 def _words(text: str | None) -> dict[str, Any] | None:
     try:
         found = None if text is None else json.loads(text)
+        if text is not None and "\\ud" in text:  # half a character, of a path or an argument that is no text
+            found = json.loads(json.dumps(found, ensure_ascii=False).encode(errors="replace"))
     except ValueError:  # somebody has changed it; the verification says so
         return {"unreadable": True}
     return found if found is None or isinstance(found, dict) else {"unreadable": True}
 
 
-class EntryPage(BaseModel):
+class AuditPage(BaseModel):
     """Entries, newest first."""
 
-    entries: list[EntryOut]
+    entries: list[AuditEntryOut]
     next_before: int | None
 
 
-class ProblemOut(BaseModel):
+class AuditProblem(BaseModel):
     """Something that was done to the entries."""
 
     sequence: int
@@ -74,19 +76,19 @@ class ProblemOut(BaseModel):
     message: str
 
 
-class Verification(BaseModel):
+class AuditVerification(BaseModel):
     """Whether the chain is whole."""
 
     whole: bool
     entries: int
     erased: int = Field(description="Entries whose words were erased; that is no problem.")
     head: str = Field(description="SEQUENCE:HASH of the last entry. Note it elsewhere: it shows a cut later.")
-    problems: list[ProblemOut] = Field(description="The first hundred.")
+    problems: list[AuditProblem] = Field(description="The first hundred.")
 
     @classmethod
-    def of(cls, found: Verifier) -> "Verification":
+    def of(cls, found: Verifier) -> "AuditVerification":
         """What was found."""
-        problems = [ProblemOut(sequence=one.sequence, kind=one.kind, message=one.message) for one in found.problems]
+        problems = [AuditProblem(sequence=one.sequence, kind=one.kind, message=one.message) for one in found.problems]
         return cls(
             whole=not problems, entries=found.count, erased=found.erased, head=str(found.head), problems=problems
         )

@@ -17,9 +17,12 @@ app = typer.Typer(help="The audit: who searched, viewed, exported and changed wh
 def list_entries(
     actor: Annotated[str | None, typer.Option(help="Name of a key, open, or cli:USER.")] = None,
     action: Annotated[str | None, typer.Option(help="Such as search.text, or search.*")] = None,
+    outcome: Annotated[str | None, typer.Option(help="ok, or the code of an error.")] = None,
     since: Annotated[datetime | None, typer.Option(help="Local time.")] = None,
     until: Annotated[datetime | None, typer.Option(help="Local time.")] = None,
     identity: Annotated[int | None, typer.Option("--of-identity", min=1, help="Entries that name it.")] = None,
+    image: Annotated[int | None, typer.Option("--of-image", min=1, help="Entries that name it.")] = None,
+    words: Annotated[str | None, typer.Option(help="A part of the purpose, the query, or another word.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="Most entries.")] = 50,
     before: Annotated[int | None, typer.Option(min=1, help="Entries below this number.")] = None,
     data_dir: DataDir = None,
@@ -29,7 +32,7 @@ def list_entries(
     from app.audit.repository import Wanted
     from app.audit.service import AuditService
 
-    wanted = Wanted(actor, action, _local(since), _local(until), identity)
+    wanted = Wanted(actor, action, outcome, _local(since), _local(until), identity, image, words)
     with database_of(data_dir) as database, database.read() as session:
         page = AuditService(session).page(wanted, limit=limit, before=before)
     if as_json:

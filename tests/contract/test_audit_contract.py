@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from app.audit.chain import Head, chained
 from app.audit.note import Note
 from app.audit.repository import AuditRepository, Wanted
-from app.audit.schemas import Verification
+from app.audit.schemas import AuditVerification
 from app.audit.service import AuditService
 from app.audit.writer import AuditWriter
 from app.database.audit_table import AuditEntry
@@ -27,7 +27,7 @@ def row(number: int) -> dict[str, Any]:
     return Note("search.text", "someone", words=words, identity_ids=[number], image_ids=[number, 10 * number]).row()
 
 
-def verify(database: Database, noted: Head | None = None) -> Verification:
+def verify(database: Database, noted: Head | None = None) -> AuditVerification:
     with database.read() as session:
         return AuditService(session).verify(noted)
 
