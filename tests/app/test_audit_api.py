@@ -1,10 +1,12 @@
 """The audit over HTTP: exactly one entry for each access, before its answer; none, no answer."""
 
 import hashlib
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+from fastapi import FastAPI
 from starlette.testclient import TestClient
 
 from app.access.rules import Need, rules
@@ -39,8 +41,18 @@ def filled(client: TestClient, ingest: IngestFolder, tmp_path: Path) -> TestClie
     return client
 
 
-def test_every_route_has_an_action_and_every_action_a_route() -> None:
+def test_every_route_has_an_action_and_every_action_a_route(client: TestClient) -> None:
+    """Routes of the application itself, so that a new one without a row fails here."""
+    app = client.app
+    assert isinstance(app, FastAPI)
+    served = {
+        (method, re.sub(r"\{\w+\}", "{id}", path))
+        for path, methods in app.openapi()["paths"].items()
+        for method in map(str.upper, methods)
+    }
+    assert served <= set(routes())
     assert set(routes()) == set(rules())
+    assert all(action_of(*row)[1] != f"{row[0]} ?" for row in routes())
     assert action_of("HEAD", "/v1/images/5/file") == ("view.file", "GET /v1/images/5/file")
     assert action_of("GET", "/v1/images/jane-doe/file") == ("view.file", "GET /v1/images/{id}/file")
     assert action_of("GET", "/wp-admin/jane-doe") == ("other", "GET ?")
@@ -102,7 +114,7 @@ def test_a_refusal_of_the_door_is_one_entry_whatever_the_route(filled: TestClien
             filled.request(method, where, headers=headers)
             (entry,) = entries(core)[before:]
             assert (entry.action, entry.outcome, entry.actor) == ("refusal", code, actor), (method, path)
-            assert entry.facts["target"].startswith(f"{method} /v1/")
+            assert entry.facts["target"].startswith(f"{method} /")
             assert (entry.key_id is None) == (not headers)
     assert whole(core)
 
@@ -131,6 +143,9 @@ def test_an_entry_names_what_was_asked_for_what_and_what_came_back(
     assert entry["facts"]["version"] == found["model_version"]["id"]
     assert entry["facts"]["request"] == answer.headers["x-request-id"]
     data = picture(tmp_path / "red.jpg", "red").read_bytes()
+    check(filled.post("/v1/search/image", files={"file": ("a.jpg", b"none")}), 422, "not_an_image")
+    entry = filled.get("/v1/admin/audit", params={"action": "search.image"}).json()["entries"][0]
+    assert entry["words"]["picture"] == {"sha256": hashlib.sha256(b"none").hexdigest()}
     filled.post("/v1/search/image", files={"file": ("a.jpg", data)}, data={"purpose": "case 18"})
     entry = filled.get("/v1/admin/audit", params={"action": "search.image"}).json()["entries"][0]
     assert entry["words"]["picture"] == {"sha256": hashlib.sha256(data).hexdigest()}
@@ -160,6 +175,15 @@ def test_pages_of_the_audit_follow_each_other(filled: TestClient, core: Core) ->
     assert len(sequences) == 7
     assert second["next_before"] is None
     check(filled.get("/v1/admin/audit", params={"since": "2026-01-01T00:00:00"}), 422, "invalid_request")
+    check(filled.get("/v1/identities/999"), 404, "identity_not_found")
+    lost = filled.get("/v1/admin/audit", params={"outcome": "identity_not_found"}).json()["entries"]
+    assert [entry["identity_ids"] for entry in lost] == [[999]]
+    filled.post("/v1/search/text", json={"query": "red", "purpose": "Case 100%_\u00e4"})
+    for part in ("case 100%", "100%_\u00e4", "Case"):
+        (entry,) = filled.get("/v1/admin/audit", params={"words": part, "action": "search.*"}).json()["entries"]
+        image = entry["image_ids"][0]
+    assert filled.get("/v1/admin/audit", params={"words": "case 1000"}).json()["entries"] == []
+    assert filled.get("/v1/admin/audit", params={"image": image}).json()["entries"][0]["image_ids"][0] == image
     later = filled.get("/v1/admin/audit", params={"since": "2099-01-01T00:00:00Z"}).json()
     assert later["entries"] == []
     told = filled.get("/v1/admin/audit/verify").json()
@@ -188,16 +212,26 @@ def test_a_change_and_its_entry_are_committed_together_or_not_at_all(
 
 
 def test_words_are_erased_and_the_chain_stays_whole(filled: TestClient, core: Core) -> None:
+    """What somebody wrote about the person goes, with every mention of the name; who looked, and at what, stays."""
     found = filled.post("/v1/search/text", json={"query": "a red coat", "purpose": "case 17"}).json()
     identity = found["candidates"][0]["identity"]["id"]
+    image = found["candidates"][0]["images"][0]["id"]
+    filled.post(f"/v1/images/{image}/support", json={"query": "red trousers"})
+    filled.post("/v1/search/text", json={"query": "green", "purpose": 'for \u00c4nne "A"'})
+    before = {entry.sequence: entry.hash for entry in entries(core)}
     with core.database.write() as session:
-        assert AuditService(session).erase_words(identity) == 1
+        assert AuditService(session).erase_words([identity], [image], ['\u00e4nne "a"', "se"]) == 2
     with core.database.read() as session:
         told = AuditService(session).verify()
-    assert (told.whole, told.erased) == (True, 1)
-    entry = filled.get("/v1/admin/audit", params={"identity": identity}).json()["entries"][0]
-    assert (entry["words"], entry["words_erased"]) == (None, True)
-    assert all("red coat" not in str(vars(row)) for row in entries(core))
+    assert (told.whole, told.erased) == (True, 2)
+    assert {entry.sequence: entry.hash for entry in entries(core)} == before
+    support, named = filled.get("/v1/admin/audit", params={"image": image, "action": "view.support"}).json(), ""
+    assert (support["entries"][0]["words"], support["entries"][0]["words_erased"]) == (None, True)
+    assert support["entries"][0]["image_ids"] == [image]
+    named = " ".join(str(vars(row)) for row in entries(core))
+    assert "red trousers" not in named
+    assert "nne" not in named
+    assert "case 17" in named  # that search found others, too
 
 
 def test_where_a_purpose_is_required_no_search_goes_without(settings: Settings, core: Core, tmp_path: Path) -> None:

@@ -1,25 +1,48 @@
 """The chain of the audit on both databases: what is done to it is named, and several writers keep one chain."""
 
+import random
 import subprocess
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import text
 from sqlalchemy.orm import Session
+from starlette.testclient import TestClient
 
+from app.audit.actions import changes, routes
 from app.audit.chain import Head, chained
 from app.audit.note import Note
 from app.audit.repository import AuditRepository, Wanted
 from app.audit.schemas import AuditVerification
 from app.audit.service import AuditService
 from app.audit.writer import AuditWriter
+from app.core import Core
 from app.database.audit_table import AuditEntry
 from app.database.sessions import Database
+from tests.app.conftest import IngestFolder
+from tests.app.test_search_api import people
 
-COUNT = 12
+COUNT, SEED = 12, 20261121
+BODIES: dict[str, Any] = {
+    "/v1/search/text": {"query": "red"},
+    "/v1/search/composed": {"parts": [{"text": "red"}]},
+    "/v1/queries/{id}/search": {},
+    "/v1/queries/{id}": {"name": "x"},
+    "/v1/queries/{id}/feedback": [{"identity_id": 2, "verdict": "confirm"}],
+    "/v1/images/{id}/support": {"query": "red coat"},
+    "/v1/images/{id}/heatmap": {"query": "red coat"},
+    "/v1/identities/{id}": {"attributes": {"x": 1}},
+    "/v1/identities/{id}/merge": {"identities": [3]},
+    "/v1/identities/{id}/split": {"image_ids": [1]},
+    "/v1/collections": {"name": "other"},
+    "/v1/exports": {},
+    "/v1/admin/keys": {"name": "k", "scopes": ["search"]},
+}
+"""What lets a request do what it is for."""
 
 
 def row(number: int) -> dict[str, Any]:
@@ -153,13 +176,93 @@ writer.close()
 
 
 def test_several_processes_keep_one_chain(database: Database, database_url: str) -> None:
-    started = [subprocess.Popen([sys.executable, "-c", WRITER, database_url, name]) for name in ("a", "b")]
-    assert [process.wait(120) for process in started] == [0, 0]
+    started = [subprocess.Popen([sys.executable, "-c", WRITER, database_url, name]) for name in "abc"]
+    assert [process.wait(120) for process in started] == [0, 0, 0]
     told = verify(database)
-    assert (told.whole, told.entries) == (True, 100)
+    assert (told.whole, told.entries) == (True, 150)
     with database.read() as session:
-        actors = [found.actor for found in AuditRepository(session).all()]
-    assert (actors.count("a"), actors.count("b")) == (50, 50)
+        written = [(found.actor, found.image_ids) for found in AuditRepository(session).all()]
+    assert [written.count((name, [i])) for name in "abc" for i in range(10)] == [5] * 30
+
+
+UNENDING = """
+import sys
+from app.audit.note import Note
+from app.audit.writer import AuditWriter
+from app.database.sessions import Database
+writer, number = AuditWriter(Database(sys.argv[1])), 0
+while True:
+    numbers = range(number, number + 5)
+    futures = [writer.submit(Note("view.image", sys.argv[2], image_ids=[n + 1]).row()) for n in numbers]
+    for n, future in zip(numbers, futures):
+        future.result(60)
+        print(n + 1, flush=True)
+    number += 5
+"""
+
+
+def test_killed_writers_leave_a_whole_chain(database: Database, database_url: str) -> None:
+    """kill -9 of two writers at random moments: all that was acknowledged is there once, and the chain goes on."""
+    chance = random.Random(SEED)
+    started = [
+        subprocess.Popen([sys.executable, "-c", UNENDING, database_url, name], stdout=subprocess.PIPE) for name in "ab"
+    ]
+    acknowledged = dict[str, int]()
+    for name, process in zip("ab", started, strict=True):
+        assert process.stdout is not None
+        for _ in range(chance.randint(1, 60)):
+            acknowledged[name] = int(process.stdout.readline())
+        process.kill()
+        acknowledged[name] += len(process.stdout.read().splitlines())
+        process.wait()
+        process.stdout.close()
+    with database.settled() as session:
+        written = [(found.actor, found.image_ids[0]) for found in AuditRepository(session).all()]
+    for name, last in acknowledged.items():
+        mine = [number for actor, number in written if actor == name]
+        assert mine == list(range(1, len(mine) + 1))
+        assert len(mine) >= last
+    with database.append() as session:
+        head = AuditRepository(session).append([row(1)])
+    told = verify(database, head)
+    assert (told.whole, told.entries) == (True, len(written) + 1)
+
+
+def test_nothing_is_answered_while_the_audit_cannot_be_written(
+    client: TestClient, core: Core, ingest: IngestFolder, tmp_path: Path
+) -> None:
+    """The table is really gone. Every route that has an entry refuses; what it would have changed is as it was."""
+    people(tmp_path / "people")
+    ingest(tmp_path / "people")
+    query = client.post("/v1/search/text", json={"query": "red"}).json()["query_id"]
+    client.get(f"/v1/queries/{query}")
+    before = (client.get("/v1/collections").json(), client.get("/v1/models").json(), client.get("/v1/jobs").json())
+    people_before = [client.get(f"/v1/identities/{number}").json() for number in range(1, 7)]
+    count = verify(core.database).entries
+
+    def renamed(old: str, new: str) -> None:
+        with core.database.engine.begin() as connection:
+            connection.execute(text(f"ALTER TABLE {old} RENAME TO {new}"))
+
+    renamed("audit_entries", "away")
+    for (method, path), action in sorted(routes().items()):
+        if action is None:
+            continue
+        where = path.replace("/queries/{id}", f"/queries/{query}").replace("{id}", "1")
+        answer = client.request(method, where, json=BODIES.get(path))
+        if path == "/v1/search/image":
+            answer = client.post(where, files={"file": ("a.jpg", (tmp_path / "people" / "red0.jpg").read_bytes())})
+        assert answer.status_code >= 500, (method, where, answer.text)
+        assert set(answer.json()) <= {"type", "title", "status", "detail", "instance", "code", "request_id"}
+        if not changes(action) and not action.startswith("audit."):
+            assert answer.json()["code"] == "audit_unavailable", (method, where, answer.text)
+    renamed("away", "audit_entries")
+    assert (client.get("/v1/collections").json(), client.get("/v1/models").json(), client.get("/v1/jobs").json()) == (
+        before
+    )
+    assert [client.get(f"/v1/identities/{number}").json() for number in range(1, 7)] == people_before
+    told = verify(core.database)
+    assert (told.whole, told.entries) == (True, count + 6)
 
 
 def test_threads_and_changes_keep_one_chain(database: Database) -> None:
