@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, String, cast, func, insert, select, text, update
+from sqlalchemy import ColumnElement, Row, Select, String, cast, func, select, update
 from sqlalchemy.orm import Session
 
 from app.audit.chain import GENESIS, Head, chained
@@ -14,6 +14,10 @@ from app.database.audit_table import AuditEntry
 
 _LOCK = 0x64657363727901
 """The advisory lock of PostgreSQL for the chain. A change takes it after the writer's, nobody the other way round."""
+_TAKE_LOCK = f"SELECT pg_advisory_xact_lock({_LOCK})"
+_LAST = "SELECT sequence, hash FROM audit_entries ORDER BY sequence DESC LIMIT 1"
+_INSERT = AuditEntry.metadata.tables[AuditEntry.__tablename__].insert()
+"""Without the ORM, which takes as long as the commit: every search waits for this, and every picture that is shown."""
 _BATCH = 1000
 
 
@@ -46,17 +50,16 @@ class AuditRepository:
 
     def append(self, rows: list[dict[str, Any]]) -> Head:
         """Put entries behind the last one; nobody else can until the commit. The session must be a writing one."""
-        if self._session.get_bind().dialect.name == "postgresql":
-            self._session.execute(text(f"SELECT pg_advisory_xact_lock({_LOCK})"))
+        connection = self._session.connection()
+        if connection.dialect.name == "postgresql":
+            connection.exec_driver_sql(_TAKE_LOCK)
         made = chained(rows, self.head())
-        self._session.execute(insert(AuditEntry), made)
+        connection.execute(_INSERT, made)
         return Head(made[-1]["sequence"], made[-1]["hash"])
 
     def head(self) -> Head:
         """The last entry; number 0 where there is none."""
-        row = self._session.execute(
-            select(AuditEntry.sequence, AuditEntry.hash).order_by(AuditEntry.sequence.desc()).limit(1)
-        ).one_or_none()
+        row = self._session.connection().exec_driver_sql(_LAST).one_or_none()
         return Head(0, GENESIS) if row is None else Head(row.sequence, row.hash)
 
     def page(self, wanted: Wanted, limit: int, before: int | None) -> list[AuditEntry]:
