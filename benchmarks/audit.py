@@ -89,7 +89,8 @@ def _ready(port: int) -> bool:
 def _serve(data: str, port: str, audited: str) -> None:
     app = create_app(Settings(data_dir=Path(data)))
     if audited == "no":
-        app.user_middleware = [layer for layer in app.user_middleware if getattr(layer.cls, "__name__", "") != Audited.__name__]
+        layers = app.user_middleware
+        app.user_middleware = [layer for layer in layers if getattr(layer.cls, "__name__", "") != Audited.__name__]
     uvicorn.run(app, host="127.0.0.1", port=int(port), log_config=None, access_log=False)
 
 
