@@ -8,6 +8,7 @@ import sys
 import typer
 
 from app.commands import (
+    backup,
     explain,
     export,
     identities,
@@ -39,6 +40,8 @@ app.command("ingest")(intake.ingest)
 app.command("search")(search.search)
 app.command("explain")(explain.explain)
 app.command("export")(export.export)
+app.command("backup")(backup.backup)
+app.command("restore")(backup.restore)
 app.command("retrain")(retraining.retrain)
 app.add_typer(index.index, name="index")
 app.add_typer(intake.images, name="images")

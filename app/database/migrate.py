@@ -11,7 +11,7 @@ import migrations
 from app.database.sessions import Database
 from app.errors import DatabaseUnreachableError
 
-HEAD_REVISION = "0012"
+HEAD_REVISION = "0014"
 """The newest migration; a test compares it with the files, so that start-up need not read them."""
 
 
@@ -22,7 +22,7 @@ def upgrade(database: Database) -> None:
         DatabaseUnreachableError: it does not answer, or does not let us in.
     """
     try:
-        revision = _revision(database)
+        revision = revision_of(database)
     except OperationalError as error:
         raise DatabaseUnreachableError(f"the database cannot be opened: {error.orig}") from error
     if revision != HEAD_REVISION:
@@ -34,14 +34,15 @@ def run(database: Database, revision: str) -> None:
     config = Config()
     config.set_main_option("script_location", str(Path(migrations.__file__).parent))
     config.attributes["engine"] = database.engine
-    present = _revision(database) or ""
+    present = revision_of(database) or ""
     if revision == "base" or (revision != "head" and revision < present):
         command.downgrade(config, revision)
     else:
         command.upgrade(config, revision)
 
 
-def _revision(database: Database) -> str | None:
+def revision_of(database: Database) -> str | None:
+    """The revision of the schema as it is; None without one."""
     with database.engine.connect() as connection:
         if not inspect(connection).has_table("alembic_version"):
             return None

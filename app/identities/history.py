@@ -64,15 +64,21 @@ class HistoryRepository:
             found = following
         return found
 
-    def forget(self, identity_id: int) -> None:
-        """Erase what the history keeps of an identity besides numbers, and of all that were merged into it."""
-        pending = [identity_id]
+    def forget(self, identity_id: int) -> set[int]:
+        """Erase what the history keeps of an identity besides numbers, and of all that were merged into it.
+
+        Returns:
+            The ids of those, also where the merge was undone.
+        """
+        pending, merged_ids = [identity_id], set[int]()
         while pending:
             merged = IdentityEvent.to_id.in_(pending[:1000]), IdentityEvent.before.is_not(None)
             rows = self._session.execute(select(IdentityEvent.id, IdentityEvent.from_id).where(*merged)).all()
             for part in pieces(row.id for row in rows):
                 self._session.execute(update(IdentityEvent).where(IdentityEvent.id.in_(part)).values(before=None))
+            merged_ids.update(row.from_id for row in rows)
             pending = pending[1000:] + [row.from_id for row in rows]
+        return merged_ids
 
     def _merged_into(self, identity_id: int) -> int | None:
         where = (
