@@ -9,6 +9,7 @@ import typer
 
 from app.commands import (
     backup,
+    erasing,
     explain,
     export,
     identities,
@@ -40,6 +41,7 @@ app.command("ingest")(intake.ingest)
 app.command("search")(search.search)
 app.command("explain")(explain.explain)
 app.command("export")(export.export)
+app.command("erase")(erasing.erase)
 app.command("backup")(backup.backup)
 app.command("restore")(backup.restore)
 app.command("retrain")(retraining.retrain)

@@ -190,6 +190,7 @@ class _Keeper:
                 try:
                     self._core.active.maintain()
                     self._core.store.recover()  # what a store that was away has left over
+                    self._core.database.forget_pages()
                     sweep(self._core.database, self._core.settings.query_keep_s)
                 except (DescryError, SQLAlchemyError, OSError):
                     _log.exception("an index or what a change left could not be settled; the next round tries again")

@@ -6,7 +6,8 @@ from datetime import datetime
 from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.orm import Session
 
-from app.database.tables import Erasure, Feedback, JobItem, Query
+from app.database.privacy import Erasure
+from app.database.tables import Feedback, JobItem, Query
 from app.gallery.repository import pieces
 
 Entry = tuple[str, int, datetime]

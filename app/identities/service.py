@@ -100,6 +100,25 @@ class IdentityService:
             self._drop_identity(identity.id)
         return [image.store_name]
 
+    def delete_images(self, image_ids: Sequence[int]) -> tuple[list[int], list[str]]:
+        """Delete those of some images that exist, and the people who have none left, named or not.
+
+        Returns:
+            Ids of the images that were deleted, and their store names.
+        """
+        self._log.lock()
+        found, names = list[int](), list[str]()
+        for image_id in image_ids:
+            if (image := self._images.get(image_id)) is None:
+                continue
+            owner = image.identity_id
+            found.append(image_id)
+            names += self.delete_image(image_id)
+            if (person := self._identities.get(owner)) is not None and not self._identities.has_images(owner):
+                self._erasures.forget_queries(owner, [], person.external_id)
+                self._drop_identity(owner)
+        return found, names
+
     def _drop_images(self, image_ids: list[int]) -> None:
         self._log.delete(image_ids)
         self._images.delete(image_ids)
