@@ -19,6 +19,7 @@ from app.commands import (
     keys,
     models,
     queries,
+    retention,
     retraining,
     search,
     serving,
@@ -51,6 +52,7 @@ app.add_typer(models.app, name="models")
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(keys.app, name="keys")
 app.add_typer(identities.app, name="identities")
+app.add_typer(retention.app, name="retention")
 app.add_typer(queries.app, name="queries")
 app.add_typer(queries.feedback, name="feedback")
 for verb, text in training.VERBS.items():

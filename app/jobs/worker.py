@@ -35,6 +35,7 @@ from app.jobs.repository import JobRepository
 from app.jobs.service import JobService
 from app.registry.changes import keep_standby
 from app.registry.retention import Retention
+from app.retention.service import apply
 from app.retraining.places import sweep_data
 from models.errors import DescryError
 
@@ -278,6 +279,7 @@ class Worker:
         sweep_exports(self._settings, {job.id for job in jobs})
         sweep_data(self._settings, {job.parameters.get("first", job.id) for job in jobs})
         self._core.store.recover()  # what a store that was away has left over
+        apply(self._core)
         Retention(self._core.database, self._settings).sweep()
         keep_standby(self._core.database, self._settings)
 

@@ -1,7 +1,7 @@
 """Taking vectors out of an index file without the index: for erasures where no server runs that would do it."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +32,41 @@ def without(path: Path, image_ids: Sequence[int]) -> bool:
     except OSError as error:
         raise StorageError(f"{path.name} cannot be written: {error.strerror}") from error
     return True
+
+
+def remove_stale(folder: Path, loaded: Collection[int], deleted_after: Callable[[int], set[int]]) -> list[str]:
+    """Remove index files of versions that nobody has in memory, if images were deleted since; returns their names.
+
+    The views of a version that is loaded save by themselves. The others are made again from the database when needed.
+
+    Args:
+        deleted_after: the images that were deleted after a place in the log.
+    """
+    gone = []
+    for path in sorted(folder.glob("version-*.index")):
+        if path.name.split("-")[1] in map(str, loaded):
+            continue
+        try:
+            if not deleted_after(sequence_of(path)):
+                continue
+        except SnapshotError:
+            pass
+        path.unlink(missing_ok=True)
+        gone.append(path.name)
+    return gone
+
+
+def sequence_of(path: Path) -> int:
+    """The place in the log that an index file says it was taken at.
+
+    Raises:
+        SnapshotError: it says none.
+    """
+    try:
+        with path.open("rb") as handle:
+            return int(json.loads(handle.readline(_HEADER_LIMIT))["sequence"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise SnapshotError(f"{path.name}: {error}") from error
 
 
 def _reader(path: Path) -> SnapshotReader:

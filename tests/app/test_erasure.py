@@ -17,6 +17,7 @@ from app.database.tables import Embedding, Image, Query, now
 from app.exports.package import Export
 from app.exports.results import file_of, result_path
 from app.gallery.sources import open_source
+from app.identities.erasing import Eraser
 from app.identities.erasures import ErasureRepository
 from app.jobs.service import JobService
 from app.settings import Settings
@@ -196,3 +197,20 @@ def test_an_index_file_is_scrubbed_and_stays_readable(
     path.write_bytes(path.read_bytes()[:-3])
     assert without(path, [1])
     assert not path.exists()
+
+
+def test_the_index_file_of_a_version_that_nobody_has_loaded_goes(
+    core: Core, settings: Settings, tmp_path: Path
+) -> None:
+    fill(core, tmp_path)
+    core.active.follow()
+    core.active.current().view("text").save()
+    (path,) = settings.index_dir.glob("*.index")
+    other = path.with_name("version-7-text.index")
+    other.write_bytes(path.read_bytes())
+    core.active.maintain()
+    assert other.exists()
+    Eraser(core).image(1)
+    core.active.maintain()
+    assert not other.exists()
+    assert path.exists()
