@@ -23,6 +23,7 @@ from app.commands import (
     retraining,
     search,
     serving,
+    subject,
     training,
 )
 from app.commands.output import errors
@@ -42,6 +43,7 @@ app.command("ingest")(intake.ingest)
 app.command("search")(search.search)
 app.command("explain")(explain.explain)
 app.command("export")(export.export)
+app.command("subject")(subject.subject)
 app.command("erase")(erasing.erase)
 app.command("backup")(backup.backup)
 app.command("restore")(backup.restore)
