@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -133,7 +134,7 @@ def test_a_backup_under_load_is_one_state_of_the_gallery(
 def _see_restored(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    manifest: dict[str, int],
+    manifest: dict[str, Any],
     held: set[int],
     deleted: dict[int, int],
     source: dict[int, float],
