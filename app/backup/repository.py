@@ -35,6 +35,9 @@ def copy_to_file(source: Database, target: Path) -> str:
     Raises:
         BackupError: there is no schema, or on PostgreSQL it is not that of this release.
     """
+    found = revision_of(source) or ""
+    if found > HEAD_REVISION:
+        raise BackupError(f"the database has the schema {found}, which is newer than this release; use the newer one")
     if source.engine.dialect.name == "sqlite":
         reading, writing = sqlite3.connect(str(source.engine.url.database)), sqlite3.connect(target)
         try:
@@ -43,7 +46,7 @@ def copy_to_file(source: Database, target: Path) -> str:
             reading.close()
             writing.close()
         return tidy(target)
-    if (found := revision_of(source)) != HEAD_REVISION:
+    if found != HEAD_REVISION:
         raise BackupError(f"the database has the schema {found}, not {HEAD_REVISION}; start this release once first")
     copy = Database(f"sqlite:///{target}")
     try:

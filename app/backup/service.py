@@ -8,7 +8,7 @@ picture. (A zip may still hold bytes of such a picture, which nothing names; a f
 
 import json
 import os
-import tempfile
+import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -51,13 +51,16 @@ class Backup:
             StorageError: the target cannot be written, or the pictures' store does not answer.
         """
         writer = BackupWriter(self._target)
+        scratch = self._target.absolute().with_name(f"{self._target.name}.database")
         try:
             check_free(self._target.absolute().parent, self._settings.min_free_bytes)
-            with tempfile.TemporaryDirectory(prefix=".descry-backup-", dir=self._target.absolute().parent) as scratch:
-                return self._run(writer, Path(scratch) / DATABASE, progress)
+            shutil.rmtree(scratch, ignore_errors=True)  # of one that was killed
+            scratch.mkdir()
+            return self._run(writer, scratch / DATABASE, progress)
         except OSError as error:
             raise StorageError(f"the backup cannot be written: {error.strerror or error}") from error
         finally:
+            shutil.rmtree(scratch, ignore_errors=True)
             writer.discard()
 
     def _run(self, writer: BackupWriter, copy: Path, progress: Progress) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """A backup restored elsewhere is the same gallery: from either database into either, of old schemas, after erasures."""
 
 import json
+import secrets
 import shutil
 import zipfile
 from collections.abc import Iterator
@@ -8,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import boto3
 import numpy as np
 import pytest
 from PIL import Image as Pictures
@@ -17,10 +19,13 @@ from app.backup.restoring import Restore, read_ledger
 from app.backup.service import Backup
 from app.core import Core, looked_into, opened
 from app.database.migrate import HEAD_REVISION, revision_of, run
-from app.database.tables import Image
+from app.database.tables import Identity, Image
 from app.errors import BackupError, BackupTargetError
 from app.gallery.sources import open_source
+from app.identities.answers import split
+from app.identities.changes import IdentityChanges
 from app.identities.erasures import ErasureRepository
+from app.identities.schemas import SplitRequest
 from app.identities.service import IdentityService
 from app.settings import Settings
 from app.vectors.repository import LogRepository
@@ -165,6 +170,26 @@ def test_a_ledger_is_applied_to_an_older_backup(gallery: Core, tmp_path: Path) -
         assert len(answers(core)) == 8
 
 
+def test_a_ledger_knows_merges_and_spares_who_was_split_off(gallery: Core, tmp_path: Path) -> None:
+    """Person 2 was merged into 1, which was erased; of person 3, one image was somebody else's when it was erased."""
+    take(gallery, tmp_path / "old")
+    with gallery.database.write() as session:
+        IdentityChanges(session).merge(1, [2], drop_names=True)
+    with gallery.database.write() as session:
+        other = split(session, 3, SplitRequest(image_ids=[6])).separated
+    assert other is not None
+    for person in (1, 3):
+        with gallery.store.change() as files, gallery.database.write() as session:
+            files.doom(IdentityService(session).delete_identity(person))
+    take(gallery, tmp_path / "newer")
+    with restored(tmp_path / "old", tmp_path / "new", ledger=tmp_path / "newer") as core:
+        assert answers(core) == answers(gallery)
+        see_whole(core)
+        with core.database.read() as session:
+            people = {(row.id, row.external_id, row.provisional) for row in session.query(Identity)}
+        assert people == {(3, None, True), (4, "person-3", False)}
+
+
 def test_a_backup_of_the_schema_before_is_migrated(gallery: Core, tmp_path: Path, database_url: str) -> None:
     before = answers(gallery)
     if not database_url.startswith("sqlite"):
@@ -250,3 +275,31 @@ def test_the_zip_holds_no_table_of_the_job_engine_and_nothing_of_the_erased(gall
     assert b"person-1" in data
     assert b"person-0" not in data
     assert b"workflow_status" not in data
+
+
+def test_into_a_bucket_and_back(gallery: Core, tmp_path: Path, s3_server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "descry-tests")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    name = f"b-{secrets.token_hex(6)}"
+    client = boto3.session.Session().client("s3", endpoint_url=s3_server, region_name="us-east-1")
+    client.create_bucket(Bucket=name)
+    client.close()
+    before = answers(gallery)
+    take(gallery, tmp_path / "first")
+    remote = Settings(data_dir=tmp_path / "a", image_store=f"s3://{name}/people", s3_endpoint=s3_server, device="cpu")
+    Restore(tmp_path / "first", remote).run()
+    with opened(remote) as core:
+        see_whole_there(core)
+        take(core, tmp_path / "second.zip")
+    with pytest.raises(BackupTargetError, match="DESCRY_IMAGE_STORE"):
+        Restore(tmp_path / "first", remote.model_copy(update={"data_dir": tmp_path / "c"})).run()
+    with restored(tmp_path / "second.zip", tmp_path / "d") as core:
+        assert answers(core) == before
+        see_whole(core)
+
+
+def see_whole_there(core: Core) -> None:
+    core.active.follow()
+    see_whole(core)
+    assert not list(core.settings.images_dir.rglob("*.jpg"))

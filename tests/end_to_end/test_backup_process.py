@@ -14,7 +14,10 @@ import pytest
 from sqlalchemy import create_engine
 from sqlalchemy.engine import URL
 
+from app.backup.container import BackupReader
+from app.commands.models import activate_version, register_checkpoint
 from app.core import opened
+from app.errors import BackupError
 from app.settings import Settings
 from tests.contract import postgres
 from tests.contract.conftest import postgres_server
@@ -29,7 +32,6 @@ def data(
     request: pytest.FixtureRequest, tmp_path: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Path]:
     """A data folder with an active model, in either database."""
-    from app.commands.models import activate_version, register_checkpoint
 
     def made() -> Path:
         with opened(Settings(data_dir=tmp_path / "data", device="cpu")) as core:
@@ -163,3 +165,27 @@ def _see_restored(
         both = found.keys() & source.keys()
         assert len(both) > 10
         assert {image: found[image] for image in both} == {image: source[image] for image in both}
+
+
+def test_a_backup_that_is_killed_is_none_and_can_be_taken_again(tmp_path: Path, checkpoint: Path) -> None:
+    data, target = tmp_path / "data", tmp_path / "b"
+    with opened(Settings(data_dir=data, device="cpu")) as core:
+        activate_version(core, register_checkpoint(core, checkpoint, "random").id)
+    ingest(data, pictures(tmp_path / "first", 800))
+    command = [*DESCRY, "backup", str(target), "--json"]
+    partial = tmp_path / "b.partial"
+    with subprocess.Popen(
+        command, env=environment(data), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as killed:
+        while not (partial / "pictures").is_dir():
+            assert killed.poll() is None
+        killed.kill()
+    assert partial.is_dir()
+    assert not target.exists()
+    with pytest.raises(BackupError):
+        BackupReader(partial)
+    done = subprocess.run(command, env=environment(data), capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout)["images"] == 800
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name.startswith("b")) == ["b"]
+    reader = BackupReader(target)
+    assert list(reader.verify())[-1] == reader.manifest["parts"]
