@@ -25,6 +25,8 @@ from app.commands import (
     serving,
     subject,
     training,
+    tune,
+    video,
 )
 from app.commands.output import errors
 from models.errors import DescryError
@@ -40,6 +42,8 @@ app.command("demo")(serving.demo)
 app.command("serve")(serving.serve)
 app.command("worker")(jobs.worker)
 app.command("ingest")(intake.ingest)
+app.command("ingest-video")(video.ingest_video)
+app.command("watch")(video.watch)
 app.command("search")(search.search)
 app.command("explain")(explain.explain)
 app.command("export")(export.export)
@@ -47,6 +51,7 @@ app.command("subject")(subject.subject)
 app.command("erase")(erasing.erase)
 app.command("backup")(backup.backup)
 app.command("restore")(backup.restore)
+app.command("tune")(tune.tune)
 app.command("retrain")(retraining.retrain)
 app.add_typer(index.index, name="index")
 app.add_typer(intake.images, name="images")

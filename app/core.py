@@ -12,10 +12,12 @@ from app.collections.service import CollectionService
 from app.database.migrate import upgrade
 from app.database.sessions import Database
 from app.database.tables import DEFAULT_COLLECTION
+from app.embedding.decoding import DecodePool
 from app.errors import ConfigurationError, NoActiveModelError, StorageError
 from app.gallery.open_store import open_store
 from app.gallery.repository import ImageRepository
 from app.gallery.store import ImageStore
+from app.lanes import Lanes
 from app.queries.recorder import Recorder
 from app.settings import Settings
 from app.vectors.repository import LogRepository
@@ -24,6 +26,9 @@ if TYPE_CHECKING:
     from app.gallery.ingest import Ingest
     from app.registry.activation import Activation
     from app.registry.active import ActiveModel
+
+
+_QUICK, _SLOW = 1, 8
 
 
 @contextmanager
@@ -63,7 +68,8 @@ class Core:
 
     def __init__(self, settings: Settings, database: Database, store: ImageStore) -> None:
         self.settings, self.database, self.store = settings, database, store
-        self.recorder = Recorder(database)
+        self._quick, self._slow = Lanes("descry-search", _QUICK), Lanes("descry-search-slow", _SLOW)
+        self.recorder, self.decoding = Recorder(database), DecodePool(settings.query_queue)
         self._making = threading.Lock()
         self._active: ActiveModel | None = None
 
@@ -78,6 +84,11 @@ class Core:
             if self._active is None:
                 self._active = ActiveModel(self.database, self.settings)
             return self._active
+
+    def lanes(self, *, narrow: bool) -> Lanes:
+        """Where a search runs: one that may take long, because it is limited to a part of the gallery or because the
+        database is far away, does not keep the others waiting."""
+        return self._slow if narrow or self.database.remote else self._quick
 
     @property
     def activation(self) -> "Activation":
@@ -129,6 +140,9 @@ class Core:
         """End threads and connections; `save` writes index snapshots first."""
         if self._active is not None:
             self._active.close(save=save)
+        self._quick.close()
+        self._slow.close()
+        self.decoding.close()
         self.recorder.close()
         self.store.close()
         self.database.close()

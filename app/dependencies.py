@@ -7,7 +7,7 @@ from fastapi import Depends, Path, Request
 from app.core import Core
 
 
-def _core(request: Request) -> Core:
+async def _core(request: Request) -> Core:  # not `def`: those are called in another thread
     core: Core = request.app.state.core
     return core
 

@@ -10,7 +10,14 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.errors import BodyTimeoutError, BodyTooLargeError, HostNotAllowedError, OriginNotAllowedError, ServiceError
+from app.errors import (
+    BodyTimeoutError,
+    BodyTooLargeError,
+    HostNotAllowedError,
+    OriginNotAllowedError,
+    ServerBusyError,
+    ServiceError,
+)
 from app.problems import service_problem, unexpected_problem
 from app.settings import Settings, is_loopback
 from app.telemetry import begin_request
@@ -18,6 +25,8 @@ from app.telemetry import begin_request
 _log = logging.getLogger(__name__)
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _MULTIPART_OVERHEAD = 64 * 1024
+_VIDEOS = "/v1/gallery/videos"
+_SEARCH = "/v1/search/"
 _BATCHES, _MODELS, _COMPOSED = "/v1/gallery/batches", "/v1/models", "/v1/search/composed"
 _PICTURES = 4
 """Largest pictures that one composed query may come with; of smaller ones it may be more."""
@@ -39,6 +48,7 @@ class Guard:
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self._app, self._settings = app, settings
+        self._searches = _Searches(settings.max_searches)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Check, pass on, decorate the answer, write the access line."""
@@ -48,12 +58,18 @@ class Guard:
         headers = Headers(scope=scope)
         request_id = begin_request(headers.get("x-request-id"))
         limit = self._body_limit(scope["path"], headers)
-        exchange = _Exchange(scope["path"], request_id, receive, send, limit, self._settings)
+        searches = self._searches if scope["path"].startswith(_SEARCH) else None
+        exchange = _Exchange(scope["path"], request_id, receive, send, limit, self._settings, searches)
+        if searches is not None and searches.full:
+            await searches.refused(scope["path"])(scope, receive, exchange.send)
+            return
         try:
             if (refusal := self._refusal(scope, headers)) is not None:
                 await refusal(scope, receive, exchange.send)
                 return
             await self._app(scope, exchange.receive, exchange.send)
+            if exchange.left:
+                raise ClientDisconnect
         except ClientDisconnect:
             _log.info("the client of %s %s went away", scope["method"], scope["path"])
         except Exception:  # noqa: BLE001  the last line before the socket: logs all, tells the client nothing
@@ -61,6 +77,7 @@ class Guard:
             if not exchange.status:
                 await unexpected_problem(scope["path"])(scope, receive, exchange.send)
         finally:
+            exchange.leave()
             _log.info(
                 "%s %s status=%d ms=%.1f", scope["method"], scope["path"], exchange.status, exchange.milliseconds()
             )
@@ -94,6 +111,8 @@ class Guard:
         return is_loopback(name) or name in self._settings.allowed_hosts
 
     def _body_limit(self, path: str, headers: Headers) -> int:
+        if path == _VIDEOS:
+            return self._settings.max_video_bytes
         if headers.get("content-type", "").lower().startswith("multipart/form-data"):
             if path == _BATCHES:
                 # Each part has headers of its own.
@@ -105,19 +124,51 @@ class Guard:
         return self._settings.max_body_bytes
 
 
+class _Searches:
+    """How many searches are being answered. One counts from the end of its request: a slow client takes no place."""
+
+    def __init__(self, most: int) -> None:
+        self._most, self.count = most, 0
+        self._refused, self._told = 0, time.monotonic()
+
+    @property
+    def full(self) -> bool:
+        return self.count >= self._most
+
+    def refused(self, path: str) -> Response:
+        """The answer to one too many. One line in the log for all of a second: it must cost less than a search."""
+        self._refused += 1
+        if (now := time.monotonic()) - self._told >= 1:
+            _log.warning("%d searches were refused: %d are being answered", self._refused, self.count)
+            self._refused, self._told = 0, now
+        return service_problem(
+            path, ServerBusyError(f"{self.count} searches are being answered; try again in a moment")
+        )
+
+
 class _Exchange:
     """One request and its answer: limits what comes in, decorates what goes out."""
 
     def __init__(
-        self, path: str, request_id: str, receive: Receive, send: Send, limit: int, settings: Settings
+        self,
+        path: str,
+        request_id: str,
+        receive: Receive,
+        send: Send,
+        limit: int,
+        settings: Settings,
+        searches: "_Searches | None" = None,
     ) -> None:
         self._path, self._id, self._receive, self._send, self._limit = path, request_id, receive, send, limit
         self._pace = _Pace(settings.body_idle_s, settings.body_min_rate)
+        self._searches, self._entered = searches, False
         self._received = 0
         self._complete = False
         self._started = time.perf_counter()
         self._fault: ServiceError | None = None
         self.status = 0
+        self.left = False
+        """Whether the client went away before its request was read."""
 
     def milliseconds(self) -> float:
         return (time.perf_counter() - self._started) * 1000
@@ -133,10 +184,24 @@ class _Exchange:
         except ServiceError as error:
             self._fault = error
             raise
+        if message["type"] == "http.disconnect":
+            # It may come before a body that has arrived; the framework makes a 400 of it, for nobody.
+            self.left = True
+            return message
         self._complete = not message.get("more_body", False)
+        if self._complete and self._searches is not None and message["type"] == "http.request":
+            self._searches.count += 1
+            self._entered = True
         return message
 
+    def leave(self) -> None:
+        """The search is over, if it was one."""
+        if self._entered and self._searches is not None:
+            self._searches.count -= 1
+
     async def send(self, message: Message) -> None:
+        if self.left:
+            return
         if self._fault is not None:
             # The framework turns what `receive` raises into a 400 of its own; the truth is this.
             if message["type"] != "http.response.start" or self.status:

@@ -1,5 +1,6 @@
 """The application: `create_app(settings)`."""
 
+import gc
 import logging
 import os
 import threading
@@ -46,6 +47,7 @@ from app.retraining.endpoints import router as retraining
 from app.search.composed import router as composed
 from app.search.endpoints import router as search
 from app.settings import Settings
+from app.video.endpoints import router as videos
 from models.errors import DescryError
 
 _log = logging.getLogger(__name__)
@@ -59,11 +61,14 @@ def create_app(settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         core = await run_in_threadpool(open_core, settings)
+        core.active.warm = True
         app.state.core, app.state.room, app.state.explainer = core, Room(settings), Explainer()
         app.state.readiness = ReadinessWatch(core)
         app.state.directory = Directory(core.database, may_be_open=settings.may_be_open)
         keeper = _Keeper(core)
         try:
+            gc.collect()
+            gc.freeze()  # what was imported: nothing is answered while a collection looks at all of it
             await run_in_threadpool(_look_at_store, core)
             await run_in_threadpool(keeper.follow)
             keeper.start()
@@ -90,6 +95,7 @@ def create_app(settings: Settings) -> FastAPI:
         association,
         gallery,
         batches,
+        videos,
         collections,
         registry,
         retention,

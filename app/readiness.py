@@ -32,8 +32,8 @@ class Reason(BaseModel):
 
     code: str = Field(
         examples=["replica_behind"],
-        description="database_unreachable, no_active_model, model_not_loaded, replica_behind, search_failed, "
-        "search_too_slow, or the code of the error of the picture store.",
+        description="database_unreachable, no_active_model, model_not_loaded, replica_behind, encoder_stalled, "
+        "search_failed, search_too_slow, or the code of the error of the picture store.",
     )
     message: str
 
@@ -141,6 +141,8 @@ class ReadinessWatch:
 
     def _caught_up(self, look: _Look, loaded: LoadedModel, head: int) -> list[Reason]:
         searching = Reason(code="search_too_slow", message="search")
+        if (trouble := loaded.encoder.trouble) is not None:
+            return [Reason(code="encoder_stalled", message=trouble)]  # at once: a probe would wait as queries do
         behind = max(0, head - _applied(loaded))
         look.stage = Reason(code="replica_behind", message=f"index: {behind:,} entries behind the log at {head:,}")
         try:
@@ -156,7 +158,7 @@ class ReadinessWatch:
     def _search(self, loaded: LoadedModel) -> None:
         """A real query, from the words to the page."""
         started = time.perf_counter()
-        probe = loaded.encoder.submit_text(_PROBE).result(self._core.settings.query_timeout_s)
+        probe = loaded.encoder.submit_text(_PROBE, probe=True).result(self._core.settings.query_timeout_s)
         query = Query((Part(probe.vector, "text"),), {"text": _PROBE})
         options = SearchOptions(limit=1, images_per_identity=1)
         SearchService(self._core.database, loaded).answer(query, options, started=started)

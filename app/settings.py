@@ -36,6 +36,8 @@ class Settings(BaseSettings):
     """Requests that a key may make at once, after a pause."""
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = ()
     """Further names (comma-separated) under which browsers may reach a server on loopback."""
+    supervise: bool = True
+    """`serve` and `demo` run the server as a child process, which is started again when it dies (decision 0025)."""
     database_url: str = ""
     """`postgresql://user:password@host/name`; empty means SQLite in `data_dir`."""
     image_store: str = Field(default="", pattern=r"^(s3://[a-z0-9][a-z0-9.-]+[a-z0-9](/[A-Za-z0-9._/-]*)?)?$")
@@ -60,6 +62,11 @@ class Settings(BaseSettings):
     """user:password, or a key of Milvus."""
     device: str = "auto"
     """Where the encoder runs: auto, cpu, cuda, cuda:1, ...; auto takes a GPU where there is one."""
+    runtime: Literal[
+        "auto", "torch-fp32", "torch-bf16", "torch-fp16", "onnx-fp32", "openvino-fp32", "openvino-bf16"
+    ] = "auto"
+    """What runs the encoder. auto: what `descry tune` chose on this machine, else PyTorch, in bf16 where the processor
+    has it and the encoder is large."""
     max_upload_bytes: int = Field(default=20 * 2**20, ge=1)
     """Largest picture file, uploaded or ingested, in bytes."""
     max_pixels: int = Field(default=50_000_000, ge=1)
@@ -69,11 +76,17 @@ class Settings(BaseSettings):
     """Largest request body that is no upload, in bytes."""
     protected_attributes: Annotated[tuple[str, ...], NoDecode] = PROTECTED_ATTRIBUTES
     """Comma-separated names of attributes by which nobody may search; empty for none."""
+    max_searches: int = Field(default=128, ge=1)
+    """Searches that are answered at the same time, over HTTP; one more is answered 429."""
     query_queue: int = Field(default=256, ge=1)
     """Queries that may wait for the encoder; one more is answered 429."""
     query_batch: int = Field(default=32, ge=1)
     query_timeout_s: float = Field(default=20.0, gt=0)
     """Longest wait of one query for its embedding, in seconds; then 503."""
+    query_cache_bytes: int = Field(default=16 * 2**20, ge=0)
+    """Memory for the vectors of texts that were encoded within the last hour, for each model version; 0 keeps none."""
+    encoder_stall_s: float = Field(default=20.0, gt=0)
+    """Seconds after which a pass of the encoder over queries counts as hung, if it was not expected to take longer."""
     query_keep_s: float = Field(default=7 * 24 * 3600.0, ge=0)
     """Seconds after which a query is forgotten that has neither a name nor feedback."""
     ingest_chunk: int = Field(default=128, ge=1)
@@ -82,6 +95,9 @@ class Settings(BaseSettings):
     """Most images per forward pass when the gallery is encoded; on a CPU one pass runs on each core."""
     encode_share: float = Field(default=1.0, ge=0.05, le=1)
     """Part of the time that a job may encode the gallery for another model version; the rest it waits."""
+    help_encoding: Literal["auto", "always", "never"] = "auto"
+    """Whether a worker without a job takes shards of an encoding that another one has: auto unless somebody does on the
+    same machine with the same `device`, which would be no faster."""
     keep_versions: int = Field(default=2, ge=1)
     """Model versions whose vectors are kept after they have answered; a rollback to them is immediate."""
     standby: bool = True
@@ -129,6 +145,20 @@ class Settings(BaseSettings):
     training_niceness: int = Field(default=5, ge=0, le=19)
     """How far a training process steps back behind its worker. More than 19 together is 19, which gets next to nothing
     of a machine that has other work all the time."""
+    max_video_bytes: int = Field(default=16 * 2**30, ge=1)
+    """Largest video that is uploaded, in bytes."""
+    video_fps: float = Field(default=5.0, gt=0, le=60)
+    """Frames per second of video in which people are looked for."""
+    video_crops: int = Field(default=4, ge=1, le=20)
+    """Most images of one track (of one who stays: of each five minutes)."""
+    video_piece_s: float = Field(default=10.0, gt=0, le=600)
+    """Seconds of video after which a job that is killed need not look again."""
+    video_detector: str = "motion+hog"
+    """motion+hog, motion, or the path of an .onnx file with its .json beside it."""
+    video_appearance: Literal["colours", "encoder", "none"] = "colours"
+    """What tells people apart who cross: the colours of their clothes, the active encoder (slower), or nothing."""
+    video_timezone: str = "UTC"
+    """IANA name of the zone of times in file names of videos, such as Europe/Paris."""
     worker_poll_s: float = Field(default=0.5, gt=0)
     """Seconds between two looks of an idle worker for a job."""
     heartbeat_s: float = Field(default=2.0, gt=0)
@@ -166,6 +196,10 @@ class Settings(BaseSettings):
         return self.data_dir / "models"
 
     @property
+    def runtimes_dir(self) -> Path:
+        return self.data_dir / "runtimes"
+
+    @property
     def staging_dir(self) -> Path:
         return self.data_dir / "staging"
 
@@ -176,6 +210,10 @@ class Settings(BaseSettings):
     @property
     def retraining_dir(self) -> Path:
         return self.data_dir / "retraining"
+
+    @property
+    def video_dir(self) -> Path:
+        return self.data_dir / "video"
 
     @property
     def workers_dir(self) -> Path:

@@ -1,8 +1,6 @@
 """`python -m benchmarks [NAME ...]`: run the benchmarks, print a table, and write the figures as JSON."""
 
 import json
-import os
-import platform
 import tempfile
 import time
 from collections.abc import Callable
@@ -10,20 +8,23 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated
 
-import torch
 import typer
 from rich.console import Console
 
 from benchmarks.activation import measure_activation
 from benchmarks.archive import measure_archive
+from benchmarks.embedding import measure_embedding
 from benchmarks.engines import measure_engines
 from benchmarks.evaluation import measure_evaluation
 from benchmarks.figures import Figure
 from benchmarks.filters import measure_filters
 from benchmarks.gallery import make_gallery
 from benchmarks.ingest import measure_ingest
+from benchmarks.machine import machine
 from benchmarks.query import measure_queries
 from benchmarks.retraining import measure_retraining
+from benchmarks.serving import measure_serving
+from benchmarks.start import measure_start
 from benchmarks.table import figure_table
 from benchmarks.training import measure_full_size, measure_training
 from benchmarks.visibility import measure_visibility
@@ -38,8 +39,11 @@ MEASURES: dict[str, Measure] = {
 """On a gallery: called with its folder and a data folder."""
 OWN: dict[str, Callable[[Path], list[Figure]]] = {
     "training": measure_training,
+    "embedding": measure_embedding,
     "filters": measure_filters,
     "engines": measure_engines,
+    "serving": measure_serving,
+    "start": measure_start,
 }
 """With data of their own: called with a folder."""
 ALONE = ("evaluation", *OWN, "archive", "fullsize", "retraining")
@@ -55,7 +59,9 @@ def run(
     ] = None,
     identities: Annotated[int, typer.Option(help="People in the gallery, four images each.")] = 600,
     images: Annotated[int, typer.Option(help="Images of the archive.")] = 5000,
-    backbone: Annotated[str | None, typer.Option(help="An open_clip model with random weights for `archive`.")] = None,
+    backbone: Annotated[
+        str | None, typer.Option(help="An open_clip model with random weights, for `archive` and `ingest`.")
+    ] = None,
     out: Annotated[Path, typer.Option(help="Where the figures go.")] = Path("runs/benchmarks.json"),
     method: Annotated[str, typer.Option(help="fullsize: which training method.")] = "clip_baseline",
     steps: Annotated[int, typer.Option(min=2, help="fullsize: steps on the fixed batch.")] = 6,
@@ -73,7 +79,11 @@ def run(
         gallery = Path(folder) / "gallery"
         if set(names) & set(MEASURES):
             make_gallery(gallery, identities)
-        measures: dict[str, Measure] = {**MEASURES, "activation": partial(measure_activation, training=training)}
+        measures: dict[str, Measure] = {
+            **MEASURES,
+            "activation": partial(measure_activation, training=training),
+            "ingest": partial(measure_ingest, backbone=backbone),
+        }
         figures: list[Figure] = []
         for name in names:
             console.print(f"measuring {name} ...")
@@ -94,22 +104,6 @@ def run(
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(record | {"figures": [figure.to_dict() for figure in figures]}, indent=1) + "\n")
     console.print(f"written to {out}")
-
-
-def machine() -> dict[str, str | int]:
-    """What the figures were taken on."""
-    names = [line.split(":")[1].strip() for line in _lines(Path("/proc/cpuinfo")) if line.startswith("model name")]
-    return {
-        "processor": names[0] if names else platform.processor(),
-        "cores": os.cpu_count() or 1,
-        "torch": torch.__version__,
-        "threads": torch.get_num_threads(),
-        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else "none",
-    }
-
-
-def _lines(path: Path) -> list[str]:
-    return path.read_text().splitlines() if path.is_file() else []
 
 
 typer.run(run)

@@ -24,10 +24,9 @@ from app.core import opened
 from app.jobs.manners import keep_memory
 from app.settings import Settings
 from benchmarks.figures import Figure, median
-from benchmarks.gallery import make_gallery
+from benchmarks.gallery import make_gallery, random_clip
 from benchmarks.ingest import bare_rates
-from models.checkpoint import DEMO, load_checkpoint, save_checkpoint
-from models.clip_baseline import ClipBaseline, open_clip_spec
+from models.checkpoint import DEMO, load_checkpoint
 
 _PACE_S, _IDLE_SEARCHES, _MEMORY_S = 0.1, 100, 0.2
 _QUERIES = (
@@ -51,7 +50,7 @@ def measure_archive(folder: Path, images: int, backbone: str | None) -> list[Fig
     """Send `images` synthetic crops as one zip; with a backbone of open_clip (random weights) instead of the demo's."""
     gallery = make_gallery(folder / "gallery", -(-images // 4))
     files = _first(gallery, images)
-    checkpoint = DEMO if backbone is None else _random_clip(backbone, folder / "checkpoint")
+    checkpoint = DEMO if backbone is None else random_clip(backbone, folder / "checkpoint")
     keep_memory()  # as the worker does: the rival must not lose by its allocator
     memory, disk = bare_rates(load_checkpoint(checkpoint), files)
     archive = folder / "archive.zip"
@@ -92,19 +91,15 @@ def _first(gallery: Path, images: int) -> list[Path]:
     return [gallery / json.loads(line)["file"] for line in lines]
 
 
-def _random_clip(backbone: str, folder: Path) -> Path:
-    encoder = ClipBaseline(open_clip_spec(backbone, height=384, width=128)).eval()
-    save_checkpoint(encoder, folder, card="Random weights, for measuring speed.")
-    return folder
-
-
 @contextmanager
 def _serving(data: Path) -> Iterator[tuple[httpx.Client, int]]:
     """A server with its worker on a free port: a client, and the server's process id."""
     command = [sys.executable, "-m", "app.cli", "serve", "--port", "0", "--data-dir", str(data)]
     log = data.parent / "server.log"
     with log.open("wb") as handle:
-        process = subprocess.Popen(command, stderr=handle)
+        # What is measured is the server itself.
+        own = {**os.environ, "DESCRY_SUPERVISE": "false"}
+        process = subprocess.Popen(command, stderr=handle, env=own)
     try:
         with httpx.Client(base_url=_address(process, log), timeout=300, trust_env=False) as client:
             _until(lambda: _ready(client))

@@ -7,13 +7,21 @@ from pathlib import Path
 from app.commands.models import activate_version, register_checkpoint
 from app.core import Core, open_core
 from app.settings import Settings
-from models.checkpoint import DEMO
+from models.checkpoint import DEMO, save_checkpoint
+from models.clip_baseline import ClipBaseline, open_clip_spec
 
 
 def make_gallery(folder: Path, identities: int) -> Path:
     """Draw a gallery of synthetic people, four images each, with a manifest."""
     words = ["synthesise-gallery", str(folder), "--identities", str(identities), "--images", "4", "--seed", "7"]
     subprocess.run([sys.executable, "-m", "training", *words], check=True, stdout=subprocess.DEVNULL)
+    return folder
+
+
+def random_clip(backbone: str, folder: Path) -> Path:
+    """A checkpoint of the plain CLIP method with random weights: as fast as a trained one."""
+    encoder = ClipBaseline(open_clip_spec(backbone, height=384, width=128)).eval()
+    save_checkpoint(encoder, folder, card="Random weights, for measuring speed.")
     return folder
 
 

@@ -1,5 +1,6 @@
 """How long after its report an image is found: at the replica that reported it, and at another on the same database."""
 
+import os
 import subprocess
 import sys
 import time
@@ -59,7 +60,8 @@ def _found(client: httpx.Client, data: bytes) -> set[int]:
 def serving(data_dir: Path, *words: str) -> Iterator[httpx.Client]:
     """A server of its own process on a free port, with a worker beside it unless told otherwise."""
     command = [sys.executable, "-m", "app.cli", "serve", "--port", "0", "--data-dir", str(data_dir), *words]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+    own = {**os.environ, "DESCRY_QUERY_CACHE_BYTES": "0"}  # every query is to be encoded
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=own) as process:
         try:
             assert process.stderr is not None
             url = next(line.split()[2].rstrip(",") for line in process.stderr if line.startswith("Descry at "))

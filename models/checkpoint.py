@@ -102,6 +102,7 @@ def load_checkpoint(folder: Path, *, device: str | torch.device = "cpu") -> Pers
         encoder.load_state_dict(state, strict=True)
     except (RuntimeError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"the weights in {folder} do not fit its spec: {error}") from error
+    encoder.fingerprint = info.fingerprint
     return encoder.to(device).eval().requires_grad_(False)
 
 

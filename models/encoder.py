@@ -103,6 +103,8 @@ class PersonEncoder(nn.Module, ABC):
     def __init__(self, spec: EncoderSpec) -> None:
         super().__init__()
         self.spec = spec
+        self.fingerprint = ""
+        """Of the checkpoint that it was loaded from (`CheckpointInfo`); empty for one that was built."""
         self.tokenizer = Tokenizer.build(spec.tokenizer)
 
     @abstractmethod

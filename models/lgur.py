@@ -51,7 +51,7 @@ class Dictionary(nn.Module):
         return torch.ones_like(patches[..., :1]) if self.mask is None else self.mask(patches).sigmoid()
 
     def _read(self, features: Tensor) -> Tensor:
-        out: Tensor = self.block(features, self.atoms.expand(len(features), -1, -1))
+        out: Tensor = self.block(features, self.atoms.expand(features.shape[0], -1, -1))
         return out
 
     def _weigh(self, patches: Tensor, rebuilt: Tensor) -> Tensor:
@@ -79,7 +79,7 @@ class Prototypes(nn.Module):
         if self.queries is None:
             pooled = _maximum(features, mask)
             return torch.einsum("bd,kdo->bko", pooled, self.project)
-        read = self.queries.expand(len(features), -1, -1)
+        read = self.queries.expand(features.shape[0], -1, -1)
         for block in self.blocks:
             read = block(read, features, mask)
         return torch.einsum("bkd,kdo->bko", read, self.project)

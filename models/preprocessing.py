@@ -40,7 +40,8 @@ class Preprocessing:
         """Return the picture as (3, height, width) uint8: cheap to keep, `normalise` does the rest in a batch."""
         rgb = image if image.mode == "RGB" else image.convert("RGB")
         sized = rgb.resize((self.width, self.height), _RESAMPLING[self.interpolation])
-        return torch.from_numpy(np.array(sized)).permute(2, 0, 1).contiguous()
+        # Turned by NumPy: PyTorch would wake a thread on each core for it, in each thread that prepares pictures.
+        return torch.from_numpy(np.asarray(sized).transpose(2, 0, 1).copy())
 
     def normalise(self, pixels: Tensor) -> Tensor:
         """Map (B, 3, H, W) uint8, or float in [0, 1], to a normalised float32 batch on the same device."""

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import func, insert, select, update
 from sqlalchemy.orm import Session
 
 from app.database.tables import AccessKey, AccessKeyCollection, Collection
@@ -61,7 +61,3 @@ class KeyRepository:
     def used(self, key_id: int, at: datetime) -> None:
         """Note when a key was used."""
         self._session.execute(update(AccessKey).where(AccessKey.id == key_id).values(last_used_at=at))
-
-    def forget_collection(self, collection_id: int) -> None:
-        """Take a collection from the keys that are limited to it."""
-        self._session.execute(delete(AccessKeyCollection).where(AccessKeyCollection.collection_id == collection_id))

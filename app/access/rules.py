@@ -63,7 +63,9 @@ POST   /v1/associations                               ingest
 GET    /v1/associations/{id}                          ingest
 POST   /v1/associations/{id}/undo                     ingest
 GET    /v1/gallery                                    search
+GET    /v1/gallery/facets                             search
 POST   /v1/gallery/batches                            ingest
+POST   /v1/gallery/videos                             ingest
 GET    /v1/collections                                any
 POST   /v1/collections                                ingest
 GET    /v1/models                                     any
@@ -72,6 +74,7 @@ GET    /v1/models/{id}                                any
 DELETE /v1/models/{id}                                admin
 POST   /v1/models/{id}/activate                       admin
 POST   /v1/models/{id}/rollback                       admin
+POST   /v1/models/{id}/encode                         admin
 POST   /v1/admin/retraining-jobs                      admin
 GET    /v1/admin/retention                            admin
 PUT    /v1/admin/retention                            admin

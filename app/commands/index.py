@@ -1,4 +1,4 @@
-"""descry index rebuild, what an index will need, and migrate from one engine to another."""
+"""descry index rebuild; encode for a model version; what an index will need; migrate to another engine."""
 
 import time
 from collections.abc import Callable
@@ -51,6 +51,43 @@ def rebuild(
         return
     for item in report:
         results().print(f"{item['space']}: {item['vectors']:,} vectors in {item['seconds']} s", highlight=False)
+
+
+@index.command("encode")
+def encode(
+    model: Annotated[str, typer.Argument(help="Id or name of a model version.")],
+    queue: Annotated[bool, typer.Option("--queue", help="Leave it to the workers, and return at once.")] = False,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Encode what the gallery lacks for a model version, without letting it answer.
+
+    With --queue all idle workers take shards of it, each on its device (DESCRY_DEVICE=cuda:1 descry worker).
+    """
+    from app.commands.models import encode_version
+    from app.core import opened
+    from app.registry.changes import encode_later
+    from app.registry.service import ModelService
+    from app.settings import load_settings
+
+    settings = load_settings(data_dir=data_dir)
+    with opened(settings) as core:
+        with core.database.read() as session:
+            version = ModelService(session, settings.models_dir).find(model)
+        missing, job = core.activation.missing(version.id), None
+        if queue and missing:
+            job = encode_later(core.database, version.id)
+        else:
+            _, _, encoder = core.active.load_encoder(version.id)
+            encode_version(core, version.id, encoder, missing)
+            core.activation.complete(version.id, activate=False, encoder=encoder)
+    if as_json:
+        words = {"version": version.id, "missing": missing}
+        print_json(words | ({"encoded": missing} if job is None else {"job_id": job.id}))
+    elif job is not None:
+        results().print(f"job {job.id} encodes {missing:,} images; `descry jobs show {job.id}`", highlight=False)
+    else:
+        results().print(f"version {version.id}: {missing:,} images encoded, none lacks", highlight=False)
 
 
 @index.command("estimate")

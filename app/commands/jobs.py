@@ -220,10 +220,14 @@ def _told(progress: dict[str, Any]) -> str:
     """What a job tells beside its counts: losses, what is left, what the gate decided."""
     words = [str(progress.get("phase", ""))]
     words += [f"{name} {value:.3f}" for name, value in (progress.get("losses") or {}).items()]
+    if progress.get("images_per_second"):
+        words.append(f"{progress['images_per_second']:.1f} images/s")
     if progress.get("seconds_left") is not None:
         words.append(f"{progress['seconds_left'] / 60:.1f} min left")
     if progress.get("version") is not None:
         words.append(f"model version {progress['version']} {'accepted' if progress['accepted'] else 'refused'}")
+    for one in progress.get("shards", ()):
+        words.append(f"{one['worker']} at images {one['after'] + 1:,} to {one['upto']:,} ({one['done']:,} done)")
     return ", ".join(words)
 
 

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
-from app.commands.output import AsJson, DataDir, print_json, progress_bar, results, shown
+from app.commands.output import AsJson, DataDir, errors, print_json, progress_bar, results, shown
 
 if TYPE_CHECKING:
     from app.core import Core
+    from app.embedding.service import EncoderService
+    from app.registry.encoding import Unreadable
     from app.registry.schemas import ModelOut
     from models.checkpoint import CheckpointInfo
 
@@ -244,14 +246,7 @@ def activate_version(core: "Core", version_id: int, *, despite_gate: bool = Fals
     _, _, encoder = core.active.load_encoder(version_id)
     for attempt in range(_TRIES):  # images may come in while the last ones are encoded
         if missing := core.activation.missing(version_id):
-            with progress_bar() as bar:
-                task = bar.add_task("Encoding the gallery", total=missing, note="")
-
-                def record(_: object, count: int) -> bool:
-                    bar.advance(task, count)  # noqa: B023  called within this round only
-                    return True
-
-                core.activation.encode_missing(version_id, encoder, record)
+            encode_version(core, version_id, encoder, missing)
         if attempt == 0:
             GalleryCalibration(core.database, core.settings).learn(version_id, encoder)
         try:
@@ -261,6 +256,27 @@ def activate_version(core: "Core", version_id: int, *, despite_gate: bool = Fals
                 raise
         else:
             return
+
+
+def encode_version(core: "Core", version_id: int, encoder: "EncoderService", missing: int) -> None:
+    """Encode what a version lacks, in this process under a progress bar; all that can be read, whatever cannot.
+
+    Raises:
+        StorageError: stored pictures cannot be read.
+    """
+    unreadable: list[Unreadable] = []
+    with progress_bar() as bar:
+        task = bar.add_task("Encoding the gallery", total=missing, note="")
+
+        def record(_: object, count: int) -> bool:
+            bar.advance(task, count)
+            return True
+
+        core.activation.encode_missing(version_id, encoder, record, lambda _, found: unreadable.extend(found))
+    if unreadable:
+        for one in unreadable[1:]:
+            errors().print(f"image {one.image_id}: {one.error}", markup=False, highlight=False)
+        raise unreadable[0].raised()
 
 
 def _adopt_open_clip(backbone: str, pretrained: str, models_dir: Path) -> "CheckpointInfo":

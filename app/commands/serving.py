@@ -4,6 +4,7 @@ import shutil
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -28,7 +29,7 @@ def serve(host: Host = None, port: Port = None, data_dir: DataDir = None, with_w
     from app.settings import load_settings
 
     settings = load_settings(host=host, port=port, data_dir=data_dir)
-    run_server(settings, listen(settings), with_worker=with_worker)
+    _serve(settings, lambda: None, with_worker=with_worker)
 
 
 def demo(host: Host = None, port: Port = None, data_dir: DataDir = None) -> None:
@@ -36,9 +37,22 @@ def demo(host: Host = None, port: Port = None, data_dir: DataDir = None) -> None
     from app.settings import load_settings
 
     settings = load_settings(host=host, port=port, data_dir=data_dir)
-    listener = listen(settings)  # a taken port is better known before the gallery is built
-    prepare_demo(settings)
-    run_server(settings, listener)
+    _serve(settings, lambda: prepare_demo(settings))
+
+
+def _serve(settings: "Settings", prepare: Callable[[], None], *, with_worker: bool = True) -> None:
+    """Prepare and serve in this process if a supervisor runs it, or none is wished; else supervise that."""
+    from app.commands.supervision import end_as, inherited, supervise
+
+    if (given := inherited()) is not None:
+        prepare()
+        run_server(settings, given.listener, given.serving, with_worker=with_worker)
+        return
+    listener = listen(settings)  # a taken port is better known before a gallery is built
+    if settings.supervise:
+        end_as(supervise(listener))
+    prepare()
+    run_server(settings, listener, with_worker=with_worker)
 
 
 def listen(settings: "Settings") -> socket.socket:
@@ -64,8 +78,17 @@ def listen(settings: "Settings") -> socket.socket:
     return listener
 
 
-def run_server(settings: "Settings", listener: socket.socket, *, with_worker: bool = True) -> None:
-    """Serve until interrupted, with a worker beside; requests in flight are finished first."""
+def run_server(
+    settings: "Settings",
+    listener: socket.socket,
+    serving: Callable[[], None] = lambda: None,
+    *,
+    with_worker: bool = True,
+) -> None:
+    """Serve until interrupted, with a worker beside; requests in flight are finished first.
+
+    `serving` is called once connections are answered.
+    """
     import uvicorn
 
     from app.connections import patient
@@ -84,20 +107,30 @@ def run_server(settings: "Settings", listener: socket.socket, *, with_worker: bo
         timeout_graceful_shutdown=_GRACE_S,
         http=patient(settings.body_idle_s),
     )
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    errors().print(
-        f"Descry at [bold]http://{host}:{listener.getsockname()[1]}[/], data in {settings.data_dir}. "
-        "There is no access control: this machine only. Ctrl-C ends it."
-        if settings.on_loopback
-        else f"Descry at http://{host}:{listener.getsockname()[1]}, OPEN to everyone who reaches it.",
-        highlight=False,
-        soft_wrap=True,
-    )
-    server = uvicorn.Server(config)
+    errors().print(_greeting(settings, listener.getsockname()[1]), highlight=False, soft_wrap=True)
+
+    class Server(uvicorn.Server):
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            if self.started:
+                serving()
+
+    server = Server(config)
     with companion(settings) if with_worker else nullcontext():
         server.run(sockets=[listener])
     if not server.started:
         raise typer.Exit(1)
+
+
+def _greeting(settings: "Settings", port: int) -> str:
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    if settings.on_loopback:
+        who = "Until the first key is made, everyone on this machine may do everything."
+    elif settings.allow_open:
+        who = "Until the first key is made, it is OPEN to everyone who reaches it."
+    else:
+        who = "Every request needs a key; `descry keys create NAME --scope admin` makes the first one."
+    return f"Descry at [bold]http://{host}:{port}[/], data in {settings.data_dir}. {who} Ctrl-C ends it."
 
 
 def prepare_demo(settings: "Settings") -> None:

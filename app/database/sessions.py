@@ -1,5 +1,6 @@
 """Sessions: `read()` for a consistent look, `write()` for one unit of work that commits at its end."""
 
+import json
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -29,6 +30,7 @@ _SCHEMES = {
 _NO_WRITE = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN}
 _NO_WRITE_STATES = {"53100", "58030"}
 """What SQLite and PostgreSQL (disk_full, io_error) say when the disk is full or fails."""
+_EMPTY = ("{}", b"{}")
 _AWAY_STATES = ("08", "57P", "53300")
 """What PostgreSQL says (connection_exception, operator_intervention, too_many_connections) when it is not there, or not
 for us. A connection that breaks without a word has no state."""
@@ -69,6 +71,11 @@ class Database:
         self.engine = _engine(url)
         self._sessions = sessionmaker(self.engine, expire_on_commit=False)
         event.listen(self._sessions, "do_orm_execute", only_visible)
+
+    @property
+    def remote(self) -> bool:
+        """Whether it is another process that answers."""
+        return self.engine.dialect.name != "sqlite"
 
     @contextmanager
     def read(self) -> Iterator[Session]:
@@ -171,7 +178,14 @@ def _engine(url: str) -> Engine:
     if parsed.get_backend_name() == "postgresql":
         try:
             surely = {name: value for name, value in _SURELY.items() if name not in parsed.query}
-            engine = create_engine(parsed, pool_pre_ping=True, pool_size=10, max_overflow=40, connect_args=surely)
+            engine = create_engine(
+                parsed,
+                pool_pre_ping=True,
+                pool_size=10,
+                max_overflow=40,
+                connect_args=surely,
+                json_deserializer=_from_json,
+            )
         except ModuleNotFoundError as error:
             raise DatabaseUrlError("PostgreSQL needs its driver: install the extra `postgres` (psycopg)") from error
         event.listen(engine, "connect", _configure_postgres)
@@ -179,10 +193,15 @@ def _engine(url: str) -> Engine:
         return engine
     if parsed.database:
         Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(parsed, pool_size=20, max_overflow=60)
+    engine = create_engine(parsed, pool_size=20, max_overflow=60, json_deserializer=_from_json)
     event.listen(engine, "connect", _configure_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
+
+
+def _from_json(text: str | bytes) -> Any:  # noqa: ANN401  JSON is any value
+    """Most attributes are empty, and those of a page of answers are many."""
+    return {} if text in _EMPTY else json.loads(text)
 
 
 def _parsed(url: str) -> URL:

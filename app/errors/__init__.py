@@ -50,6 +50,12 @@ models.errors.DescryError
     |       +-- DamagedImageError         image_damaged
     |       +-- TooManyPixelsError        too_many_pixels
     |       +-- FileTooLargeError     413 file_too_large
+    |   +-- VideoError                    video_unreadable
+    |   |   +-- VideoEmptyError               video_empty
+    |   |   +-- NotAVideoError                not_a_video
+    |   |   +-- VideoDamagedError             video_damaged
+    |   |   +-- VideoTooLargeError        413 video_too_large
+    |   +-- VideoStartError               video_start_invalid
     +-- ConflictError                 409 conflict
     |   +-- ExternalIdTakenError          external_id_taken
     |   +-- IdentityNamesDifferError      identity_names_differ
@@ -96,8 +102,12 @@ models.errors.DescryError
     +-- ScopeMissingError             403 scope_missing
     +-- RateLimitedError              429 rate_limited          Retry-After
     +-- EncoderBusyError              429 encoder_busy          Retry-After
+    +-- ServerBusyError               429 server_busy           Retry-After
     +-- UnavailableError              503 unavailable           Retry-After
     |   +-- EncoderTimeoutError           encoder_timeout
+    |   +-- EncoderStalledError           encoder_stalled
+    |   +-- EncoderFailedError            encoder_failed
+    |   +-- EncoderMemoryError            encoder_out_of_memory
     |   +-- ImageNotEncodedError          image_not_encoded
     |   +-- ModelNotLoadedError           model_not_loaded
     |   +-- NoActiveModelError            no_active_model
@@ -118,12 +128,16 @@ models.errors.DescryError
         +-- PortTakenError                port_taken
         +-- WorkerNameTakenError          worker_name_taken
         +-- FaissConflictError            faiss_conflict
+        +-- RuntimeUnavailableError       runtime_unavailable
+        +-- RuntimeRefusedError           runtime_refused
         +-- SnapshotError                 snapshot_invalid
         +-- DatabaseUrlError              database_url_invalid
         +-- VectorEngineMissingError      vector_engine_missing
         +-- GpuIndexMissingError          gpu_index_missing
         +-- VectorStoreInUseError         vector_store_in_use
         +-- VectorStoreMismatchError      vector_store_mismatch
+        +-- VideoNotInstalledError        video_not_installed
+        +-- DetectorError                 detector_unusable
 """
 
 from app.errors.access import (
@@ -233,12 +247,18 @@ from app.errors.service import (
     DatabaseWriteError,
     DiskLowError,
     EncoderBusyError,
+    EncoderFailedError,
+    EncoderMemoryError,
+    EncoderStalledError,
     EncoderTimeoutError,
     FaissConflictError,
     HostNotAllowedError,
     NoActiveModelError,
     OriginNotAllowedError,
     PortTakenError,
+    RuntimeRefusedError,
+    RuntimeUnavailableError,
+    ServerBusyError,
     SnapshotError,
     StagingFullError,
     StoreDeniedError,
@@ -258,6 +278,16 @@ from app.errors.vectors import (
     VectorStoreMismatchError,
     VectorStoreReleasedError,
     VectorStoreUnreachableError,
+)
+from app.errors.video import (
+    DetectorError,
+    NotAVideoError,
+    VideoDamagedError,
+    VideoEmptyError,
+    VideoError,
+    VideoNotInstalledError,
+    VideoStartError,
+    VideoTooLargeError,
 )
 
 __all__ = [
@@ -288,9 +318,13 @@ __all__ = [
     "DatabaseUnreachableError",
     "DatabaseUrlError",
     "DatabaseWriteError",
+    "DetectorError",
     "DiskLowError",
     "EmptyFileError",
     "EncoderBusyError",
+    "EncoderFailedError",
+    "EncoderMemoryError",
+    "EncoderStalledError",
     "EncoderTimeoutError",
     "EnginesDifferError",
     "EntryError",
@@ -342,6 +376,7 @@ __all__ = [
     "ModelRefusedError",
     "NoActiveModelError",
     "NoPredecessorError",
+    "NotAVideoError",
     "NotAnImageError",
     "NotFoundError",
     "OriginNotAllowedError",
@@ -359,7 +394,10 @@ __all__ = [
     "RecipeRefusedError",
     "ResultsTooLargeError",
     "RetrainingDataError",
+    "RuntimeRefusedError",
+    "RuntimeUnavailableError",
     "ScopeMissingError",
+    "ServerBusyError",
     "ServiceError",
     "SnapshotError",
     "SourceError",
@@ -384,6 +422,12 @@ __all__ = [
     "VectorStoreMismatchError",
     "VectorStoreReleasedError",
     "VectorStoreUnreachableError",
+    "VideoDamagedError",
+    "VideoEmptyError",
+    "VideoError",
+    "VideoNotInstalledError",
+    "VideoStartError",
+    "VideoTooLargeError",
     "WorkerNameTakenError",
     "responses",
 ]

@@ -13,7 +13,7 @@ class ServiceError(DescryError):
     status: ClassVar[int] = 500
     code: ClassVar[str] = "internal_error"
     title: ClassVar[str] = "Internal error"
-    retry_after: ClassVar[int | None] = None
+    retry_after: int | None = None
 
     @classmethod
     def openapi(cls) -> dict[str, Any]:

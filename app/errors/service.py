@@ -34,15 +34,43 @@ class OriginNotAllowedError(ServiceError):
 
 
 class EncoderBusyError(ServiceError):
-    """More queries wait for the encoder than may wait."""
+    """More queries wait for the encoder than may wait. `retry_after`: seconds in which it has worked them off."""
 
-    status, code, title, retry_after = 429, "encoder_busy", "Too many queries at once", 1
+    status, code, title = 429, "encoder_busy", "Too many queries at once"
+
+    def __init__(self, message: str, *, retry_after: int = 1) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class ServerBusyError(ServiceError):
+    """More searches are being answered than `max_searches`."""
+
+    status, code, title, retry_after = 429, "server_busy", "Too many searches at once", 1
 
 
 class EncoderTimeoutError(UnavailableError):
     """The encoder did not answer in `query_timeout_s`."""
 
     code, title = "encoder_timeout", "The encoder did not answer in time"
+
+
+class EncoderStalledError(UnavailableError):
+    """A pass of the encoder does not end; its thread was given up, and another one takes over."""
+
+    code, title = "encoder_stalled", "The encoder hangs"
+
+
+class EncoderFailedError(UnavailableError):
+    """The encoder raised what nobody foresaw."""
+
+    code, title = "encoder_failed", "The encoder failed"
+
+
+class EncoderMemoryError(UnavailableError):
+    """One item by itself does not fit into the memory of the device."""
+
+    code, title, retry_after = "encoder_out_of_memory", "The encoder has too little memory", 30
 
 
 class NoActiveModelError(UnavailableError):
@@ -109,6 +137,18 @@ class WorkerNameTakenError(ConfigurationError):
     """A worker of this name runs already on this data folder."""
 
     code, title = "worker_name_taken", "The worker's name is taken"
+
+
+class RuntimeUnavailableError(ConfigurationError):
+    """The runtime of `DESCRY_RUNTIME` is not installed, or needs what this machine does not have."""
+
+    code, title = "runtime_unavailable", "The runtime cannot run here"
+
+
+class RuntimeRefusedError(ConfigurationError):
+    """A runtime cannot run this network, or gives vectors too far from the exact ones."""
+
+    code, title = "runtime_refused", "The runtime is refused for this checkpoint"
 
 
 class FaissConflictError(ConfigurationError):

@@ -65,10 +65,7 @@ class PhraseVectors:
             known = {phrase: kept[phrase] for phrase in phrases if phrase in kept}
         for start in range(0, len(missing), batch):
             some = missing[start : start + batch]
-            ids = encoder.encoder.tokenize(some).ids.to(encoder.device)
-            with torch.inference_mode():
-                vectors = encoder.encoder.encode_text(ids).float().cpu().numpy()
-            known |= dict(zip(some, vectors, strict=True))
+            known |= {text: one.vector for text, one in zip(some, encoder.encode_texts_here(some), strict=True)}
         with self._lock:
             if len(kept) + len(missing) > _KEPT:
                 kept.clear()

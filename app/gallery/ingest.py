@@ -7,7 +7,6 @@ outcome that was reported survives a power failure. Everything is keyed by the h
 interrupted is continued by running it again.
 """
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -25,6 +24,7 @@ from app.gallery.sources import Entry, Refused, Source
 from app.gallery.store import ImageStore, StoreChange
 from app.gallery.taking import Hashed, Prepared, Taken, Waiting, read, take
 from app.identities.repository import IdentityRepository, Track
+from app.lanes import cores
 from app.settings import Settings
 from app.vectors.repository import LogRepository, NewEmbedding
 
@@ -32,7 +32,7 @@ Status = Literal["ingested", "duplicate", "rejected"]
 _AHEAD = 3
 """Chunks that are under way while one is committed."""
 _READ_TOGETHER = 16
-_CORES = len(os.sched_getaffinity(0))
+_CORES = cores()
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +91,7 @@ class Ingest:
     ) -> None:
         self._database, self._store, self._encoder, self._settings = database, store, encoder, settings
         self._version_id, self._collection_id = version_id, collection_id
-        self._under_way: deque[dict[str, InvalidError | None]] = deque(maxlen=2 * _AHEAD)
+        self._under_way: deque[dict[str, ServiceError | None]] = deque(maxlen=2 * _AHEAD)
         """By hash what the latest chunks began with, and why it was rejected, as soon as that is known."""
 
     def run(self, source: Source, record: Record | None = None) -> Iterator[Outcome]:
@@ -137,6 +137,8 @@ class Ingest:
                     for (position, hashed), name in zip(chunk.fresh.items(), change.names, strict=True)
                 ]
                 size = self._encoder.batch_size
+                if self._encoder.device.type == "cpu":  # a short chunk is everybody's, too
+                    size = min(size, -(-len(waiting) // (2 * _CORES)))
                 for start in range(0, len(waiting), size):
                     part = waiting[start : start + size]
                     chunk.batches.append(taking.submit(take, part, change, self._encoder, self._settings))
@@ -159,7 +161,7 @@ class Ingest:
         begun = set().union(*list(self._under_way))
         with self._database.read() as session:
             known = ImageRepository(session).known((h.sha256 for h in hashes.values()), self._collection_id)
-        own: dict[str, InvalidError | None] = {}
+        own: dict[str, ServiceError | None] = {}
         self._under_way.append(own)
         for position, hashed in hashes.items():
             if (image_id := known.get(hashed.sha256)) is not None:
@@ -198,7 +200,7 @@ class Ingest:
                     record(session, outcomes)
         return outcomes
 
-    def _note_refusal(self, sha256: str, error: InvalidError) -> None:
+    def _note_refusal(self, sha256: str, error: ServiceError) -> None:
         for begun in list(self._under_way):
             if sha256 in begun:
                 begun[sha256] = error

@@ -1,14 +1,16 @@
 """All SQL about images."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from sqlalchemy import ColumnElement, delete, exists, func, insert, or_, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
-from app.database.tables import Embedding, Image, ModelVersion
-from app.gallery.likeness import NEAR, Look, as_look, distances
+from app.database.tables import Embedding, Identity, Image, ModelVersion
+from app.gallery.likeness import NEAR, Look, distances
 
 IN_LIMIT = 10_000
 """Values in one IN list: every database allows that many."""
@@ -71,27 +73,36 @@ class ImageRepository:
 
     def mark_near_duplicates(self, looks: dict[int, Look], collection_id: int) -> dict[int, int]:
         """Mark those new images (id to hash) that look like an earlier one of their collection; returns which."""
-        others = self._sharing_a_band(looks.values(), collection_id)
-        found: dict[int, int] = {}
-        ids, hashes = np.array(list(others), np.int64), np.array(list(others.values()), np.uint16)
-        for image_id, own in looks.items():
-            far = distances(hashes, own)
-            far[ids >= image_id] = NEAR + 1
-            best = int(far.argmin())  # the image itself is among the others, so that there is one
-            if far[best] <= NEAR:
-                found[image_id] = int(ids[best])
+        nearest: dict[int, tuple[int, int]] = {}
+        for band, column in enumerate(_BANDS):
+            others = self._with_band(column, {own[band] for own in looks.values()}, collection_id)
+            bands = others[:, 1 + band]
+            for image_id, own in looks.items():
+                # Only those with the same band, sorted by it: all others of the chunk share nothing with this one.
+                first, last = np.searchsorted(bands, (own[band], own[band] + 1))
+                rows = others[first:last]
+                rows = rows[rows[:, 0] < image_id]
+                if not len(rows):
+                    continue
+                far = distances(rows[:, 1:].astype(np.uint16), own)
+                best = int(far.argmin())
+                if far[best] <= NEAR:
+                    candidate = int(far[best]), int(rows[best, 0])
+                    nearest[image_id] = min(candidate, nearest.get(image_id, candidate))
+        found = {image_id: original for image_id, (_, original) in nearest.items()}
         for image_id, original in found.items():
             self._session.execute(update(Image).where(Image.id == image_id).values(near_duplicate_of=original))
         return found
 
-    def _sharing_a_band(self, looks: Iterable[Look], collection_id: int) -> dict[int, Look]:
-        found: dict[int, Look] = {}
-        for column, values in zip(_BANDS, zip(*looks, strict=True), strict=False):
-            for part in pieces(set(values)):
-                where = (column.in_(part), Image.collection_id == collection_id)
-                rows = self._session.execute(select(Image.id, *_BANDS).where(*where))
-                found.update((row[0], as_look([int(band or 0) for band in row[1:]])) for row in rows)
-        return found
+    def _with_band(
+        self, column: InstrumentedAttribute[int | None], values: set[int], collection_id: int
+    ) -> NDArray[np.int64]:
+        """Ids and hashes (N, 5) of the images of a collection that have one of some values in a band, sorted by it."""
+        found: list[Any] = []
+        for part in pieces(sorted(values)):
+            where = (column.in_(part), Image.collection_id == collection_id)
+            found += self._session.execute(select(Image.id, *_BANDS).where(*where).order_by(column, Image.id)).all()
+        return np.array(found, np.int64).reshape(len(found), 5)
 
     def delete(self, image_ids: Iterable[int]) -> None:
         """Delete image rows; their embeddings must be gone."""
@@ -115,9 +126,36 @@ class ImageRepository:
         statement = select(Image.id, Image.collection_id, Image.store_name).where(*where).order_by(Image.id)
         return [(row[0], row[1], row[2]) for row in self._session.execute(statement.limit(limit))]
 
-    def lacking(self, version: ModelVersion, *, after: int = 0, limit: int) -> list[tuple[int, str]]:
-        """The next images (id, store name) above an id that lack a vector under a model version, in any space."""
+    def cameras(self, collection_id: int | None, *, limit: int) -> list[tuple[str, int]]:
+        """Cameras of a collection, or of all, with the number of their images; those with the most first."""
+        count = func.count()
+        statement = select(Image.camera, count).where(Image.camera.is_not(None), *_within(collection_id))
+        statement = statement.group_by(Image.camera).order_by(count.desc(), Image.camera).limit(limit)
+        return [(str(name), int(images)) for name, images in self._session.execute(statement)]
+
+    def times(self, collection_id: int | None) -> tuple[datetime | None, datetime | None]:
+        """When the first and the last image of a collection, or of all, was taken."""
+        statement = select(func.min(Image.captured_at), func.max(Image.captured_at)).where(*_within(collection_id))
+        first, last = self._session.execute(statement).one()
+        return first, last
+
+    def newest_attributes(
+        self, collection_id: int | None, *, limit: int
+    ) -> list[tuple[int, dict[str, Any], dict[str, Any]]]:
+        """Identity id, attributes of the image and attributes of the identity, of the newest images."""
+        statement = select(Image.identity_id, Image.attributes, Identity.attributes)
+        statement = statement.join(Identity, Identity.id == Image.identity_id).where(*_within(collection_id))
+        rows = self._session.execute(statement.order_by(Image.id.desc()).limit(limit))
+        return [(row[0], row[1], row[2]) for row in rows]
+
+    def lacking(
+        self, version: ModelVersion, *, after: int = 0, upto: int | None = None, limit: int
+    ) -> list[tuple[int, str]]:
+        """The next images (id, store name) above an id, and on request up to one, that lack a vector under a model
+        version, in any space."""
         statement = select(Image.id, Image.store_name).where(Image.id > after, _lacks(version))
+        if upto is not None:
+            statement = statement.where(Image.id <= upto)
         rows = self._session.execute(statement.order_by(Image.id).limit(limit))
         return [(row.id, row.store_name) for row in rows]
 

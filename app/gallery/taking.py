@@ -13,7 +13,15 @@ import numpy as np
 from torch import Tensor
 
 from app.embedding.service import EncoderService
-from app.errors import FileChangedError, FileMissingError, FileTooLargeError, FileUnreadableError, InvalidError
+from app.errors import (
+    EncoderMemoryError,
+    FileChangedError,
+    FileMissingError,
+    FileTooLargeError,
+    FileUnreadableError,
+    InvalidError,
+    ServiceError,
+)
 from app.gallery import pictures
 from app.gallery.likeness import Look, look
 from app.gallery.sources import Entry
@@ -52,7 +60,7 @@ class Taken:
     """What became of some entries, by position in their chunk."""
 
     prepared: dict[int, Prepared] = field(default_factory=dict)
-    refused: dict[int, InvalidError] = field(default_factory=dict)
+    refused: dict[int, ServiceError] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,16 +79,22 @@ def read(entry: Entry, settings: Settings) -> Hashed:
         InvalidError: one of its kind, saying why the file cannot be had.
     """
     try:
-        with open(entry.path, "rb", buffering=0) as handle:  # noqa: PTH123  half the calls of `Path.open`
-            size = os.fstat(handle.fileno()).st_size
+        # No file object: each system call beyond these three is one more wait for the interpreter's lock.
+        descriptor = os.open(entry.path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            data = os.read(descriptor, _KEPT_BYTES + 1)
+            size = len(data) if len(data) <= _KEPT_BYTES else os.fstat(descriptor).st_size
             if size > settings.max_upload_bytes:
                 raise FileTooLargeError(
                     f"the file has {size:,} bytes; at most {settings.max_upload_bytes:,} are accepted "
                     "(DESCRY_MAX_UPLOAD_BYTES)"
                 )
             if size > _KEPT_BYTES:
-                return Hashed(entry, hashlib.file_digest(handle, "sha256").hexdigest(), None)
-            data = handle.read(size + 1)
+                os.lseek(descriptor, 0, os.SEEK_SET)
+                with os.fdopen(descriptor, "rb", buffering=0, closefd=False) as handle:
+                    return Hashed(entry, hashlib.file_digest(handle, "sha256").hexdigest(), None)
+        finally:
+            os.close(descriptor)
     except OSError as error:
         raise _unreadable(error) from error
     return Hashed(entry, hashlib.sha256(data).hexdigest(), data)
@@ -102,13 +116,25 @@ def take(waiting: Sequence[Waiting], change: StoreChange, encoder: EncoderServic
             continue
         change.write(item.store_name, pictures.encode(picture), pictures.thumbnail(picture))
         decoded.append((item, encoder.encoder.preprocess(picture.image), picture.size, look(picture.image)))
-    vectors = encoder.encode_here([pixels for _, pixels, _, _ in decoded]) if decoded else {}
-    half = {space: found.astype(np.float16) for space, found in vectors.items()}
-    for row, (item, _, size, seen) in enumerate(decoded):
-        own = {space: matrix[row] for space, matrix in half.items()}
+    for (item, _, size, seen), own in zip(decoded, _encode([one[1] for one in decoded], encoder), strict=True):
         hashed = item.hashed
+        if isinstance(own, EncoderMemoryError):
+            taken.refused[item.position] = own
+            continue
         taken.prepared[item.position] = Prepared(hashed.entry, hashed.sha256, item.store_name, size, seen, own)
     return taken
+
+
+def _encode(pixels: Sequence[Tensor], encoder: EncoderService) -> list[dict[Space, Half] | EncoderMemoryError]:
+    """The vectors of each picture, or that it does not fit into memory by itself."""
+    if not pixels:
+        return []
+    try:
+        found = encoder.encode_here(pixels)
+    except EncoderMemoryError as error:
+        return [error] if len(pixels) == 1 else [one for single in pixels for one in _encode([single], encoder)]
+    half = {space: vectors.astype(np.float16) for space, vectors in found.items()}
+    return [{space: matrix[row] for space, matrix in half.items()} for row in range(len(pixels))]
 
 
 def _decode(hashed: Hashed, settings: Settings) -> pictures.Picture:

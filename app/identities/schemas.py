@@ -65,9 +65,13 @@ def image_fields(row: Image) -> dict[str, Any]:
         "source_name": row.source_name,
         "near_duplicate_of": row.near_duplicate_of,
         "created_at": row.created_at,
-        "url": f"/v1/images/{row.id}/file",
-        "thumbnail_url": f"/v1/images/{row.id}/thumbnail",
+        **image_addresses(row.id),
     }
+
+
+def image_addresses(image_id: int) -> dict[str, str]:
+    """Where an image is fetched."""
+    return {"url": f"/v1/images/{image_id}/file", "thumbnail_url": f"/v1/images/{image_id}/thumbnail"}
 
 
 class IdentityOut(BaseModel):

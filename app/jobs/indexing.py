@@ -1,19 +1,24 @@
 """The kind `indexing`: the vectors of a model version, or the index of one, made behind the requests.
 
 Vectors: what the gallery lacks for a version is encoded beside the version that answers, one transaction a chunk with
-the progress in it; then, if that was asked for, its confidence is learnt unless it came with it, and the version is
-switched to in the transaction that ends the job. A killed worker goes on with the images that have no vector yet.
+the progress in it; idle workers take shards of it (`app.jobs.shards`). Then, if that was asked for, its confidence is
+learnt unless it came with it, and the version is switched to in the transaction that ends the job. A killed worker goes
+on with the images that have no vector yet.
 
 Index: the views of a version are built anew from the database. Small enough to begin again after a kill.
 """
 
-from sqlalchemy.orm import Session
+import time
 
-from app.embedding.service import EncoderService
 from app.errors import ModelIncompleteError
+from app.gallery.repository import ImageRepository
 from app.jobs.duty import Duty
+from app.jobs.encoding import ShardWork
 from app.jobs.kinds import Hands, Work
+from app.jobs.repository import JobRepository
 from app.registry.calibration import GalleryCalibration
+from app.registry.encoding import LOOK_S
+from app.registry.service import ModelService, remainder
 
 
 def indexing_job(hands: Hands) -> Work:
@@ -22,13 +27,13 @@ def indexing_job(hands: Hands) -> Work:
 
 
 class EncodingJob:
-    """Encodes what a version lacks (`version`), then switches to it (`activate`)."""
+    """Encodes what a version lacks (`version`), shard by shard beside whoever helps, then switches (`activate`)."""
 
     def __init__(self, hands: Hands) -> None:
-        self._duty, self._core = Duty(hands), hands.core
+        self._duty, self._core, self._hands = Duty(hands), hands.core, hands
         self._version: int = self._duty.parameters["version"]
         self._activation = hands.core.activation
-        self._encoder: EncoderService | None = None
+        self._work: ShardWork | None = None
         self._calibrated = False
 
     def prepare(self) -> None:
@@ -39,33 +44,36 @@ class EncodingJob:
             MemoryShortError: its indexes would not fit into the memory of this machine.
         """
         self._core.active.admit(self._version)
-        self._loaded()
+        self._opened()
         self._duty.expect(self._activation.missing(self._version))
 
     def advance(self) -> bool:
         """Encode until nothing lacks, and switch.
 
         Raises:
-            StorageError: a stored picture cannot be read.
+            ModelIncompleteError: pictures cannot be read; the items name them, all others are encoded.
+            StorageError: the image store does not answer.
         """
-        if self._duty.halted:
+        if self._duty.halted or not self._encode():
+            return self._duty.stop()
+        missing, unreadable = self._activation.missing(self._version), self._unreadable()
+        if missing > unreadable + remainder(self._core.settings):
+            return True  # images came meanwhile
+        if unreadable:
+            raise ModelIncompleteError(
+                f"{unreadable:,} stored pictures cannot be read, the items of the job say which and why; all others "
+                "are encoded. Restore them from a backup or delete the images, then retry the job"
+            )
+        self._duty.tell(phase="completion")
+        activate = bool(self._duty.parameters.get("activate"))
+        if activate and not self._calibrate():
             return self._duty.stop()
         done = self._duty.row().done
-
-        def record(session: Session, count: int) -> bool:
-            nonlocal done
-            done += count
-            return self._duty.reach(session, done)
-
-        if not self._activation.encode_missing(self._version, self._loaded(), record=record):
-            return self._duty.stop()
-        if self._duty.parameters.get("activate") and not self._calibrate():
-            return self._duty.stop()
         try:
             self._activation.complete(
                 self._version,
-                activate=bool(self._duty.parameters.get("activate")),
-                encoder=self._loaded(),
+                activate=activate,
+                encoder=self._opened().encoder,
                 despite_gate=bool(self._duty.parameters.get("despite_gate")),
                 record=lambda session, count: self._duty.succeed(session, done + count),
             )
@@ -73,11 +81,29 @@ class EncodingJob:
             return True  # images came meanwhile
         return False
 
+    def _encode(self) -> bool:
+        """Until every shard is done, whoever does it; False if the job was halted."""
+        work = self._opened()
+        work.shards.begin()
+        while not self._duty.halted:
+            if work.one(lambda: not self._hands.stopping.is_set()) is None:
+                if not work.shards.open():
+                    return True
+                time.sleep(LOOK_S)  # others have the last ones; what they lose is taken over
+        return False
+
+    def _unreadable(self) -> int:
+        """How many images of the job's rejected items lack a vector still."""
+        with self._core.database.read() as session:
+            version = ModelService(session, self._core.settings.models_dir).find(self._version)
+            rejected = JobRepository(session).rejected_images(self._duty.job_id)
+            return len(ImageRepository(session).still_lacking(version, rejected))
+
     def _calibrate(self) -> bool:
         """Learn the version's confidence unless it has it; False if the job was halted."""
         if not self._calibrated:
             learning = GalleryCalibration(self._core.database, self._core.settings)
-            learnt = learning.learn(self._version, self._loaded(), lambda: not self._duty.halted)
+            learnt = learning.learn(self._version, self._opened().encoder, lambda: not self._duty.halted)
             if learnt is None:
                 return False
             for level, words in learnt.lines():
@@ -85,10 +111,10 @@ class EncodingJob:
             self._calibrated = True
         return True
 
-    def _loaded(self) -> EncoderService:
-        if self._encoder is None:
-            _, _, self._encoder = self._core.active.load_encoder(self._version)
-        return self._encoder
+    def _opened(self) -> ShardWork:
+        if self._work is None:
+            self._work = ShardWork(self._core, self._duty.job_id, self._hands.worker, self._version)
+        return self._work
 
 
 class RebuildJob:

@@ -98,12 +98,20 @@ def _associate(hands: Hands) -> Work:
     return AssociationJob(hands)
 
 
+def _video(hands: Hands) -> Work:
+    from app.video.work import VideoJob
+
+    return VideoJob(hands)
+
+
 KINDS: dict[str, Kind] = {
     "ingest": Kind("encoder", "items", _ingest, listed=True),
     # Not the encoder's: pictures that come in for days must not wait until another version has the whole gallery.
     "indexing": Kind("indexing", "images", _indexing),
     "export": Kind("export", "images", _export, has_result=True),
     "retraining": Kind("training", "steps", _retraining),
+    # A video of hours must not keep pictures waiting: it asks for the encoder now and then only.
+    "video": Kind("video", "seconds", _video),
     # It reads vectors that are there already, so that images may come in meanwhile; but not beside another grouping.
     "association": Kind("identities", "groups", _associate, listed=True),
 }

@@ -1,7 +1,7 @@
 """All SQL about jobs."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
@@ -18,6 +18,7 @@ from app.errors import (
     FormatError,
     NotAnImageError,
     PathOutsideError,
+    ServiceError,
 )
 from app.gallery.repository import pieces
 
@@ -144,6 +145,33 @@ class JobRepository:
         if statuses:
             rows = [{"job_id": job_id, "position": place, "status": status} for place, status in statuses.items()]
             self._session.execute(update(JobItem), rows)
+
+    def rejected_images(self, job_id: str) -> list[int]:
+        """Images that rejected items of a job name."""
+        statement = select(JobItem.image_id).where(JobItem.job_id == job_id, JobItem.status == "rejected")
+        return [image_id for image_id in self._session.scalars(statement) if image_id is not None]
+
+    def add_rejected(self, job_id: str, errors: Mapping[int, tuple[str, ServiceError]]) -> int:
+        """List images that a job could not use, by id with name and error, unless they are; returns how many are new.
+
+        The session must write: their places follow the last one.
+        """
+        known: set[int | None] = set()
+        for part in pieces(errors):
+            statement = select(JobItem.image_id).where(JobItem.job_id == job_id, JobItem.image_id.in_(part))
+            known.update(self._session.scalars(statement))
+        last = self._session.scalar(select(func.max(JobItem.position)).where(JobItem.job_id == job_id))
+        rows = [
+            {"job_id": job_id, "name": name, "status": "rejected", "image_id": image_id}
+            | {"code": error.code, "message": error.message}
+            for image_id, (name, error) in errors.items()
+            if image_id not in known
+        ]
+        for place, row in enumerate(rows, -1 if last is None else last):
+            row["position"] = place + 1
+        if rows:
+            self._session.execute(insert(JobItem), rows)
+        return len(rows)
 
     def log(self, job_id: str, message: str, level: str = "info") -> None:
         """Add a line to a job's log."""

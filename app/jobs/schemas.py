@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from app.database.tables import Job, JobItem, JobLog
 from app.jobs.kinds import KINDS
 from app.jobs.repository import FINAL, State
+from app.jobs.shards import shown
 
 
 class JobError(BaseModel):
@@ -31,8 +32,11 @@ class JobOut(BaseModel):
     """A job. `done` of `total` are what `unit` says; `total` is null until it is known.
 
     `counts` is null for kinds without items. `result_url`: the file that a job left, until it is removed.
-    `progress`: of a retraining, its `phase` with what is known of it (losses, speed, `seconds_left`); at the end
-    `version`, `accepted` and `reasons` of the gate.
+    `progress`: of a retraining, its `phase` with what is known of it (losses, speed, `seconds_left`), and `curve`: by
+    name, lists of [step, value], `losses` and `quality` (percent, on the split that it is measured on); at the end
+    `version`, `accepted` and `reasons` of the gate. Of an encoding, speed and `shards`: who is at the images `after` an
+    id `upto` another. Of a video, `share` (0..1 of its time), `frames`, `tracks`, `ingested`, `duplicate` and
+    `rejected` crops, and the parts that are `lost`.
     """
 
     id: str
@@ -61,12 +65,13 @@ class JobOut(BaseModel):
         kind, counts = KINDS[row.kind], dict(counts)
         lasting, retried = counts.pop("lasting", 0), counts.pop("retried", 0)
         waiting = (row.total or 0) - row.done
-        plain = ("id", "kind", "done", "total", "progress", "cancel_requested", "worker", "heartbeat_at", "created_at")
+        plain = ("id", "kind", "done", "total", "cancel_requested", "worker", "heartbeat_at", "created_at")
         error = JobError(code=row.error_code, message=row.error_message or "") if row.error_code else None
         return cls.model_validate(
             {
                 **{name: getattr(row, name) for name in (*plain, "state", "started_at", "finished_at")},
                 "unit": kind.unit,
+                "progress": shown(row.progress),
                 "counts": JobCounts(**counts, waiting=waiting) if row.kind == "ingest" else None,
                 "result_url": f"/v1/jobs/{row.id}/result" if kind.has_result and row.state == "succeeded" else None,
                 "retryable": not retried and _retryable(row, counts.get("rejected", 0), lasting),
@@ -78,7 +83,8 @@ class JobOut(BaseModel):
 
 def _retryable(row: Job, rejected: int, lasting: int) -> bool:
     if not KINDS[row.kind].listed:
-        return row.state in ("failed", "cancelled")
+        there = "folder" not in row.parameters or Path(row.parameters["folder"]).exists()
+        return row.state in ("failed", "cancelled") and there
     again = rejected - lasting if row.parameters.get("staged") else rejected
     left = row.total is None or row.done < row.total or again > 0
     return row.state in FINAL and left and ("folder" not in row.parameters or Path(row.parameters["folder"]).exists())

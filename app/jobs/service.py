@@ -122,6 +122,8 @@ class JobService:
         if not KINDS[job.kind].listed:
             if job.state == "succeeded":
                 raise JobNotRetryableError("the job did all that it had to do")
+            if "folder" in job.parameters and not Path(job.parameters["folder"]).exists():
+                raise JobNotRetryableError("the file of the job is gone; send it again")
             first = job.parameters.get("first", job_id)
             return self.create(job.kind, {**job.parameters, "retry_of": job_id, "first": first}, key=key)
         failed = self._left(job)
@@ -140,7 +142,9 @@ class JobService:
         return again
 
     def needed(self, job: Job) -> list[str] | None:
-        """Names of the staged files that a retry of a job would take again; None if it was not listed: all of them."""
+        """Names of the staged files that a retry of a job would take again; None: all of them."""
+        if not KINDS[job.kind].listed:
+            return [] if job.state == "succeeded" else None
         return None if job.total is None else [item.name for item in self._left(job)]
 
     def _unfinished(self, job: Job) -> bool:

@@ -18,6 +18,7 @@ from app.errors import (
     TrainingNotFiniteError,
 )
 from app.jobs.children import Child
+from app.jobs.curve import Curve
 from app.jobs.duty import Duty
 from app.settings import Settings
 
@@ -108,6 +109,8 @@ class TrainingProcess:
         self.step, self.steps = 0, 0
         self._noted = self._spoke = self._judged = 0.0
         self._quality = ""
+        self._last: dict[str, Any] = {}
+        self._curve = Curve()
         self._kills, self._killed_at = 0, -1
 
     def run(self) -> End:
@@ -142,20 +145,22 @@ class TrainingProcess:
         self._duty.say(f"the training process was {why}; it goes on from its last saved state", "warning")
 
     def _follow(self, child: Child) -> None:
-        last: dict[str, Any] = {}
+        running, fresh = child.running, False
         for event in child.events():
             if event.get("event") in ("start", "resume"):
                 self._begin(event)
             elif event.get("event") == "step":
-                last = event
+                self._last, fresh = event, True
+                self.step = int(event["step"])
+                self._curve.lose(self.step, _numbers(event.get("losses")))
             elif event.get("event") == "evaluation":
-                metrics = {name: value for name, value in event.get("metrics", {}).items() if isinstance(value, float)}
+                fresh, metrics = True, _numbers(event.get("metrics"))
+                self._curve.measure(self.step, metrics)
                 words = ", ".join(f"{name} {value:.2f}" for name, value in metrics.items())
                 self._quality = f"epoch {event.get('epoch', 0) + 1} on {event.get('split')}: {words}"
-        self._tell_quality(at_once=not child.running)
-        if last:
-            self.step = int(last["step"])
-            self._tell(last)
+        self._tell_quality(at_once=not running)
+        if self._last and (fresh or not running):
+            self._tell(self._last, at_once=not running)
 
     def _tell_quality(self, *, at_once: bool) -> None:
         """The newest evaluation; a run of many short epochs must not fill the log."""
@@ -165,21 +170,30 @@ class TrainingProcess:
 
     def _begin(self, event: dict[str, Any]) -> None:
         self.step, self.steps = int(event["step"]), int(event["steps"])
+        if event["event"] == "resume":
+            self._curve = Curve((self._duty.row().progress or {}).get("curve"))
+            self._curve.resume(self.step)
+        else:
+            self._curve = Curve()
         self._duty.expect(self.steps)
         how = f"resumes at step {self.step:,}" if event["event"] == "resume" else "starts"
         self._duty.say(f"{event.get('recipe')} {how} of {self.steps:,} on {event.get('device')}, {self._folder.name}")
 
-    def _tell(self, event: dict[str, Any]) -> None:
+    def _tell(self, event: dict[str, Any], *, at_once: bool) -> None:
         now = time.monotonic()
         losses, left = event.get("losses", {}), float(event.get("seconds_left", 0.0))
-        if now - self._noted >= _NOTE_S:
+        if at_once or now - self._noted >= _NOTE_S:
             self._noted = now
             told = {name: event.get(name) for name in ("epoch", "lr", "images_per_second", "peak_memory")}
             with self._duty.database.write() as session:  # the last step counts when the run has ended well
                 self._duty.reach(session, min(self.step, max(self.steps - 1, 0)))
-                progress = {"phase": "training", "step": self.step, "losses": losses, "seconds_left": left, **told}
-                self._duty.owned(session).progress = progress
+                known = {"phase": "training", "step": self.step, "losses": losses, "seconds_left": left, **told}
+                self._duty.owned(session).progress = {**known, "curve": self._curve.told()}
         if now - self._spoke >= _WORDS_S:
             self._spoke = now
             words = ", ".join(f"{name} {value:.3f}" for name, value in losses.items())
             self._duty.say(f"step {self.step:,}: {words}; {left / 60:.0f} min left")
+
+
+def _numbers(values: Any) -> dict[str, float]:  # noqa: ANN401  JSON
+    return {name: value for name, value in (values or {}).items() if isinstance(value, float)}

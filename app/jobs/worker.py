@@ -30,6 +30,7 @@ from app.errors import (
     UnavailableError,
 )
 from app.exports.results import sweep_exports
+from app.jobs.helping import Helper
 from app.jobs.kinds import KINDS, Hands, Kind, Work
 from app.jobs.repository import JobRepository
 from app.jobs.service import JobService
@@ -37,6 +38,7 @@ from app.registry.changes import keep_standby
 from app.registry.retention import Retention
 from app.retention.service import apply
 from app.retraining.places import sweep_data
+from app.video.kept import sweep_videos
 from models.errors import DescryError
 
 T = TypeVar("T")
@@ -70,6 +72,7 @@ class Worker:
         self._stopping = threading.Event()
         self._active: set[str] = set()
         self._lock = threading.Lock()
+        self._helper = Helper(core, name, idle=lambda: not self._stopping.is_set() and not self._busy())
 
     def run(self) -> None:
         """Work until `stop`. The process must end after that: threads of unfinished jobs are parked, not ended."""
@@ -90,10 +93,11 @@ class Worker:
                     self._sweep()
                 self._reclaim()
                 self._claim()
+                self._helper.look()
             except (SQLAlchemyError, ServiceError, OSError):
                 _log.exception("the database or the staging area did not answer; trying again")
         deadline = time.monotonic() + 30
-        while self._busy() and time.monotonic() < deadline:
+        while (self._busy() or self._helper.busy) and time.monotonic() < deadline:
             time.sleep(0.05)
 
     def stop(self) -> None:
@@ -277,7 +281,9 @@ class Worker:
         with self._core.database.read() as session:
             jobs = JobRepository(session).open()
         sweep_exports(self._settings, {job.id for job in jobs})
-        sweep_data(self._settings, {job.parameters.get("first", job.id) for job in jobs})
+        in_use = {job.parameters.get("first", job.id) for job in jobs}
+        sweep_data(self._settings, in_use)
+        sweep_videos(self._settings, in_use)
         self._core.store.recover()  # what a store that was away has left over
         apply(self._core)
         Retention(self._core.database, self._settings).sweep()

@@ -5,33 +5,21 @@ ingest depends on a model that nobody has tried yet, nor gets slower by it. What
 most, is encoded within the write lock that the switch is made in: from then on nothing can come that the version lacks.
 """
 
-import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
-from functools import partial
 
-import numpy as np
 from sqlalchemy.orm import Session
-from torch import Tensor
 
 from app.database.sessions import Database
 from app.database.tables import ModelVersion
 from app.embedding.service import EncoderService
-from app.errors import DamagedImageError, ModelIncompleteError, PictureError, StorageError
-from app.gallery import pictures
+from app.errors import ModelIncompleteError
 from app.gallery.repository import ImageRepository
 from app.gallery.store import ImageStore
+from app.registry.encoding import GalleryEncoding, Record, Refuse, raise_first
 from app.registry.repository import ModelRepository
 from app.registry.service import ModelService, remainder
 from app.settings import Settings
-from app.vectors.contract import Half
-from app.vectors.repository import LogRepository, NewEmbedding
-from models.encoder import Space
-
-Record = Callable[[Session, int], bool]
-"""Told the number of images of a chunk, in the transaction of their vectors; False ends the encoding after it."""
-_Row = tuple[int, str]
-_Read = list[tuple[_Row, "Future[Tensor | None]"]]
+from app.vectors.repository import LogRepository
 
 
 class Activation:
@@ -50,35 +38,21 @@ class Activation:
             return ImageRepository(session).count_lacking(self._find(session, version_id))
 
     def encode_missing(
-        self, version_id: int, encoder: EncoderService, record: Record = lambda session, count: True
+        self,
+        version_id: int,
+        encoder: EncoderService,
+        record: Record = lambda session, count: True,
+        refuse: Refuse = raise_first,
     ) -> bool:
-        """Encode the stored pictures that a version lacks, in one transaction for each chunk; can be interrupted.
-
-        While a chunk is encoded the pictures of the next one are read. `encode_share` of the settings bounds the part
-        of the time that is spent at it.
+        """Encode the stored pictures that a version lacks, in this process (`GalleryEncoding.run`).
 
         Returns:
             Whether the end was reached.
 
         Raises:
-            StorageError: a stored picture is missing or damaged.
+            StorageError: the store does not answer; or, unless `refuse` bears it, a stored picture is gone.
         """
-        with self._database.read() as session:
-            version = self._find(session, version_id)
-        with ThreadPoolExecutor() as pool:
-            chunk = self._read(version, 0, encoder, pool)
-            while chunk:
-                began = time.monotonic()
-                following = self._read(version, chunk[-1][0][0], encoder, pool)
-                read = [(row[0], pixels.result()) for row, pixels in chunk]
-                kept = [(image_id, pixels) for image_id, pixels in read if pixels is not None]
-                if not self._append(version, kept, encoder, partial(_count, record, len(chunk))):
-                    for _, pixels in following:
-                        pixels.cancel()
-                    return False
-                time.sleep((time.monotonic() - began) * (1 / self._settings.encode_share - 1))
-                chunk = following
-        return True
+        return self.encoding(version_id, encoder).run(record, refuse=refuse)
 
     def check(self, version_id: int) -> None:
         """Refuse early what `complete` would refuse.
@@ -124,6 +98,16 @@ class Activation:
                 log.activate(row.id)
                 ModelRepository(session).mark_activated(row.id)
 
+    def encoding(self, version_id: int, encoder: EncoderService) -> GalleryEncoding:
+        """What encodes stored pictures for a version.
+
+        Raises:
+            ModelNotFoundError: there is no such version.
+        """
+        with self._database.read() as session:
+            version = self._find(session, version_id)
+        return GalleryEncoding(self._database, self._store, self._settings, version, encoder)
+
     def _find(self, session: Session, version_id: int) -> ModelVersion:
         return ModelService(session, self._settings.models_dir).find(version_id)
 
@@ -135,72 +119,9 @@ class Activation:
         if len(rows) > most:
             raise _incomplete(version.id, images.count_lacking(version))
         if rows and encoder is not None:
-            read = [(row[0], self._pixels(row, encoder)) for row in rows]
-            items = [(image_id, pixels) for image_id, pixels in read if pixels is not None]
-            self._write(session, version, items, _vectors(encoder, items))
+            encoding = GalleryEncoding(self._database, self._store, self._settings, version, encoder)
+            encoding.write(session, *encoding.encode_rows(rows))
         return len(rows)
-
-    def _read(self, version: ModelVersion, after: int, encoder: EncoderService, pool: ThreadPoolExecutor) -> _Read:
-        with self._database.read() as session:
-            rows = ImageRepository(session).lacking(version, after=after, limit=self._settings.ingest_chunk)
-        return [(row, pool.submit(self._pixels, row, encoder)) for row in rows]
-
-    def _pixels(self, row: _Row, encoder: EncoderService) -> Tensor | None:
-        image_id, name = row
-        limits = self._settings
-        try:
-            data = self._store.read(name)
-            if data is None:
-                raise DamagedImageError("it is not in the image store")
-            # What was accepted once stays acceptable, whatever the limits for new pictures are now.
-            picture = pictures.decode(data, max_pixels=2**31, max_bytes=max(len(data), limits.max_upload_bytes))
-        except PictureError as error:
-            with self._database.read() as session:
-                if ImageRepository(session).get(image_id) is None:
-                    return None  # deleted meanwhile
-            raise StorageError(
-                f"the stored picture of image {image_id} cannot be read ({error}); restore it from a backup, or "
-                "delete the image, and activate again"
-            ) from error
-        return encoder.encoder.preprocess(picture.image)
-
-    def _append(
-        self,
-        version: ModelVersion,
-        items: list[tuple[int, Tensor]],
-        encoder: EncoderService,
-        record: Callable[[Session], bool],
-    ) -> bool:
-        vectors = _vectors(encoder, items)
-        with self._database.write() as session:
-            LogRepository(session).lock()
-            self._write(session, version, items, vectors)
-            return record(session)
-
-    def _write(
-        self, session: Session, version: ModelVersion, items: list[tuple[int, Tensor]], vectors: dict[Space, Half]
-    ) -> None:
-        log = LogRepository(session)
-        lacking = ImageRepository(session).still_lacking(version, [image_id for image_id, _ in items])
-        if len(vectors) > 1:
-            log.forget(version.id, sorted(lacking))  # an image may have the vector of one space only
-        log.add(
-            [
-                NewEmbedding(image_id, version.id, space, matrix[row])
-                for row, (image_id, _) in enumerate(items)
-                if image_id in lacking
-                for space, matrix in vectors.items()
-            ]
-        )
-
-
-def _vectors(encoder: EncoderService, items: list[tuple[int, Tensor]]) -> dict[Space, Half]:
-    found = encoder.encode_images([pixels for _, pixels in items])
-    return {space: vectors.astype(np.float16) for space, vectors in found.items()}
-
-
-def _count(record: Record, count: int, session: Session) -> bool:
-    return record(session, count)
 
 
 def _incomplete(version_id: int, missing: int) -> ModelIncompleteError:

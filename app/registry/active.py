@@ -64,6 +64,8 @@ class ActiveModel:
 
     def __init__(self, database: Database, settings: Settings) -> None:
         self._database, self._settings = database, settings
+        self.warm = False
+        """Whether a version that is loaded runs what queries will run before it can be switched to."""
         self._switching, self._preparing = threading.Lock(), threading.Lock()
         self._engine = open_engine(settings)
         self._loaded: LoadedModel | None = None
@@ -123,6 +125,7 @@ class ActiveModel:
         Raises:
             ModelNotFoundError, CheckpointError: see `load_encoder`.
             MemoryShortError: see `admit`; not for the first version that is loaded.
+            EncoderFailedError, EncoderMemoryError: it does not get through its first passes.
         """
         if self._present(version_id) is None:
             with self._preparing:  # what is being loaded already is not loaded twice
@@ -159,6 +162,8 @@ class ActiveModel:
         if self._loaded is not None:  # what is to answer after a start is loaded in any case
             self.admit(version_id)
         name, _, encoder = self.load_encoder(version_id)
+        if self.warm:
+            encoder.warm_up()
         views = self.views(version_id)
         for view in views.values():
             view.open()
@@ -289,6 +294,7 @@ class ActiveModel:
         """Compact and save the views where that is worth it; files of other versions that hold what was erased go."""
         there = [held for held in (self._loaded, self._beside) if held is not None]
         for held in there:
+            held.encoder.cache.sweep()
             for view in held.views.values():
                 view.maintain()
         with self._database.read() as session:

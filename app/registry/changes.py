@@ -23,6 +23,15 @@ def activate_later(database: Database, version_id: int, *, despite_gate: bool = 
         return JobOut.of(JobService(session).create_once("indexing", wanted), {})
 
 
+def encode_later(database: Database, version_id: int) -> JobOut:
+    """Queue the job that encodes what a version lacks, without a switch; or return the one that encodes it already."""
+    with database.write() as session:
+        jobs = (job for job in JobRepository(session).open() if job.kind == "indexing" and not job.cancel_requested)
+        same = (job for job in jobs if job.parameters["version"] == version_id and not job.parameters.get("rebuild"))
+        found = next(same, None) or JobService(session).create("indexing", {"version": version_id})
+        return JobOut.of(found, {})
+
+
 def predecessor_of(database: Database, settings: Settings, version_id: int) -> int:
     """The version that a rollback of this one returns to.
 

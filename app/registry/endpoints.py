@@ -21,7 +21,7 @@ from app.errors import (
     responses,
 )
 from app.jobs.schemas import JobOut
-from app.registry.changes import activate_later, predecessor_of
+from app.registry.changes import activate_later, encode_later, predecessor_of
 from app.registry.retention import Retention
 from app.registry.schemas import ActivationIn, ModelList, ModelOut
 from app.registry.service import ModelService
@@ -29,6 +29,9 @@ from app.registry.service import ModelService
 router = APIRouter(prefix="/v1/models", tags=["models"])
 _QUEUED: dict[int | str, dict[str, Any]] = {
     202: {"model": JobOut, "description": "The gallery is not encoded for it yet: a job encodes it and then switches"}
+}
+_QUEUED_ALONE: dict[int | str, dict[str, Any]] = {
+    202: {"model": JobOut, "description": "A job encodes the gallery for it"}
 }
 
 
@@ -90,6 +93,19 @@ def activate_model(
     return _activated(core, version_id, response, despite_gate=body is not None and body.despite_gate)
 
 
+@router.post("/{version_id}/encode", responses={**_QUEUED_ALONE, **responses(ModelNotFoundError)})
+def encode_model(version_id: Id, core: CoreDep, response: Response) -> ModelOut | JobOut:
+    """Encode what the gallery lacks for a version, beside the one that answers and without a switch: by a job (202),
+    of which idle workers take shards. Nothing is to do (200) if the gallery is encoded for it.
+
+    Asking again while the job is open gives the same job.
+    """
+    found = _described(core, version_id)
+    if found.missing == 0:
+        return found
+    return _accepted(encode_later(core.database, version_id), response)
+
+
 @router.post("/{version_id}/rollback", responses={**_QUEUED, **responses(ModelNotFoundError, NoPredecessorError)})
 def roll_back_model(version_id: Id, core: CoreDep, response: Response) -> ModelOut | JobOut:
     """Take the activation of this version back: the one that answered before it answers again, at once (200).
@@ -114,10 +130,13 @@ def _activated(core: Core, version_id: int, response: Response, *, despite_gate:
     try:
         core.switch(version_id, despite_gate=despite_gate)
     except ModelIncompleteError:
-        job = activate_later(core.database, version_id, despite_gate=despite_gate)
-        response.status_code, response.headers["Location"] = status.HTTP_202_ACCEPTED, f"/v1/jobs/{job.id}"
-        return job
+        return _accepted(activate_later(core.database, version_id, despite_gate=despite_gate), response)
     return _described(core, version_id)
+
+
+def _accepted(job: JobOut, response: Response) -> JobOut:
+    response.status_code, response.headers["Location"] = status.HTTP_202_ACCEPTED, f"/v1/jobs/{job.id}"
+    return job
 
 
 def _described(core: Core, version_id: int) -> ModelOut:

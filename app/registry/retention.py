@@ -96,7 +96,8 @@ class Retention:
             LogRepository(session).lock()
             folder = self._settings.models_dir / Path(self._unused(session, version_id).folder).name
             ModelRepository(session).delete(version_id)
-        shutil.rmtree(folder, ignore_errors=True)
+        for left in (folder, self._settings.runtimes_dir / folder.name):
+            shutil.rmtree(left, ignore_errors=True)
 
     def _models(self, session: Session) -> ModelService:
         return ModelService(session, self._settings.models_dir)

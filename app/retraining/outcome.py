@@ -79,7 +79,7 @@ class Outcome:
         job.progress = {
             "phase": "done",
             "version": version,
-            "images_per_second": (job.progress or {}).get("images_per_second"),
+            **_lasting(job.progress),
             **verdict.model_dump(),
         }
         if verdict.accepted and self._parameters.get("activate") == "auto":
@@ -100,7 +100,7 @@ class Outcome:
         folder = self._folder / GATE
         out = folder / f"against-{active}.json"
         if not out.is_file():
-            self._duty.tell(phase="comparison", **self._pace())
+            self._duty.tell(phase="comparison", **_lasting(self._duty.row().progress))
             with started(self._command(active, out), folder, self._core.settings) as child:
                 await_start(child, self._duty)
                 while child.running:
@@ -112,10 +112,6 @@ class Outcome:
                     raise failure(child, folder, self._duty)
         found: dict[str, Any] = json.loads(out.read_text(encoding="utf-8"))
         return found
-
-    def _pace(self) -> dict[str, Any]:
-        told = self._duty.row().progress or {}
-        return {"images_per_second": told.get("images_per_second")}
 
     def _command(self, active: int, out: Path) -> list[str]:
         sets = [f"descry_gallery:test:{self._folder / DATA}", *self._parameters["gallery"]["on"]]
@@ -154,3 +150,8 @@ class Outcome:
         if ModelRepository(session).by_name(name) is not None:  # taken meanwhile: no reason to lose a training
             name = own
         return ModelService(session, self._core.settings.models_dir).register(info, name, origin).id
+
+
+def _lasting(progress: dict[str, Any] | None) -> dict[str, Any]:
+    """What a training told that is of interest after it too."""
+    return {name: (progress or {}).get(name) for name in ("images_per_second", "curve")}

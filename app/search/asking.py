@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import Future
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from fastapi import Request
 from fastapi.concurrency import run_in_threadpool
@@ -19,7 +19,6 @@ from app.search.service import SearchService, SupersededError
 
 K = TypeVar("K")
 R = TypeVar("R")
-_DISCONNECT_CHECK_S = 0.25
 _LOAD_CHECK_S, _LOAD_CHECKS = 0.05, 10
 _SWITCHES = 3
 """Changes of the version that one query follows."""
@@ -36,6 +35,7 @@ async def answer(
     Raises:
         NoActiveModelError: no version answers. And what `encode` and `SearchService.answer` raise.
     """
+    narrow = options.collection is not None or bool(options.filters)
     deadline, switches = time.monotonic() + core.settings.query_timeout_s, 0
     while True:
         model = core.active.current()
@@ -43,7 +43,9 @@ async def answer(
         ready = core.active.ready if switches < _SWITCHES else _never
         service = SearchService(core.database, model, ready, core.settings.protected_attributes)
         try:
-            found = await run_in_threadpool(service.answer, query, options, started=started)
+            found = await core.lanes(narrow=narrow or len(query.parts) > 1).run(
+                service.answer, query, options, started=started
+            )
         except SupersededError:
             switches += 1
             await run_in_threadpool(core.active.follow)
@@ -70,33 +72,43 @@ async def _loaded(core: Core, version_id: int) -> None:
 
 
 async def gathered(queued: "Mapping[K, Future[R]]", request: Request, timeout_s: float) -> dict[K, R]:
-    """`encoded` for several at once; when one fails, all give their places back."""
-    waiting = [asyncio.ensure_future(encoded(future, request, timeout_s)) for future in queued.values()]
-    try:
-        found = await asyncio.gather(*waiting)
-    finally:
-        for one in waiting:
-            one.cancel()
-    return dict(zip(queued, found, strict=True))
-
-
-async def encoded(future: "Future[R]", request: Request, timeout_s: float) -> R:
-    """Wait for the encoder; give the place in the queue back if the client goes away or the time is up.
+    """Wait for several results; give all their places in the queues back if one fails, if the client goes away, or if
+    the time is up.
 
     Raises:
         EncoderTimeoutError: it takes longer than `timeout_s`.
         ClientDisconnect: nobody waits for the answer any more.
     """
+    if all(future.done() for future in queued.values()):  # known from before
+        return {key: future.result() for key, future in queued.items()}
+    waiting = {key: asyncio.wrap_future(future) for key, future in queued.items()}
+    gone = asyncio.ensure_future(_gone(request))
+    pending: set[asyncio.Future[Any]] = set(waiting.values())
     deadline = time.monotonic() + timeout_s
-    waiting = asyncio.wrap_future(future)
     try:
-        while True:
-            done, _ = await asyncio.wait({waiting}, timeout=_DISCONNECT_CHECK_S)
-            if done:
-                return waiting.result()
-            if await request.is_disconnected():
+        while pending:
+            left = max(0.0, deadline - time.monotonic())
+            done, _ = await asyncio.wait({gone, *pending}, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+            if gone in done:
                 raise ClientDisconnect
-            if time.monotonic() > deadline:
+            if not done:
                 raise EncoderTimeoutError(f"the encoder did not answer within {timeout_s:g} s; try again in a moment")
+            for one in pending & done:
+                one.result()
+            pending -= done
+        return {key: one.result() for key, one in waiting.items()}
     finally:
-        waiting.cancel()
+        gone.cancel()
+        for one in waiting.values():
+            one.cancel()
+
+
+async def encoded(future: "Future[R]", request: Request, timeout_s: float) -> R:
+    """`gathered` for one."""
+    return (await gathered({0: future}, request, timeout_s))[0]
+
+
+async def _gone(request: Request) -> None:
+    """Returns when the client goes away. The body was read before, so that nothing else can come."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass

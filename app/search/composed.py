@@ -29,6 +29,7 @@ from app.errors import (
     QueryEmptyError,
     QueryNotUnderstoodError,
     QueryTooLongError,
+    ServerBusyError,
     responses,
 )
 from app.registry.active import LoadedModel
@@ -89,6 +90,7 @@ _BODY: dict[str, Any] = {
         NoActiveModelError,
         EncoderTimeoutError,
         EncoderBusyError,
+        ServerBusyError,
         ImageNotEncodedError,
     ),
 )

@@ -3,11 +3,13 @@
 import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy.orm import Session
+from torch import Tensor
 
 from app.core import Core
 from app.embedding.service import Vectors
@@ -145,9 +147,13 @@ class QueryEncoder:
             self._wordings[place] = Wording(self._model, part.text, limits.max_query_chars)
             self._wordings[place].submit(queued)
         elif part.picture is not None and not {("picture", part.picture)} & (queued.keys() | self._stored.keys()):
-            data = self._files[part.picture]
-            picture = pictures.decode(data, max_pixels=limits.max_pixels, max_bytes=limits.max_upload_bytes)
-            queued["picture", part.picture] = encoder.submit_picture(encoder.encoder.preprocess(picture.image))
+            decoded = self._core.decoding.submit(partial(self._decoded, self._files[part.picture]))
+            queued["picture", part.picture] = encoder.submit_picture(decoded.result())
+
+    def _decoded(self, data: bytes) -> Tensor:
+        limits = self._core.settings
+        picture = pictures.decode(data, max_pixels=limits.max_pixels, max_bytes=limits.max_upload_bytes)
+        return self._model.encoder.encoder.preprocess(picture.image)
 
     def _part(
         self, place: str, part: ComposedPart, negative: bool, encoded: Mapping[Content, Any]

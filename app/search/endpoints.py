@@ -2,10 +2,11 @@
 
 import hashlib
 import time
+from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, File, Form, Request, UploadFile
-from fastapi.concurrency import run_in_threadpool
+from torch import Tensor
 
 from app.dependencies import CoreDep
 from app.errors import (
@@ -15,6 +16,8 @@ from app.errors import (
     CursorInvalidError,
     CursorMismatchError,
     EncoderBusyError,
+    EncoderFailedError,
+    EncoderStalledError,
     EncoderTimeoutError,
     FilterError,
     ModelNotLoadedError,
@@ -24,6 +27,7 @@ from app.errors import (
     QueryLanguageUnsupportedError,
     QueryNotUnderstoodError,
     QueryTooLongError,
+    ServerBusyError,
     TimezoneUnknownError,
     responses,
 )
@@ -36,7 +40,15 @@ from app.search.schemas import IMAGES, LIMIT, PURPOSE_CHARS, GroupBy, SearchAnsw
 from app.search.wording import DescriptionEncoder
 
 router = APIRouter(prefix="/v1/search", tags=["search"])
-_ENCODER_ERRORS = (NoActiveModelError, ModelNotLoadedError, EncoderTimeoutError, EncoderBusyError)
+_ENCODER_ERRORS = (
+    NoActiveModelError,
+    ModelNotLoadedError,
+    EncoderTimeoutError,
+    EncoderBusyError,
+    ServerBusyError,
+    EncoderStalledError,
+    EncoderFailedError,
+)
 _OPTION_ERRORS = (
     CollectionNotFoundError,
     CursorInvalidError,
@@ -98,17 +110,19 @@ async def search_image(
 ) -> SearchAnswer:
     """Find people by an example picture. It is not kept; its vector is, with the query, until that is forgotten."""
     started = time.perf_counter()
-    core.active.current()
-    data = await file.read()
     limits = core.settings
-    picture = await run_in_threadpool(
-        pictures.decode, data, max_pixels=limits.max_pixels, max_bytes=limits.max_upload_bytes
-    )
+
+    def decode(model: LoadedModel) -> tuple[str, Tensor]:
+        # The bytes stay in the upload's own file until it is this one's turn.
+        file.file.seek(0)
+        data = file.file.read()
+        picture = pictures.decode(data, max_pixels=limits.max_pixels, max_bytes=limits.max_upload_bytes)
+        return hashlib.sha256(data).hexdigest(), model.encoder.encoder.preprocess(picture.image)
 
     async def encode(model: LoadedModel) -> Query:
-        pixels = await run_in_threadpool(model.encoder.encoder.preprocess, picture.image)
+        decoded = core.decoding.submit(partial(decode, model))
+        sha256, pixels = await encoded(decoded, request, limits.query_timeout_s)
         vector = await encoded(model.encoder.submit_picture(pixels), request, limits.query_timeout_s)
-        sha256 = hashlib.sha256(data).hexdigest()
         return Query((Part(vector, "image"),), {"picture": {"sha256": sha256}}, uploaded={sha256: vector})
 
     return await answer(core, encode, options, started)

@@ -20,16 +20,24 @@ def check_protected(filters: Filters | None, protected: Iterable[str]) -> None:
     """
     if filters is None:
         return
-    terms = [words(term) for term in protected]
+    names = list(protected)
     for condition in filters.conditions:
-        own = words(condition.field)
-        joined = "".join(own)
-        for term in terms:
-            if term and (_within(term, own) or "".join(term) == joined):
-                raise AttributeProtectedError(
-                    f"there is no search by {' '.join(term)!r}: it is a protected attribute "
-                    "(DESCRY_PROTECTED_ATTRIBUTES lists them); describe clothes and belongings instead"
-                )
+        if (term := protected_by(condition.field, names)) is not None:
+            raise AttributeProtectedError(
+                f"there is no search by {term!r}: it is a protected attribute "
+                "(DESCRY_PROTECTED_ATTRIBUTES lists them); describe clothes and belongings instead"
+            )
+
+
+def protected_by(field: str, protected: Iterable[str]) -> str | None:
+    """The protected name, in words, that an attribute has in its own name; None if there is none."""
+    own = words(field)
+    joined = "".join(own)
+    for name in protected:
+        term = words(name)
+        if term and (_within(term, own) or "".join(term) == joined):
+            return " ".join(term)
+    return None
 
 
 def words(name: str) -> list[str]:

@@ -9,19 +9,16 @@ from sqlalchemy.orm import Session
 
 from app.collections.service import CollectionService
 from app.database.sessions import Database
-from app.database.tables import Identity, Image
 from app.errors import ModelNotLoadedError
 from app.gallery.repository import ImageRepository
-from app.identities.repository import IdentityRepository
-from app.identities.schemas import IdentityOut, image_fields
 from app.registry.active import LoadedModel
 from app.search.cursor import MOST_SHOWN, Cursor
 from app.search.grouping import Owners, RankedIdentity, best_identities, best_images, rank_identities
 from app.search.protected import check_protected
 from app.search.query import Query
 from app.search.ranking import Order, Ranking, ranking_of
-from app.search.repository import SearchRepository
-from app.search.schemas import Candidate, ModelRef, PartScore, ScoredImage, SearchAnswer, SearchOptions, Took, Warned
+from app.search.repository import Fields, SearchRepository
+from app.search.schemas import PartScore, SearchAnswer, SearchOptions, Warned
 from app.search.scope import Scope
 from app.search.standing import PEOPLE, Standing, standing_of
 from app.settings import PROTECTED_ATTRIBUTES
@@ -82,9 +79,9 @@ class SearchService:
             head = LogRepository(session).head()
             within = None if options.collection is None else CollectionService(session).find(options.collection)
             self._check_complete(session, head.active_version_id)
-        # What another process wrote before this query came in is part of the answer.
-        ranking.catch_up(head.sequence)
-        with self._database.read() as session:
+            # What another process wrote before this query came in is part of the answer. What the index learns beyond
+            # the state of this session is not in its rows, and so left out; what it has forgotten is not found.
+            ranking.catch_up(head.sequence)
             last = None if cursor is None else cursor.newest
             scope = Scope(within, options.filters, last, query.without_images, query.without_identities)
             images = SearchRepository(session, scope)
@@ -94,29 +91,26 @@ class SearchService:
             newest = images.newest() if cursor is None else cursor.newest
             standing = self._standing(query, ranking, images, scope, options, None if shown else found)
             searched = time.perf_counter()
-            rows = IdentityRepository(session).page([image for entry in page for image, _ in entry.images])
+            rows = images.page(image for entry in page for image, _ in entry.images)
             told = ranking.explained(np.array([entry.images[0][0] for entry in page], np.int64))
             candidates = [_candidate(entry, rows, ranking, standing, told) for entry in page]
         fetched = time.perf_counter()
         query_id = query.id or (uuid.uuid4().hex if cursor is None else cursor.query_id)
         place = Cursor(digest, self._model.version_id, newest, shown | _ids(page, options), query_id)
         more = len(found) > len(page)
-        return SearchAnswer(
-            query_id=query_id,
-            model_version=ModelRef(id=self._model.version_id, name=self._model.name),
-            group_by=options.group_by,
-            candidates=candidates,
-            calibrated=ranking.calibrated,
-            weak_below=ranking.weak_below,
-            no_good_match=standing.no_good_match,
-            next_cursor=place.token() if more and len(place.shown) < MOST_SHOWN else None,
-            warnings=[*query.warnings, *_told(query, options, cursor, place, empty=not candidates, more=more)],
-            took_ms=Took(
-                encode=_ms(encoded - started),
-                search=_ms(searched - encoded),
-                fetch=_ms(fetched - searched),
-                total=_ms(fetched - started),
-            ),
+        return SearchAnswer.model_validate(  # of plain fields: one pass over them all
+            {
+                "query_id": query_id,
+                "model_version": {"id": self._model.version_id, "name": self._model.name},
+                "group_by": options.group_by,
+                "candidates": candidates,
+                "calibrated": ranking.calibrated,
+                "weak_below": ranking.weak_below,
+                "no_good_match": standing.no_good_match,
+                "next_cursor": place.token() if more and len(place.shown) < MOST_SHOWN else None,
+                "warnings": [*query.warnings, *_told(query, options, cursor, place, empty=not candidates, more=more)],
+                "took_ms": _took(started, encoded, searched, fetched),
+            }
         )
 
     def _check_complete(self, session: Session, active: int | None) -> None:
@@ -206,20 +200,28 @@ def _nothing(query: Query, options: SearchOptions) -> Warned:
 
 def _candidate(
     ranked: RankedIdentity,
-    rows: dict[int, tuple[Image, Identity]],
+    rows: dict[int, tuple[Fields, Fields]],
     ranking: Ranking,
     standing: Standing,
     told: Mapping[int, list[PartScore]],
-) -> Candidate:
-    return Candidate(
-        identity=IdentityOut.of(rows[ranked.images[0][0]][1]),
-        score=ranking.shown(ranked.score),
-        confidence=standing.confidence(ranked.score),
-        images=[
-            ScoredImage(**image_fields(rows[image][0]), score=ranking.shown(score)) for image, score in ranked.images
-        ],
-        parts=told.get(ranked.images[0][0]),
-    )
+) -> Fields:
+    """The fields of a `Candidate`."""
+    return {
+        "identity": rows[ranked.images[0][0]][1],
+        "score": ranking.shown(ranked.score),
+        "confidence": standing.confidence(ranked.score),
+        "images": [rows[image][0] | {"score": ranking.shown(score)} for image, score in ranked.images],
+        "parts": told.get(ranked.images[0][0]),
+    }
+
+
+def _took(started: float, encoded: float, searched: float, fetched: float) -> Fields:
+    return {
+        "encode": _ms(encoded - started),
+        "search": _ms(searched - encoded),
+        "fetch": _ms(fetched - searched),
+        "total": _ms(fetched - started),
+    }
 
 
 def _ms(seconds: float) -> float:

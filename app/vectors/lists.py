@@ -24,7 +24,7 @@ SCAN_RECALL = 0.998
 """Of the best ten, the share that is found when all lists are read; what is missing is due to components left out."""
 _SAMPLE_PER_LIST, _ITERATIONS, _BLOCK = 40, 8, 1024
 """Blocks are small because of the similarities to all lists: 17 MB a thread at a million vectors."""
-_SHARE, WIDTH_STEP, _SHORTLIST = 0.9, 16, (100, 200, 400)
+_SHARE, WIDTH_STEP, _SHORTLIST = 0.9, 16, (200, 400)
 """Components are first tried with so much of the vectors' energy, then half as many more each time, in such steps; each
 with so many vectors that are scored exactly for the best ten."""
 _NOISE = 2.0
@@ -34,7 +34,7 @@ That stands for words well: of 34,000 pictures x 256 of the synthetic people (1,
 finds .905, .990, .999 of the best ten for real descriptions, .896, .980, .995 for such queries, and .968, .999, 1 for
 pictures of the gallery.
 """
-_QUERIES = 100
+_QUERIES = 200
 _FIRST = 8
 
 Lists = NDArray[np.int32]
@@ -99,9 +99,18 @@ class Coarse:
             projected = self.project(block)
             return _closest(projected, self.centroids), projected.astype(np.float16)
 
-        found = each(part, [vectors[start : start + _BLOCK] for start in range(0, len(vectors), _BLOCK)])
+        found = each(part, _blocks(vectors))
         lists = np.concatenate([*(lists for lists, _ in found), np.empty(0, np.int32)])
         return lists, np.concatenate([*(codes for _, codes in found), np.empty((0, self.width), np.float16)])
+
+    def reduce(self, vectors: Half, each: Map) -> Half:
+        """The components of some vectors (n, dim), (n, width) as fp16: `assign` where the lists are known."""
+        found = each(lambda block: self.project(block).astype(np.float16), _blocks(vectors))
+        return np.concatenate([*found, np.empty((0, self.width), np.float16)])
+
+
+def _blocks(vectors: Half) -> list[Half]:
+    return [vectors[start : start + _BLOCK] for start in range(0, len(vectors), _BLOCK)]
 
 
 def principal(sample: Half) -> tuple[NDArray[np.float32], int]:
@@ -155,8 +164,8 @@ def _closest(vectors: NDArray[np.float32], centroids: NDArray[np.float32]) -> Li
 
 
 def list_count(size: int) -> int:
-    """Number of lists for so many vectors: a power of two near four times the square root."""
-    return int(2 ** round(math.log2(max(1.0, 4 * math.sqrt(size)))))
+    """Number of lists for so many vectors: a power of two near twice the square root."""
+    return int(2 ** round(math.log2(max(1.0, 2 * math.sqrt(size)))))
 
 
 def sample_size(size: int) -> int:

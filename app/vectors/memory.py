@@ -12,8 +12,6 @@ MARGIN = 256 * 2**20
 _ROWS, _PAGE, _DELTA = 131_072, 10_000, 8_192
 """Of a segment, of a piece of the log, of what is not in segments yet; a test holds them against the engine's."""
 _ID, _LIST, _HALF, _SINGLE = 8, 4, 2, 4
-_KEPT = 16 * 2**20
-"""Bytes that the allocator keeps of each thread that helped to make a shortlist."""
 _PER_ROW_READ = 400
 """Bytes of the objects that carry one row of the database, beside its vector."""
 _MEMINFO = Path("/proc/meminfo")
@@ -52,7 +50,7 @@ def _at_rest(count: int, dim: int, tier: Tier) -> int:
     flat = count * (_HALF * dim + _ID)
     if not _has_shortlist(count, tier):
         return flat
-    return flat + count * (_HALF * _width(dim) + _ID + _LIST) + tier.threads * _KEPT
+    return flat + count * (_HALF * _width(dim) + _ID + _LIST)
 
 
 def _while_built(count: int, dim: int, tier: Tier) -> int:

@@ -11,6 +11,7 @@ from app.database.tables import HEAD_ID, Deletion, Embedding, Head
 from app.vectors.contract import Changes, Half
 
 PAGE = 10_000
+_HEAD = select(Head.sequence, Head.history, Head.active_version_id).where(Head.id == HEAD_ID)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +41,7 @@ class LogRepository:
 
     def head(self) -> HeadRow:
         """The present head. The cheapest question there is: each search asks it."""
-        row = self._session.execute(
-            select(Head.sequence, Head.history, Head.active_version_id).where(Head.id == HEAD_ID)
-        ).one()
-        return HeadRow(*row)
+        return HeadRow(*self._session.execute(_HEAD).one())
 
     def reserve(self, count: int) -> int:
         """Take `count` sequence numbers and return the first.

@@ -52,12 +52,14 @@ class Sketch:
         for at, segment in enumerate(self.segments):
             for start in range(0, len(segment), _BLOCK):
                 rows = np.arange(start, min(start + _BLOCK, len(segment)))
-                near, part = coarse.assign(segment.stored(rows), each)
                 first = int(self._starts[at]) + start
-                codes[first : first + len(rows)] = part
-                found.append(near)
-        made = found if lists is None else lists
-        self._lists = np.concatenate([*made, np.empty(0, np.int32)])
+                part = codes[first : first + len(rows)]
+                if lists is None:
+                    near, part[:] = coarse.assign(segment.stored(rows), each)
+                    found.append(near)
+                else:
+                    part[:] = coarse.reduce(segment.stored(rows), each)
+        self._lists = np.concatenate([*(found if lists is None else lists), np.empty(0, np.int32)])
         self._index = _inverted(coarse, self._lists, codes)
 
     def __len__(self) -> int:

@@ -7,6 +7,7 @@ from torch import Tensor
 from models.backbones.attentive import Attended, AttentiveBackbone
 from models.backbones.clip import ClipBackbone
 from models.taps import is_tapped, tap_tokens
+from models.truncation import cut_after_end
 
 
 class AttentiveClip(ClipBackbone, AttentiveBackbone):
@@ -21,14 +22,12 @@ class AttentiveClip(ClipBackbone, AttentiveBackbone):
         return Attended(hidden[:, 0], hidden[:, 1:], attention=read, local=local)
 
     def text(self, token_ids: Tensor) -> Attended:
-        # As in `ClipBackbone.text`: what follows the batch's last <end> changes nothing.
-        end = token_ids.argmax(dim=-1)
-        length = int(end.max()) + 1 if len(end) else 1
-        ids = token_ids[:, :length]
+        ids = cut_after_end(token_ids)
+        end, length = ids.argmax(dim=-1), ids.shape[1]
         hidden = self.clip.token_embedding(ids) + self.clip.positional_embedding[:length]
         hidden, weights = _with_attention(self.clip.transformer, hidden, self.clip.attn_mask[:length, :length])
         tokens = self.clip.ln_final(hidden) @ self.clip.text_projection
-        rows = torch.arange(len(ids), device=ids.device)
+        rows = torch.arange(ids.shape[0], device=ids.device)
         place = torch.arange(length, device=ids.device)
         local = (ids != 0) & (place > 0) & (place != end[:, None])
         local = local | ((place == end[:, None]) & ~local.any(dim=1, keepdim=True))

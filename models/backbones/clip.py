@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from models.backbones.base import Backbone, Features
 from models.errors import BackboneError
 from models.taps import is_tapped, tap_tokens
+from models.truncation import cut_after_end
 
 POSITIONS = "visual.positional_embedding"
 
@@ -59,14 +60,12 @@ class ClipBackbone(Backbone):
         return last
 
     def text(self, token_ids: Tensor) -> Features:
-        # The tower is causal and read at <end> (the largest id): what follows the batch's last <end> changes nothing.
-        end = token_ids.argmax(dim=-1)
-        length = int(end.max()) + 1 if len(end) else 1
-        ids = token_ids[:, :length]
+        ids = cut_after_end(token_ids)
+        end, length = ids.argmax(dim=-1), ids.shape[1]
         hidden = self.clip.token_embedding(ids) + self.clip.positional_embedding[:length]
         hidden = self.clip.transformer(hidden, attn_mask=self.clip.attn_mask[:length, :length])
         tokens = self.clip.ln_final(hidden) @ self.clip.text_projection
-        rows = torch.arange(len(ids), device=ids.device)
+        rows = torch.arange(ids.shape[0], device=ids.device)
         return Features(tokens[rows, end], tokens, ids != 0)
 
     def load_pretrained(self, pretrained: str) -> None:

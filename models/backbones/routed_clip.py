@@ -23,7 +23,7 @@ class RoutedClip(RoutedBackbone, ClipBackbone):
         tower = self.clip.visual
         tokens = tower._embeds(pixels)
         if self.class_i2i is not None:
-            second = tower.ln_pre(self.class_i2i).to(tokens.dtype).expand(len(tokens), 1, -1)
+            second = tower.ln_pre(self.class_i2i).to(tokens.dtype).expand(tokens.shape[0], 1, -1)
             tokens = torch.cat([tokens[:, :1], second, tokens[:, 1:]], dim=1)
         hidden = tower.ln_post(self.blocks(tokens)) @ tower.proj
         t2i = hidden[:, 0]

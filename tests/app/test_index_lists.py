@@ -188,7 +188,7 @@ def test_centroids_are_those_of_clusters_that_are_there() -> None:
     points = np.repeat(centres, 40, axis=0) + 0.02 * rng.standard_normal((640, DIM)).astype(np.float32)
     points /= np.linalg.norm(points, axis=1, keepdims=True)
     found = learn(points, 640, threaded(1), seed=0)
-    assert len(found) == list_count(640) == 128
+    assert len(found) == list_count(640) == 64
     assert np.allclose(np.linalg.norm(found, axis=1), 1, atol=1e-5)
     nearest = (found @ centres.T).max(axis=1)
     assert (nearest > 0.98).all()  # each lies in one of the clusters

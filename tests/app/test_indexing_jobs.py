@@ -14,6 +14,7 @@ from app.errors import JobTakenError
 from app.gallery.sources import open_source
 from app.jobs.kinds import KINDS, Hands, Work
 from app.jobs.service import JobService
+from app.registry.encoding import GalleryEncoding
 from app.vectors.repository import LogRepository
 from tests.app.conftest import IngestFolder
 from tests.app.test_search_api import ask, people
@@ -76,7 +77,7 @@ def test_a_cancelled_encoding_keeps_what_it_has_and_does_not_switch(
     first = client.post(f"/v1/models/{other}/activate").json()["id"]
     _, work = taken(core)
     work.prepare()
-    original, chunks = core.activation.__class__._append, []
+    original, chunks = GalleryEncoding._append, []
 
     def cancelling(*arguments: object) -> bool:
         chunks.append(1)
@@ -84,7 +85,7 @@ def test_a_cancelled_encoding_keeps_what_it_has_and_does_not_switch(
             client.post(f"/v1/jobs/{first}/cancel")
         return original(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(core.activation.__class__, "_append", cancelling)
+    monkeypatch.setattr(GalleryEncoding, "_append", cancelling)
     assert not work.advance()
     found = client.get(f"/v1/jobs/{first}").json()
     assert (found["state"], found["done"]) == ("cancelled", 8)

@@ -38,8 +38,9 @@ def ids(core: Core, tmp_path: Path) -> dict[str, int]:
             .join_from(Image, Identity)
             .join(Collection)
         )
-        for person, collection, image_id, identity_id in rows:
-            found[f"{collection}/{person}"], found[str(person)] = image_id, identity_id
+        for who, collection, image_id, identity_id in rows:
+            found[f"{collection}/{who}"] = image_id
+            found[str(who)] = identity_id
     return found
 
 

@@ -16,6 +16,7 @@ from app.jobs.service import JobService
 from app.registry.activation import Activation
 from app.registry.adoption import adopt
 from app.registry.changes import activate_later, keep_standby
+from app.registry.encoding import GalleryEncoding
 from app.registry.retention import Retention
 from app.registry.schemas import ModelOut
 from app.registry.service import ModelService, Origin
@@ -121,7 +122,7 @@ def test_the_last_images_are_encoded_within_the_switch(gallery: Core, ingest: In
 def test_images_deleted_meanwhile_are_in_no_version(client: TestClient, gallery: Core, tmp_path: Path) -> None:
     other = another(gallery, tmp_path / "other")
     job_id = client.post(f"/v1/models/{other}/activate").json()["id"]
-    original, calls = gallery.activation.__class__._append, list[int]()
+    original, calls = GalleryEncoding._append, list[int]()
 
     def deleting(*arguments: object) -> bool:
         calls.append(1)
@@ -130,7 +131,7 @@ def test_images_deleted_meanwhile_are_in_no_version(client: TestClient, gallery:
         return original(*arguments)  # type: ignore[arg-type]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(gallery.activation.__class__, "_append", deleting)
+        patch.setattr(GalleryEncoding, "_append", deleting)
         finish(gallery)
     assert client.get(f"/v1/jobs/{job_id}").json()["state"] == "succeeded"
     assert (active(gallery), vectors(gallery, other), vectors(gallery, 1)) == (other, 22, 22)
@@ -288,7 +289,7 @@ def test_an_encoding_leaves_the_machine_its_share(
     other = another(gallery, tmp_path / "other")
     _, _, encoder = gallery.active.load_encoder(other)
     pauses: list[float] = []
-    monkeypatch.setattr("app.registry.activation.time.sleep", pauses.append)
+    monkeypatch.setattr(GalleryEncoding, "_pause", lambda _, seconds, going: pauses.append(seconds))
     modest = Activation(gallery.database, gallery.store, settings.model_copy(update={"encode_share": share}))
     assert modest.encode_missing(other, encoder)
     assert len(pauses) == 6  # one a chunk

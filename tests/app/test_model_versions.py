@@ -109,9 +109,13 @@ def test_a_lost_picture_is_named(core: Core, ingest: IngestFolder, tmp_path: Pat
     picture(tmp_path / "p" / "1.jpg", "red")
     ingest(tmp_path / "p")
     next(core.settings.images_dir.rglob("*.jpg")).unlink()
+    picture(tmp_path / "p" / "2.jpg", "blue")
+    ingest(tmp_path / "p")
     other = register_checkpoint(core, toy_checkpoint(tmp_path / "other", words=("red",)), "other")
     with pytest.raises(StorageError, match="image 1"):
         activate_version(core, other.id)
+    with core.database.read() as session:
+        assert LogRepository(session).count(other.id, "text") == 1  # the one that is there
     assert next(iter(core.ingest().run(open_source(tmp_path / "p")))).status == "duplicate"
 
 

@@ -28,12 +28,12 @@ def test_a_stuck_encoder_refuses_then_times_out_then_recovers(
         assert gate.wait(20)
         return whole(self, texts)
 
-    monkeypatch.setattr(ToyEncoder, "tokenize", tokenize)
     narrow = settings.model_copy(update={"query_queue": 1, "query_timeout_s": 4.0})
     with (
         TestClient(create_app(narrow), base_url="http://127.0.0.1") as client,
         ThreadPoolExecutor(8) as pool,
     ):
+        monkeypatch.setattr(ToyEncoder, "tokenize", tokenize)  # not before: the first passes are run at the start
         first = pool.submit(client.post, "/v1/search/text", json={"query": "red"})
         assert entered.wait(5)
         rest = [pool.submit(client.post, "/v1/search/text", json={"query": "red"}) for _ in range(5)]
@@ -48,6 +48,39 @@ def test_a_stuck_encoder_refuses_then_times_out_then_recovers(
         while client.post("/v1/search/text", json={"query": "red"}).status_code != 200:
             assert time.monotonic() < deadline
             time.sleep(0.01)
+
+
+def test_more_searches_than_may_be_answered_are_refused_at_once(
+    core: Core, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate, entered = threading.Event(), threading.Event()
+    gate.set()  # the version warms up before it answers
+    whole = ToyEncoder.tokenize
+
+    def tokenize(self: ToyEncoder, texts: Sequence[str]) -> TokenizedTexts:
+        entered.set()
+        assert gate.wait(20)
+        return whole(self, texts)
+
+    monkeypatch.setattr(ToyEncoder, "tokenize", tokenize)
+    one = settings.model_copy(update={"max_searches": 1})
+    with TestClient(create_app(one), base_url="http://127.0.0.1") as client, ThreadPoolExecutor(1) as pool:
+        gate.clear()
+        entered.clear()
+        first = pool.submit(client.post, "/v1/search/text", json={"query": "red"})
+        assert entered.wait(5)
+        refused = client.post("/v1/search/text", json={"query": "red"})
+        assert (refused.status_code, refused.json()["code"]) == (429, "server_busy")
+        assert int(refused.headers["retry-after"]) > 0
+        assert refused.headers["x-request-id"]
+        assert client.get("/healthz").status_code == 200
+        gate.set()
+        assert first.result().status_code == 200
+        assert client.post("/v1/search/text", json={"query": "red"}).status_code == 200
+        # A search that fails gives its place back too.
+        assert client.post("/v1/search/text", json={"query": ""}).status_code == 422
+        assert client.post("/v1/search/text", content=b"{").status_code == 422
+        assert client.post("/v1/search/text", json={"query": "red"}).status_code == 200
 
 
 def test_answers_on_a_kept_connection_do_not_wait_for_acknowledgements(settings: Settings) -> None:

@@ -36,6 +36,9 @@ def test_a_recipe_is_trained_beside_an_ingest(client: TestClient, core: Core, tm
     lines = [line["message"] for line in found["log"]]
     assert any(line.startswith("tiny starts of 12 on cpu") for line in lines)
     assert any(line.startswith("epoch 2 on val: R@1 ") for line in lines)
+    curve = found["progress"]["curve"]
+    assert [step for step, _ in curve["quality"]["R@1"]] == [6, 12]
+    assert all(line[-1][0] == 12 for line in curve["losses"].values())
     run = core.settings.retraining_dir / job_id
     assert read_info(run / "best").spec.backbone == "compact"
     assert "seed: 3" in (run / "recipe.yaml").read_text()

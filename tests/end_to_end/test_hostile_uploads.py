@@ -33,6 +33,7 @@ import pytest
 from PIL import Image
 
 from app.commands.models import activate_version, register_checkpoint
+from app.connections import HEAD_BYTES
 from app.core import opened
 from app.settings import Settings
 from tests.app.test_batches_api import linked, tarred, zipped
@@ -371,6 +372,14 @@ def test_row_17_a_head_that_trickles_and_a_body_that_nobody_wants_are_ended(site
                 assert time.monotonic() < deadline
             except ConnectionError:
                 closed = True
+
+
+def test_row_17_a_head_without_end_is_refused(site: Site) -> None:
+    begin = b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Long: "
+    with site.raw(begin.ljust(HEAD_BYTES + 1, b"a")) as connection:
+        assert connection.recv(4096).startswith(b"HTTP/1.1 400")
+    with site.raw(begin.ljust(HEAD_BYTES // 2, b"a") + b"\r\n\r\n") as connection:
+        assert answer(connection)[0] == 200
 
 
 def test_row_17_a_client_that_vanishes_leaves_nothing(site: Site) -> None:

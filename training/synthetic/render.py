@@ -73,7 +73,7 @@ def render(identity: Identity, shot: Shot, seed: int, rng: Random) -> Rendering:
     if rng.random() < 0.12:
         _passer_by(picture, ids, shot, view, rng)
     _shadow(picture, view, shot.camera, 1.0)
-    _draw(picture, ids, identity, body, view, shot.camera, rng.randrange(256))
+    draw_person(picture, ids, identity, body, view, shot.camera, rng.randrange(256))
     if rng.random() < 0.10:
         _occlude(picture, ids, rng)
     image = optics.expose(picture, shot.size, shot.camera, rng, rng.getrandbits(32))
@@ -105,7 +105,7 @@ def _frame(rng: Random, shot: Shot, body: Figure, width: int) -> View:
     return View(shot.yaw, shot.camera.pitch, scale, x, y)
 
 
-def _draw(
+def draw_person(
     picture: Floats, ids: NDArray[np.uint8], identity: Identity, body: Figure, view: View, camera: Camera, offset: int
 ) -> None:
     """Draw one person over the picture, with soft darkening where one part lies behind another."""
@@ -157,7 +157,7 @@ def _passer_by(picture: Floats, ids: NDArray[np.uint8], shot: Shot, view: View, 
     away = View(rng.uniform(-pi, pi), view.pitch, scale, x, view.y - HEIGHT * rng.uniform(0.05, 0.16))
     _shadow(picture, away, shot.camera, 0.8)
     theirs = np.zeros_like(ids)
-    _draw(picture, theirs, other, body, away, shot.camera, rng.randrange(256))
+    draw_person(picture, theirs, other, body, away, shot.camera, rng.randrange(256))
     ids[theirs > 0] = Part.OTHER
 
 

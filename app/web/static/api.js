@@ -1,49 +1,93 @@
 // The HTTP API, and what can go wrong with it.
 
+import { signedIn } from "./signin.js";
+
 const PATIENCE_MS = 60_000;
 
 /** Why there is no answer, in words for people. `again`: the same request may succeed later. */
 export class Problem extends Error {
-  constructor({ code, title, detail = "", again = false, retryAfter = null, requestId = null }) {
+  constructor({ code, title, detail = "", again = false, retryAfter = null, requestId = null, fields = [] }) {
     super(detail || title);
-    Object.assign(this, { code, title, detail, again, retryAfter, requestId });
+    Object.assign(this, { code, title, detail, again, retryAfter, requestId, fields });
   }
 }
 
-export async function gallery(signal) {
-  return json("/v1/gallery", { signal });
+/** The JSON at a path. */
+export function get(path, signal) {
+  return exchange(path, { signal }, json);
 }
 
-export async function identity(id, signal) {
-  return json(`/v1/identities/${id}`, { signal });
+/** Send JSON, or a form with files; returns the JSON of the answer, or null. */
+export function send(method, path, body, signal, patience) {
+  const form = body instanceof FormData;
+  const headers = form || body === undefined ? {} : { "Content-Type": "application/json" };
+  const content = form || body === undefined ? body : JSON.stringify(body);
+  return exchange(path, { method, headers, body: content, signal }, json, patience);
 }
 
-export async function picture(imageId, signal) {
-  return exchange(`/v1/images/${imageId}/file`, { signal }, (response) => response.blob());
+/** The bytes of an answer to a GET, or with a body to a POST. */
+export function blob(path, signal, body) {
+  const options = body === undefined ? {} : { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) };
+  return exchange(path, { ...options, signal }, (response) => response.blob());
 }
 
-export async function searchText(query, limit, signal) {
-  const body = JSON.stringify({ query, limit });
-  return json("/v1/search/text", { method: "POST", headers: { "Content-Type": "application/json" }, body, signal });
+/** A path with parameters; those that are null or empty are left out, lists are repeated. */
+export function address(path, parameters) {
+  const given = Object.entries(parameters).flatMap(([name, value]) => [value].flat().map((one) => [name, one]));
+  const query = new URLSearchParams(given.filter(([, value]) => value !== null && value !== undefined && value !== ""));
+  return query.size > 0 ? `${path}?${query}` : path;
 }
 
-export async function searchImage(file, limit, signal) {
-  const body = new FormData();
-  body.append("file", file, file.name || "picture");
-  body.append("limit", String(limit));
-  return json("/v1/search/image", { method: "POST", body, signal });
+/** An answer that is still being written; the caller reads its body. */
+export async function stream(path, signal) {
+  const response = await fetch(path, { signal, headers: { Accept: "text/event-stream" } }).catch((error) => {
+    throw error.name === "AbortError" ? error : unanswered(error);
+  });
+  if (!response.ok) throw problemOf(response.status, response.headers, await response.text());
+  return response.body;
 }
 
-function json(path, options) {
-  return exchange(path, options, (response) => response.json());
+/** Upload a form and tell how far it is: `onProgress(sent, all)`, in bytes. fetch() cannot tell. */
+export function upload(path, form, headers, onProgress, signal) {
+  return new Promise((resolve, reject) => {
+    const request = new XMLHttpRequest();
+    request.open("POST", path);
+    for (const [name, value] of Object.entries(headers)) request.setRequestHeader(name, value);
+    request.upload.addEventListener("progress", (event) => onProgress(event.loaded, event.total));
+    request.addEventListener("error", () => reject(unanswered(new TypeError("network"), form)));
+    request.addEventListener("abort", () => reject(new DOMException("the upload was given up", "AbortError")));
+    request.addEventListener("load", () => {
+      const told = { get: (name) => request.getResponseHeader(name) };
+      if (request.status >= 200 && request.status < 300) resolve(JSON.parse(request.responseText));
+      else reject(problemOf(request.status, told, request.responseText));
+    });
+    signal.addEventListener("abort", () => request.abort());
+    request.send(form);
+  });
 }
 
-async function exchange(path, options, read) {
-  const patience = AbortSignal.timeout(PATIENCE_MS);
-  const signal = options.signal ? AbortSignal.any([options.signal, patience]) : patience;
+/** Errors of the page itself are told like all others: a blank page helps nobody. */
+export function asProblem(error) {
+  if (error instanceof Problem) return error;
+  console.error(error);
+  return new Problem({ code: "page_error", title: "The page failed", detail: String(error?.message ?? error), again: true });
+}
+
+async function json(response) {
+  return response.status === 204 ? null : response.json();
+}
+
+async function exchange(path, options, read, patience = PATIENCE_MS) {
+  const limit = AbortSignal.timeout(patience);
+  const signal = options.signal ? AbortSignal.any([options.signal, limit]) : limit;
   try {
-    const response = await fetch(path, { ...options, signal });
-    if (!response.ok) throw await problemOf(response);
+    let response = await fetch(path, { ...options, signal });
+    if (response.status === 401) {
+      const problem = problemOf(response.status, response.headers, await response.text());
+      if (!(await signedIn(problem))) throw problem;
+      response = await fetch(path, { ...options, signal: options.signal ?? AbortSignal.timeout(patience) });
+    }
+    if (!response.ok) throw problemOf(response.status, response.headers, await response.text());
     return await read(response);
   } catch (error) {
     if (error instanceof Problem || error.name === "AbortError") throw error;
@@ -56,7 +100,7 @@ function unanswered(error, body) {
     return new Problem({ code: "timeout", title: "No answer", again: true, detail: "The server takes too long." });
   }
   // A file that was moved or changed since it was chosen, and a connection that is cut, look alike to a browser.
-  const file = body instanceof FormData ? " If it runs, the picture may be too large, or was moved: choose it again." : "";
+  const file = body instanceof FormData ? " If it runs, a file may be too large, or was moved: choose it again." : "";
   return new Problem({
     code: "unreachable",
     title: "The server cannot be reached",
@@ -65,18 +109,25 @@ function unanswered(error, body) {
   });
 }
 
-async function problemOf(response) {
-  const told = await response.json().catch(() => ({}));
-  const again = response.status === 429 || response.status >= 500;
-  const seconds = Number.parseInt(response.headers.get("Retry-After") ?? "", 10);
-  // The server calls it a body; the only one of that size that this page sends is a picture.
-  const title = response.status === 413 ? "The picture is too large" : told.title;
+function problemOf(status, headers, text) {
+  const told = parsed(text);
+  const again = status === 429 || status >= 500;
+  const seconds = Number.parseInt(headers.get("Retry-After") ?? "", 10);
   return new Problem({
-    code: told.code ?? `http_${response.status}`,
-    title: title ?? "The server refused the request",
-    detail: told.detail ?? `It answered with status ${response.status}.`,
+    code: told.code ?? `http_${status}`,
+    title: status === 413 ? "This is too large" : (told.title ?? "The server refused the request"),
+    detail: told.detail ?? `It answered with status ${status}.`,
     again,
     retryAfter: again && Number.isFinite(seconds) ? seconds : null,
-    requestId: response.status >= 500 ? (told.request_id ?? null) : null,
+    requestId: status >= 500 ? (told.request_id ?? null) : null,
+    fields: told.errors ?? [],
   });
+}
+
+function parsed(text) {
+  try {
+    return JSON.parse(text) ?? {};
+  } catch {
+    return {};
+  }
 }

@@ -2,10 +2,19 @@
 
 const NUMBER = new Intl.NumberFormat();
 const INSTANT = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
+const CLOCK = new Intl.DateTimeFormat(undefined, { timeStyle: "short" });
+const DAY = new Intl.DateTimeFormat(undefined, { dateStyle: "medium" });
+const UNITS = ["bytes", "KB", "MB", "GB", "TB"];
+/** From which confidence on which word is used. The words say how likely it is, never that it is. */
+const WORDS = [[0.8, "likely"], [0.5, "rather likely"], [0.2, "possible"], [0.05, "doubtful"], [0, "unlikely"]];
 
 /** "1,234 images", "1 image". */
 export function count(number, one, many) {
   return `${NUMBER.format(number)} ${number === 1 ? one : many}`;
+}
+
+export function number(value) {
+  return NUMBER.format(value);
 }
 
 /** An ISO 8601 instant in the reader's own time zone and manner. */
@@ -14,13 +23,54 @@ export function instant(iso) {
   return Number.isNaN(date.getTime()) ? iso : INSTANT.format(date);
 }
 
+/** A span of time, with the day once if it is the same. */
+export function span(first, last) {
+  const [from, to] = [new Date(first), new Date(last)];
+  if (INSTANT.format(from) === INSTANT.format(to)) return INSTANT.format(from);
+  const same = DAY.format(from) === DAY.format(to);
+  return `${INSTANT.format(from)} – ${same ? CLOCK.format(to) : INSTANT.format(to)}`;
+}
+
+export function clock(date) {
+  return CLOCK.format(date);
+}
+
+export function day(date) {
+  return DAY.format(date);
+}
+
 /** A cosine with three decimals and a true minus sign. */
 export function score(value) {
   return value.toFixed(3).replace("-", "\u2212");
 }
 
+/** A probability in percent, never rounded to certainty. */
+export function percent(value) {
+  if (value >= 0.995) return "> 99 %";
+  if (value < 0.005) return "< 1 %";
+  return `${Math.round(value * 100)} %`;
+}
+
+/** A probability in words. */
+export function likelihood(confidence) {
+  return WORDS.find(([least]) => confidence >= least)?.[1] ?? "unlikely";
+}
+
 export function milliseconds(value) {
   return value < 10 ? `${value.toFixed(1)} ms` : `${NUMBER.format(Math.round(value))} ms`;
+}
+
+/** About how long something takes. */
+export function duration(seconds) {
+  if (seconds < 90) return `${Math.max(1, Math.round(seconds))} s`;
+  if (seconds < 5400) return `${Math.round(seconds / 60)} min`;
+  return `${(seconds / 3600).toFixed(1)} h`;
+}
+
+export function bytes(size) {
+  const step = Math.min(UNITS.length - 1, size > 0 ? Math.floor(Math.log10(size) / 3) : 0);
+  const value = size / 1000 ** step;
+  return `${value >= 10 || step === 0 ? Math.round(value) : value.toFixed(1)} ${UNITS[step]}`;
 }
 
 /** The first letter large and a full stop at the end: the API's messages are lower-case clauses. */
@@ -33,6 +83,11 @@ export function sentence(text) {
 /** What an identity is called. */
 export function nameOf(identity) {
   return identity.external_id ?? `Unnamed ${identity.id}`;
+}
+
+/** The name of an attribute as people read it. */
+export function fieldName(key) {
+  return key.replaceAll("_", " ");
 }
 
 const SUFFIX = /^(.+)_(length|style|colour|color|pattern)$/;
@@ -54,7 +109,7 @@ export function attributeList(attributes) {
   }
   return [...groups].map(([name, { about, noun }]) => {
     const words = [...about, ...noun];
-    return { name: name.replaceAll("_", " "), value: words.join(" "), many: words.length > 1 };
+    return { name: fieldName(name), value: words.join(" "), many: words.length > 1 };
   });
 }
 

@@ -1,26 +1,32 @@
-// What the page says when there are no cards to show.
+// What the page says when there is nothing else to show, and what it asks before something is lost.
 
-import { el } from "./dom.js";
+import { button, el } from "./dom.js";
 import { sentence } from "./format.js";
+import { link } from "./router.js";
 
-/** Before the first search. */
-export function welcome() {
-  const tips = [
-    ["What to write", "Clothes and their colours, hair, hat, glasses, bags and things carried. Leave out what you do not know."],
-    ["What the score means", "How well words and picture agree. Compare it within one answer only; it is no probability."],
-    ["What an answer is", "Candidates, not identifications. Open a candidate and look at all of its images before you act."],
-  ];
-  return el("div", { className: "tips" }, tips.map(([title, text]) => el("section", {}, el("h2", {}, title), el("p", {}, text))));
+/** A block with a title in the middle of a view. */
+export function message(title, ...children) {
+  return el("div", { className: "message" }, el("h2", {}, title), ...children);
+}
+
+export function hint(text) {
+  return el("p", { className: "hint" }, text);
+}
+
+export function command(text) {
+  return el("pre", {}, el("code", {}, text));
 }
 
 /** The gallery holds nobody. */
 export function emptyGallery() {
   return message(
     "The gallery is empty",
-    el("p", {}, "Take a folder of pictures (JPEG, PNG or WebP) into it:"),
+    el("p", {}, "Take pictures into it (JPEG, PNG or WebP):"),
+    link({ view: "gallery" }, "Upload pictures", { className: "primary" }),
+    el("p", {}, "Or at the command line, for folders of any size:"),
     command("descry ingest FOLDER"),
-    el("p", { className: "hint" }, "A manifest.csv or manifest.jsonl in the folder can add identity, camera, time, description " +
-      "and attributes to each file. New images can be searched at once."),
+    hint("A manifest.csv or manifest.jsonl in the folder can add identity, camera, time, description and attributes to each " +
+      "file. New images can be searched at once."),
   );
 }
 
@@ -31,31 +37,52 @@ export function noModel() {
     el("p", {}, "Register a checkpoint, then switch to it:"),
     command("descry models register PATH"),
     command("descry models activate ID"),
+    link({ view: "models" }, "Model versions", { className: "quiet" }),
   );
 }
 
 /** A problem, with a button where trying again can help. */
-export function failure(problem, retry) {
+export function failure(problem, retry = null) {
   const wait = problem.retryAfter === null ? null : hint(`Try again in about ${problem.retryAfter} s.`);
   const id = problem.requestId ? hint(`The server's log names this request ${problem.requestId}.`) : null;
-  const again = problem.again ? el("button", { type: "button", className: "primary" }, "Try again") : null;
-  again?.addEventListener("click", retry);
+  const again = problem.again && retry ? button("Try again", retry, { className: "primary" }) : null;
   const found = message(problem.title, el("p", {}, ...withCode(sentence(problem.detail ?? ""))), wait, id, again);
   found.classList.add("bad");
   found.setAttribute("role", "alert");
   return found;
 }
 
-function message(title, ...children) {
-  return el("div", { className: "message" }, el("h2", {}, title), ...children);
+/** Grey lines in the place of what is loaded. */
+export function loading(text) {
+  return el("p", { className: "loading", role: "status" }, text);
 }
 
-function hint(text) {
-  return el("p", { className: "hint" }, text);
-}
-
-function command(text) {
-  return el("pre", {}, el("code", {}, text));
+/** Ask before something is lost. Resolves to whether it was agreed to; Cancel has the focus. */
+export function confirmed({ title, text, agree }) {
+  return new Promise((resolve) => {
+    const close = (answer) => () => {
+      dialog.returnValue = answer;
+      dialog.close(answer);
+    };
+    const dialog = el(
+      "dialog",
+      { className: "asking", "aria-labelledby": "confirm-title", "aria-describedby": "confirm-text" },
+      el("h2", { id: "confirm-title" }, title),
+      el("p", { id: "confirm-text" }, text),
+      el(
+        "div",
+        { className: "actions" },
+        button("Cancel", close("no"), { autofocus: true }),
+        button(agree, close("yes"), { className: "danger" }),
+      ),
+    );
+    dialog.addEventListener("close", () => {
+      dialog.remove();
+      resolve(dialog.returnValue === "yes");
+    });
+    document.body.append(dialog);
+    dialog.showModal();
+  });
 }
 
 /** `commands` between backticks, as the API's messages write them, in the type of commands. */

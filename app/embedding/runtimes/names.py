@@ -1,0 +1,73 @@
+"""The runtimes by name, and what each needs."""
+
+import importlib.metadata
+from functools import cache
+from pathlib import Path
+from typing import Literal, get_args
+
+import torch
+
+from app.lanes import cores
+
+RuntimeName = Literal["torch-fp32", "torch-bf16", "torch-fp16", "onnx-fp32", "openvino-fp32", "openvino-bf16"]
+EXACT: RuntimeName = "torch-fp32"
+"""The reference that the others are compared with."""
+RUNTIMES: tuple[RuntimeName, ...] = get_args(RuntimeName)
+LIBRARIES = {"torch": "torch", "onnx": "onnxruntime", "openvino": "openvino"}
+"""The package behind the first part of a name."""
+_EXPORTERS = {"onnx": ("onnx", "onnxscript")}
+"""What is needed besides to make what the library reads."""
+_BF16 = {"avx512_bf16", "amx_bf16", "bf16", "svebf16"}
+"""Flags in /proc/cpuinfo of processors that multiply in bfloat16, x86 and ARM."""
+
+
+def library_of(name: RuntimeName) -> str:
+    """The package that runs it."""
+    return LIBRARIES[name.split("-")[0]]
+
+
+def version_of(package: str) -> str | None:
+    """The installed version of a package, or None."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def obstacle(name: RuntimeName, device: torch.device) -> str | None:
+    """Why a runtime cannot run here on a device, and what to do about it; None if it can."""
+    family, precision = name.split("-")
+    missing = [package for package in (LIBRARIES[family], *_EXPORTERS.get(family, ())) if version_of(package) is None]
+    if missing:
+        return f"{', '.join(missing)} is not installed: uv pip install -c constraints.txt -e '.[cpu,{family}]'"
+    if family != "torch" and device.type != "cpu":
+        return f"it runs on a CPU and the encoder is on {device.type}; set DESCRY_DEVICE=cpu"
+    if precision == "fp16" and device.type != "cuda":
+        return "fp16 is for GPUs"
+    if precision == "bf16" and not has_bf16(device):
+        return f"this {'GPU' if device.type == 'cuda' else 'processor'} has no bfloat16 instructions"
+    return None
+
+
+def has_bf16(device: torch.device) -> bool:
+    """Whether a device multiplies in bfloat16 itself; emulated it is slower than float32."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return bool(_BF16 & _processor()[1])
+
+
+@cache
+def machine(device: torch.device) -> tuple[tuple[str, str], ...]:
+    """What a measurement holds for: processor, cores, device and versions of the libraries."""
+    versions = [(package, version_of(package) or "absent") for package in sorted(set(LIBRARIES.values()))]
+    gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else "none"
+    return (("processor", _processor()[0]), ("cores", str(cores())), ("gpu", gpu), *versions)
+
+
+@cache
+def _processor() -> tuple[str, frozenset[str]]:
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text().splitlines() if path.is_file() else []
+    found = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
+    flags = found.get("flags", found.get("Features", ""))
+    return found.get("model name", found.get("CPU part", "unknown")), frozenset(flags.split())

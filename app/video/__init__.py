@@ -1,0 +1,1 @@
+"""Video: people are found in frames, followed from frame to frame, and their best crops become images."""

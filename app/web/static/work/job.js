@@ -1,0 +1,150 @@
+// One job: what it is, how far it is, what it refused, and what can be done with it.
+
+import * as api from "../api.js";
+import { announce, button, el } from "../dom.js";
+import * as format from "../format.js";
+import { failure, hint } from "../messages.js";
+import { link } from "../router.js";
+import { ended, followJob } from "../sse.js";
+import { curves } from "./chart.js";
+
+const KINDS = { ingest: "Taking in pictures", indexing: "Encoding the gallery", export: "Export", retraining: "Retraining", video: "Taking in a video", association: "Grouping people" };
+const STATES = { queued: "waits for a worker", running: "running", succeeded: "done", failed: "failed", cancelled: "cancelled" };
+const PHASES = { data: "writing the data set", training: "training", comparison: "comparing with the active model", done: "done" };
+const ITEMS = 200;
+
+/** What kind of work a job is. */
+export function kindOf(job) {
+  return KINDS[job.kind] ?? job.kind;
+}
+
+/** The mark of a job's state. */
+export function stateBadge(job) {
+  const text = job.cancel_requested && !ended(job) ? "is being cancelled" : STATES[job.state];
+  return el("span", { className: `badge state ${job.state}` }, text);
+}
+
+/** How far a job is, as a bar with words. */
+export function progressOf(job) {
+  const { done, total, unit } = job;
+  const words = total === null ? "" : `${format.number(done)} of ${format.number(total)} ${unit}`;
+  const left = job.progress?.seconds_left;
+  const phase = job.progress?.phase && !ended(job) ? PHASES[job.progress.phase] ?? job.progress.phase : "";
+  const parts = [words, phase, left && job.state === "running" ? `about ${format.duration(left)} left` : ""].filter(Boolean);
+  const bar = ended(job) || total === 0 ? null : el("progress", { ariaLabel: `Progress of ${kindOf(job)}`, max: total ?? 1, ...(total === null ? {} : { value: done }) });
+  return el("div", { className: "progress" }, bar, parts.length > 0 ? hint(parts.join(" · ")) : null);
+}
+
+/** The panel of one job. `follow()` keeps it true; `onEnd(job)` is called when it has ended. */
+export class JobCard {
+  element = el("article", { className: "panel-card job" });
+  #job;
+  #about;
+  #rejected = el("div", { className: "refusals" });
+  #log = el("ol", { className: "log" });
+  #told = el("div", {});
+  #counted = -1;
+  #stop = new AbortController();
+
+  constructor(job, about) {
+    this.#about = about;
+    about.signal.addEventListener("abort", () => this.#stop.abort());
+    this.#draw(job);
+    for (const line of job.log ?? []) this.#line(line);
+  }
+
+  /** Keep the panel true until the job has ended. */
+  follow() {
+    const handlers = {
+      onJob: (job) => this.#draw(job),
+      onLine: (line) => this.#line(line),
+      onLost: (problem) => this.#told.replaceChildren(hint(`${problem.title}; trying again.`)),
+    };
+    followJob(this.#job.id, handlers, this.#stop.signal).then(() => this.#about.onEnd?.(this.#job), (error) => {
+      if (error.name !== "AbortError") this.#told.replaceChildren(failure(api.asProblem(error)));
+    });
+  }
+
+  #draw(job) {
+    const was = this.#job;
+    this.#job = job;
+    this.element.ariaLabel = this.#about.title ?? kindOf(job);
+    const focused = this.element.contains(document.activeElement) ? document.activeElement.dataset.act : null;
+    const counts = job.counts && el("dl", { className: "counts" }, ["ingested", "duplicate", "rejected", "waiting"].map((name) =>
+      el("div", { className: job.counts[name] > 0 ? name : `${name} none` }, el("dt", {}, NAMES[name]), el("dd", {}, format.number(job.counts[name])))));
+    const curve = job.progress?.curve ? curves(job.progress.curve) : null;
+    this.element.replaceChildren(...[
+      el("div", { className: "card-head" }, el("h3", {}, this.#about.title ?? kindOf(job)), stateBadge(job)),
+      progressOf(job), counts, this.#outcome(job), curve, this.#told, this.#rejected, this.#actions(job),
+      el("details", { className: "log-room", open: this.#about.openLog ?? false }, el("summary", {}, "Log"), this.#log),
+    ].filter(Boolean));
+    if (focused) this.element.querySelector(`[data-act="${focused}"]`)?.focus({ preventScroll: true });
+    if (job.counts && job.counts.rejected !== this.#counted) {
+      this.#counted = job.counts.rejected;
+      if (this.#counted > 0) void this.#listRejected();
+    }
+    if (ended(job) && was && !ended(was)) announce(`${kindOf(job)}: ${STATES[job.state]}`);
+  }
+
+  #line({ at, level, message }) {
+    this.#log.append(el("li", { className: level }, el("time", { dateTime: at }, format.instant(at)), ` ${message}`));
+  }
+
+  #outcome(job) {
+    if (job.error) return el("div", { className: "outcome bad" }, el("strong", {}, "It failed: "), format.sentence(job.error.message), " ", el("code", {}, job.error.code));
+    const told = job.progress ?? {};
+    if (job.kind === "retraining" && told.phase === "done" && told.reasons) {
+      return el("div", { className: told.accepted ? "outcome good" : "outcome warn" },
+        el("strong", {}, told.accepted ? "The gate accepted the candidate." : "The gate refused the candidate."),
+        el("ul", {}, told.reasons.map(({ message }) => el("li", {}, format.sentence(message)))),
+        link({ view: "models" }, "Model versions", { className: "textual" }));
+    }
+    if (job.kind === "ingest" && job.state === "succeeded" && job.counts?.duplicate > 0) {
+      const { duplicate } = job.counts;
+      return hint(`${format.count(duplicate, "file was", "files were")} in the collection already, byte for byte; nothing was added for ${duplicate === 1 ? "it" : "them"}.`);
+    }
+    return null;
+  }
+
+  #actions(job) {
+    const act = (name, path, after) => async () => {
+      try {
+        after(await api.send("POST", `/v1/jobs/${job.id}/${path}`, undefined, this.#about.signal));
+        this.#told.replaceChildren();
+      } catch (error) {
+        if (error.name !== "AbortError") this.#told.replaceChildren(failure(api.asProblem(error)));
+      }
+    };
+    const buttons = [
+      ended(job) || job.cancel_requested ? null : button("Cancel", act("cancel", "cancel", (now) => this.#draw(now)), { "data-act": "cancel" }),
+      job.retryable && ended(job) ? button("Try again what is left", act("retry", "retry", (again) => {
+        this.#stop.abort();
+        this.#stop = new AbortController();
+        this.#log.replaceChildren();
+        this.#rejected.replaceChildren();
+        this.#counted = -1;
+        this.#draw(again);
+        this.follow();
+        this.#about.onRetry?.(again);
+      }), { "data-act": "retry" }) : null,
+      job.result_url ? el("a", { href: job.result_url, download: "", className: "primary" }, "Download the file") : null,
+    ].filter(Boolean);
+    return buttons.length > 0 ? el("div", { className: "actions" }, buttons) : null;
+  }
+
+  async #listRejected(after = -1, rows = el("tbody")) {
+    const path = `/v1/jobs/${this.#job.id}/items`;
+    try {
+      const page = await api.get(api.address(path, { status: "rejected", limit: ITEMS, after: String(after) }), this.#about.signal);
+      rows.append(...page.items.map(({ name, code, message }) => el("tr", {}, el("td", { className: "file" }, name), el("td", {}, format.sentence(message ?? "")), el("td", {}, el("code", {}, code ?? "")))));
+      const more = page.next_after === null ? null : button("More", () => void this.#listRejected(page.next_after, rows));
+      this.#rejected.replaceChildren(...[el("h4", {}, `Refused: ${format.count(this.#counted, "file", "files")}`),
+        el("div", { className: "table-room", tabIndex: 0, role: "region", ariaLabel: "Files that were refused" },
+          el("table", {}, el("thead", {}, el("tr", {}, ["File", "Reason", "Code"].map((text) => el("th", { scope: "col" }, text)))), rows)), more].filter(Boolean));
+    } catch (error) {
+      if (error.name !== "AbortError") this.#rejected.replaceChildren(failure(api.asProblem(error), () => void this.#listRejected()));
+    }
+  }
+}
+
+const NAMES = { ingested: "Taken in", duplicate: "Duplicates", rejected: "Refused", waiting: "Waiting" };
