@@ -136,6 +136,11 @@ class Core:
             ),
         )
 
+    def forget_texts(self) -> None:
+        """Forget texts that are kept in memory, in this process."""
+        if self._active is not None:
+            self._active.forget_texts()
+
     def close(self, *, save: bool = False) -> None:
         """End threads and connections; `save` writes index snapshots first."""
         if self._active is not None:

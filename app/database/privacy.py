@@ -7,6 +7,8 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from app.database.tables import CAMERA_CHARS, Table, UtcDateTime, now
 
+ERASED = "(erased)"
+"""What a name is replaced with in records that stay."""
 _Id = BigInteger().with_variant(Integer(), "sqlite")
 
 

@@ -56,10 +56,12 @@ class Eraser:
 
     def _erase(self, work: Callable[[Session], tuple[list[int], list[str]]]) -> list[int]:
         core = self._core
+        core.recorder.settle_all()  # a query that is not written yet may tell of the person too
         with core.store.change() as files:
             with core.database.write() as session:
                 ids, names = work(session)
                 files.doom(names)
             erase_from_exports(core.settings, ids)
             core.database.forget_pages()
+        core.forget_texts()
         return ids

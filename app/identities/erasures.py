@@ -6,13 +6,12 @@ from datetime import datetime
 from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.orm import Session
 
-from app.database.privacy import Erasure
+from app.database.privacy import ERASED, Erasure
 from app.database.tables import Feedback, JobItem, Query
 from app.gallery.repository import pieces
 
 Entry = tuple[str, int, datetime]
 """Kind (identity or image), its number, and when."""
-ERASED = "(erased)"
 _LEAST_NAME = 3
 """Characters of a name that is looked for in the words of queries; a shorter one is in too many of them."""
 
@@ -54,29 +53,30 @@ class ErasureRepository:
             where = JobItem.image_id.in_(part)
             self._session.execute(update(JobItem).where(where).values(name=ERASED, message=None))
 
-    def forget_queries(self, identity_id: int, image_ids: Sequence[int], name: str | None) -> None:
-        """Erase queries that found a person, as far as they tell who it is, and those that name the person.
-
-        A query with a picture that found the person loses the picture's vectors. Its name and purpose, which somebody
-        wrote, go too. A query whose own words have the person's name goes as a whole.
-        """
-        confirm = Feedback.verdict == "confirm"
-        mine = [select(Feedback.query_id).where(Feedback.identity_id == identity_id, confirm)]
-        mine += [select(Feedback.query_id).where(Feedback.image_id.in_(part), confirm) for part in pieces(image_ids)]
-        for found in mine:
+    def forget_queries(self, identity_ids: Sequence[int], image_ids: Sequence[int]) -> None:
+        """Erase queries that found people, as far as they tell who it is: vectors of pictures, name and purpose."""
+        found = select(Feedback.query_id).where(Feedback.verdict == "confirm")
+        mine = [found.where(Feedback.identity_id.in_(part)) for part in pieces(identity_ids)]
+        mine += [found.where(Feedback.image_id.in_(part)) for part in pieces(image_ids)]
+        for one in mine:
             gone = {"vectors": None, "name": None, "saved_at": None, "purpose": None}
-            self._session.execute(update(Query).where(Query.id.in_(found)).values(gone))
-        if name is not None and len(name) >= _LEAST_NAME:
-            self._forget_named(name)
+            self._session.execute(update(Query).where(Query.id.in_(one)).values(gone))
 
-    def _forget_named(self, name: str) -> None:
-        wanted = name.casefold()
+    def forget_named(self, names: Iterable[str | None]) -> None:
+        """Erase what people wrote with some names in it: queries whose words have one, as a whole; else the name and
+        purpose of a query, and notes of verdicts. Reads every query and every note."""
+        wanted = [name.casefold() for name in names if name is not None and len(name) >= _LEAST_NAME]
+        if not wanted:
+            return
         named, worded = list[str](), list[str]()
         for row in self._session.execute(select(Query.id, Query.name, Query.purpose, Query.definition)):
             if _holds(row.definition, wanted):
                 worded.append(row.id)
-            elif wanted in f"{row.name or ''}\n{row.purpose or ''}".casefold():
+            elif _holds([row.name, row.purpose], wanted):
                 named.append(row.id)
+        notes = self._session.execute(select(Feedback.id, Feedback.note).where(Feedback.note.is_not(None)))
+        for part in pieces(row.id for row in notes.all() if _holds(row.note, wanted)):
+            self._session.execute(update(Feedback).where(Feedback.id.in_(part)).values(note=None))
         for part in pieces(named):
             gone = {"name": None, "saved_at": None, "purpose": None}
             self._session.execute(update(Query).where(Query.id.in_(part)).values(gone))
@@ -85,9 +85,12 @@ class ErasureRepository:
             self._session.execute(delete(Query).where(Query.id.in_(part)))
 
 
-def _holds(value: object, wanted: str) -> bool:
+def _holds(value: object, wanted: Sequence[str]) -> bool:
     if isinstance(value, dict):
         return any(_holds(item, wanted) for item in value.values())
     if isinstance(value, list):
         return any(_holds(item, wanted) for item in value)
-    return isinstance(value, str) and wanted in value.casefold()
+    if not isinstance(value, str):
+        return False
+    folded = value.casefold()
+    return any(name in folded for name in wanted)

@@ -84,9 +84,9 @@ class IdentityService:
         person = self.identity(identity_id)
         images = self._identities.images(identity_id)
         ids = [image.id for image in images]
-        self._erasures.forget_queries(identity_id, ids, person.external_id)
+        self._erasures.forget_queries([identity_id], ids)
         self._drop_images(ids)
-        self._drop_identity(identity_id)
+        self._erasures.forget_named({person.external_id, *self._drop_identity(identity_id)})
         return [image.store_name for image in images]
 
     def delete_image(self, image_id: int) -> list[str]:
@@ -94,10 +94,10 @@ class IdentityService:
         self._log.lock()
         image = self.image(image_id)
         identity = self.identity(image.identity_id)
-        self._erasures.forget_queries(0, [image_id], None)
+        self._erasures.forget_queries([], [image_id])
         self._drop_images([image_id])
         if identity.provisional and not self._identities.has_images(identity.id):
-            self._drop_identity(identity.id)
+            self._erasures.forget_named(self._drop_identity(identity.id))
         return [image.store_name]
 
     def delete_images(self, image_ids: Sequence[int]) -> tuple[list[int], list[str]]:
@@ -107,7 +107,7 @@ class IdentityService:
             Ids of the images that were deleted, and their store names.
         """
         self._log.lock()
-        found, names = list[int](), list[str]()
+        found, names, called = list[int](), list[str](), set[str | None]()
         for image_id in image_ids:
             if (image := self._images.get(image_id)) is None:
                 continue
@@ -115,8 +115,9 @@ class IdentityService:
             found.append(image_id)
             names += self.delete_image(image_id)
             if (person := self._identities.get(owner)) is not None and not self._identities.has_images(owner):
-                self._erasures.forget_queries(owner, [], person.external_id)
-                self._drop_identity(owner)
+                self._erasures.forget_queries([owner], [])
+                called |= {person.external_id, *self._drop_identity(owner)}
+        self._erasures.forget_named(called)  # at once: it reads every query
         return found, names
 
     def _drop_images(self, image_ids: list[int]) -> None:
@@ -127,12 +128,15 @@ class IdentityService:
         self._erasures.forget_files(image_ids)
         self._erasures.note("image", image_ids)
 
-    def _drop_identity(self, identity_id: int) -> None:
+    def _drop_identity(self, identity_id: int) -> set[str | None]:
+        """Returns what those were called who had been merged into it."""
         self._identities.delete(identity_id)
         merged = self._history.forget(identity_id)
         self._feedback.forget_identity(identity_id)
-        back = self._identities.several(merged)  # those whose merge was undone
-        self._erasures.note("identity", [identity_id, *sorted(merged - back.keys())])
+        for back in self._identities.several(merged):  # the merge was undone: somebody else, who stays
+            del merged[back]
+        self._erasures.note("identity", [identity_id, *sorted(merged)])
+        return set(merged.values())
 
     def erase_again(self, entries: Sequence[Entry]) -> list[str]:
         """Apply a ledger to a gallery that is older than it; returns the store names that go.
@@ -140,19 +144,21 @@ class IdentityService:
         Images go by their own numbers. A person whose remaining images were not erased (they had been given to
         somebody else by then) loses name and attributes and is provisional again.
         """
-        known, names = self._erasures.known(), list[str]()
+        known, names, called = self._erasures.known(), list[str](), set[str | None]()
         for kind, number, _ in entries:
             if kind == "image" and (image := self._images.get(number)) is not None:
                 names += self.delete_image(image.id)
         for kind, number, _ in entries:
             if kind != "identity" or (person := self._identities.get(number)) is None:
                 continue
-            self._erasures.forget_queries(number, [], person.external_id)
+            self._erasures.forget_queries([number], [])
+            called.add(person.external_id)
             if self._identities.has_images(number):
                 person.external_id, person.attributes, person.provisional = None, {}, True
-                self._history.forget(number)
+                called.update(self._history.forget(number).values())
             else:
-                self._drop_identity(number)
+                called |= self._drop_identity(number)
+        self._erasures.forget_named(called)
         noted = self._erasures.known()
         self._erasures.take([entry for entry in entries if entry[:2] not in noted | known])
         return names

@@ -301,6 +301,12 @@ class ActiveModel:
             loaded = {held.version_id for held in there}
             remove_stale(self._settings.index_dir, loaded, LogRepository(session).deleted_after)
 
+    def forget_texts(self) -> None:
+        """Forget the texts that were encoded of late: the words that no model knows are names, often."""
+        for held in (self._loaded, self._beside):
+            if held is not None:
+                held.encoder.cache.clear()
+
     def close(self, *, save: bool) -> None:
         """End the encoder's threads; `save` writes index snapshots first, so that the next start is quick."""
         for held in (self._loaded, self._beside):
