@@ -13,13 +13,23 @@ from typer.testing import CliRunner
 
 from app.cli import app
 from app.core import Core, opened
-from app.database.tables import Embedding, Image, Query, now
+from app.database.privacy import ERASED
+from app.database.tables import Embedding, Feedback, Identity, IdentityEvent, Image, Query, now
+from app.embedding.cache import TextEmbedding
 from app.exports.package import Export
 from app.exports.results import file_of, result_path
+from app.gallery.ingest import Outcome
 from app.gallery.sources import open_source
+from app.identities.answers import split
+from app.identities.changes import IdentityChanges
 from app.identities.erasing import Eraser
 from app.identities.erasures import ErasureRepository
+from app.identities.schemas import SplitRequest
+from app.jobs.repository import JobRepository, NewItem
 from app.jobs.service import JobService
+from app.queries.feedback import FeedbackService
+from app.queries.recorder import AskedQuery
+from app.queries.schemas import FeedbackIn
 from app.settings import Settings
 from app.vectors.scrub import without
 from tests.app.conftest import IngestFolder
@@ -107,9 +117,6 @@ def ask_about(core: Core, identity_id: int) -> None:
         )
         session.add(Query(id="b" * 32, kind="text", definition={"query": f"where is {NAME.lower()}"}, **common))
         session.add(Query(id="c" * 32, kind="text", definition={"query": "a red coat"}, purpose="kept", **common))
-    from app.queries.feedback import FeedbackService
-    from app.queries.schemas import FeedbackIn
-
     with core.database.write() as session:
         FeedbackService(session).give("a" * 32, [FeedbackIn(identity_id=identity_id, verdict="confirm")])
 
@@ -214,3 +221,72 @@ def test_the_index_file_of_a_version_that_nobody_has_loaded_goes(
     core.active.maintain()
     assert not other.exists()
     assert path.exists()
+
+
+def asked(core: Core, query_id: str, **columns: Any) -> None:  # noqa: ANN401  of the row
+    with core.database.write() as session:
+        row = {"kind": "text", "definition": {"query": "x"}, "created_at": now(), "model_version_id": 1, "key_id": None}
+        session.add(Query(id=query_id * 32, **{**row, **columns}))
+
+
+def test_names_of_the_merged_and_notes_go_and_those_of_others_stay(core: Core, tmp_path: Path) -> None:
+    person = fill(core, tmp_path)
+    asked(core, "a", definition={"query": "P-2 in red"})
+    asked(core, "b", purpose="find p-3")
+    asked(core, "c")
+    with core.database.write() as session:
+        named = {row.external_id: row.id for row in session.query(Identity)}
+        merged, apart = named["p-2"], named["p-3"]
+        IdentityChanges(session).merge(person, [merged, apart], drop_names=True)
+    with core.database.write() as session:
+        back = session.query(IdentityEvent).filter(IdentityEvent.from_id == apart).one().id
+        split(session, person, SplitRequest(undo=back))
+    with core.database.read() as session:
+        other = session.query(Image).filter(Image.source_name == "e.jpg").one().identity_id
+    with core.database.write() as session:
+        notes = [FeedbackIn(identity_id=other, verdict="reject", note=f"this is not {NAME}")]
+        FeedbackService(session).give("c" * 32, [*notes, FeedbackIn(identity_id=apart, verdict="reject", note="blue")])
+    Eraser(core).identity(person)
+    with core.database.read() as session:
+        assert {row.id[0]: row.purpose for row in session.query(Query)} == {"b": "find p-3", "c": None}
+        assert {row.identity_id: row.note for row in session.query(Feedback)} == {other: None, apart: "blue"}
+        assert [entry[:2] for entry in ErasureRepository(session).listed() if entry[0] == "identity"] == [
+            ("identity", person),
+            ("identity", merged),
+        ]
+        assert session.get(Identity, apart) is not None
+    Eraser(core).identity(apart)
+    with core.database.read() as session:
+        assert [event.before for event in session.query(IdentityEvent)] == [None] * 3
+        assert {row.id[0]: row.purpose for row in session.query(Query)} == {"b": None, "c": None}
+
+
+def test_what_is_in_memory_goes_too(core: Core, settings: Settings, tmp_path: Path) -> None:
+    """A query that is not written yet, and words that the model did not know."""
+    person = fill(core, tmp_path)
+    core.active.follow()
+    cache = core.active.current().encoder.cache
+    cache.put(cache.key(NAME), TextEmbedding(np.ones(24, np.float32), (NAME,), (), truncated=False, empty=True))
+    assert len(cache) == 1
+    core.recorder.put(AskedQuery("d" * 32, "text", {"query": f"{NAME} today"}, None, 1))
+    Eraser(core).identity(person)
+    assert len(cache) == cache.size == 0
+    assert core.recorder.find("d" * 32) is None
+    with core.database.read() as session:
+        assert session.get(Query, "d" * 32) is None
+
+
+def test_a_duplicate_of_what_was_erased_meanwhile_keeps_no_name(core: Core, tmp_path: Path) -> None:
+    """Its bytes were known when they were looked for; the image was erased before the outcome was written."""
+    fill(core, tmp_path)
+    items = [NewItem(0, "erika-again.jpg"), NewItem(1, "c-again.jpg"), NewItem(2, "broken.jpg")]
+    with core.database.write() as session:
+        job = JobService(session).create("ingest", {"collection": "default", "folder": "x"}).id
+        JobRepository(session).add_items(job, items)
+    Eraser(core).image(1)
+    outcomes = [Outcome("erika-again.jpg", "duplicate", 1), Outcome("c-again.jpg", "duplicate", 3)]
+    with core.database.write() as session:
+        JobRepository(session).settle(job, [0, 1, 2], [*outcomes, Outcome("broken.jpg", "rejected", code="x")])
+    with core.database.read() as session:
+        told = [(item.name, item.image_id) for item in JobRepository(session).items(job, after=-1, limit=9)]
+    assert told == [(ERASED, 1), ("c-again.jpg", 3), ("broken.jpg", None)]
