@@ -141,8 +141,8 @@ class JobRepository:
             for position, outcome in zip(positions, outcomes, strict=True)
         ]
         self._session.execute(update(JobItem), rows)
-        for part in pieces(row["position"] for row in rows if row["image_id"] is not None):
-            # What a duplicate is one of may have been erased since it was looked for, and the name must not outlive it.
+        for part in pieces(row["position"] for row in rows if row["status"] == "duplicate"):
+            # What it is a duplicate of may have been erased since they were compared: the name must not outlive that.
             mine = JobItem.job_id == job_id, JobItem.position.in_(part), ~exists().where(Image.id == JobItem.image_id)
             self._session.execute(update(JobItem).where(*mine).values(name=ERASED), execution_options=_ALONE)
 

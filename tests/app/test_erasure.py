@@ -277,16 +277,23 @@ def test_what_is_in_memory_goes_too(core: Core, settings: Settings, tmp_path: Pa
 
 
 def test_a_duplicate_of_what_was_erased_meanwhile_keeps_no_name(core: Core, tmp_path: Path) -> None:
-    """Its bytes were known when they were looked for; the image was erased before the outcome was written."""
+    """Its bytes were known when they were looked for, or are those of one before it in the source; the image was erased
+    before the outcome was written."""
     fill(core, tmp_path)
-    items = [NewItem(0, "erika-again.jpg"), NewItem(1, "c-again.jpg"), NewItem(2, "broken.jpg")]
+    items = [
+        NewItem(0, "erika-again.jpg"),
+        NewItem(1, "c-again.jpg"),
+        NewItem(2, "broken.jpg"),
+        NewItem(3, "erika-2.jpg"),
+    ]
     with core.database.write() as session:
         job = JobService(session).create("ingest", {"collection": "default", "folder": "x"}).id
         JobRepository(session).add_items(job, items)
     Eraser(core).image(1)
     outcomes = [Outcome("erika-again.jpg", "duplicate", 1), Outcome("c-again.jpg", "duplicate", 3)]
     with core.database.write() as session:
-        JobRepository(session).settle(job, [0, 1, 2], [*outcomes, Outcome("broken.jpg", "rejected", code="x")])
+        outcomes += [Outcome("broken.jpg", "rejected", code="x"), Outcome("erika-2.jpg", "duplicate")]
+        JobRepository(session).settle(job, [0, 1, 2, 3], outcomes)
     with core.database.read() as session:
         told = [(item.name, item.image_id) for item in JobRepository(session).items(job, after=-1, limit=9)]
-    assert told == [(ERASED, 1), ("c-again.jpg", 3), ("broken.jpg", None)]
+    assert told == [(ERASED, 1), ("c-again.jpg", 3), ("broken.jpg", None), (ERASED, None)]
