@@ -9,6 +9,7 @@ import typer
 
 from app.commands import (
     backup,
+    doctor,
     erasing,
     explain,
     export,
@@ -52,6 +53,7 @@ app.command("erase")(erasing.erase)
 app.command("backup")(backup.backup)
 app.command("restore")(backup.restore)
 app.command("tune")(tune.tune)
+app.command("doctor")(doctor.doctor)
 app.command("retrain")(retraining.retrain)
 app.add_typer(index.index, name="index")
 app.add_typer(intake.images, name="images")

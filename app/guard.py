@@ -10,6 +10,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.access.rules import route_of
 from app.errors import (
     BodyTimeoutError,
     BodyTooLargeError,
@@ -18,9 +19,11 @@ from app.errors import (
     ServerBusyError,
     ServiceError,
 )
+from app.metrics.instruments import observe_request
 from app.problems import service_problem, unexpected_problem
 from app.settings import Settings, is_loopback
-from app.telemetry import begin_request
+from app.telemetry import FIELDS, begin_request
+from app.tracing import span
 
 _log = logging.getLogger(__name__)
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -58,18 +61,17 @@ class Guard:
         headers = Headers(scope=scope)
         request_id = begin_request(headers.get("x-request-id"))
         limit = self._body_limit(scope["path"], headers)
+        route = route_of(scope["path"])
         searches = self._searches if scope["path"].startswith(_SEARCH) else None
         exchange = _Exchange(scope["path"], request_id, receive, send, limit, self._settings, searches)
         if searches is not None and searches.full:
             await searches.refused(scope["path"])(scope, receive, exchange.send)
+            observe_request(scope["method"], route, exchange.status, exchange.milliseconds() / 1000)
             return
         try:
-            if (refusal := self._refusal(scope, headers)) is not None:
-                await refusal(scope, receive, exchange.send)
-                return
-            await self._app(scope, exchange.receive, exchange.send)
-            if exchange.left:
-                raise ClientDisconnect
+            with span(f"{scope['method']} {route}", {"http.route": route, "descry.request_id": request_id}) as told:
+                await self._pass(scope, receive, exchange, headers)
+                told["http.response.status_code"] = exchange.status
         except ClientDisconnect:
             _log.info("the client of %s %s went away", scope["method"], scope["path"])
         except Exception:  # noqa: BLE001  the last line before the socket: logs all, tells the client nothing
@@ -78,9 +80,15 @@ class Guard:
                 await unexpected_problem(scope["path"])(scope, receive, exchange.send)
         finally:
             exchange.leave()
-            _log.info(
-                "%s %s status=%d ms=%.1f", scope["method"], scope["path"], exchange.status, exchange.milliseconds()
-            )
+            _note(scope, route, exchange.status, exchange.milliseconds())
+
+    async def _pass(self, scope: Scope, receive: Receive, exchange: "_Exchange", headers: Headers) -> None:
+        if (refusal := self._refusal(scope, headers)) is not None:
+            await refusal(scope, receive, exchange.send)
+            return
+        await self._app(scope, exchange.receive, exchange.send)
+        if exchange.left:
+            raise ClientDisconnect
 
     def _refusal(self, scope: Scope, headers: Headers) -> Response | None:
         path = scope["path"]
@@ -144,6 +152,19 @@ class _Searches:
         return service_problem(
             path, ServerBusyError(f"{self.count} searches are being answered; try again in a moment")
         )
+
+
+def _note(scope: Scope, route: str, status: int, milliseconds: float) -> None:
+    """The access line, and its part of the metrics. Never the query string: words may stand there."""
+    method, path = scope["method"], scope["path"]
+    observe_request(method, route, status, milliseconds / 1000)
+    key_id = getattr(scope.get("state", {}).get("principal"), "key_id", None)
+    fields = {"method": method, "route": route, "path": path, "status": status, "ms": round(milliseconds, 1)}
+    _log.info(
+        "%s %s status=%d ms=%.1f key=%s",
+        *(method, path, status, milliseconds, "-" if key_id is None else key_id),
+        extra={FIELDS: {**fields, "key_id": key_id}},
+    )
 
 
 class _Exchange:

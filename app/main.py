@@ -36,6 +36,8 @@ from app.gallery.endpoints import router as gallery
 from app.guard import Guard
 from app.identities.endpoints import router as identities
 from app.jobs.endpoints import router as jobs
+from app.metrics.endpoints import router as metrics
+from app.metrics.service import Metrics
 from app.queries.endpoints import router as queries
 from app.queries.service import sweep
 from app.readiness import ReadinessWatch
@@ -63,7 +65,7 @@ def create_app(settings: Settings) -> FastAPI:
         core = await run_in_threadpool(open_core, settings)
         core.active.warm = True
         app.state.core, app.state.room, app.state.explainer = core, Room(settings), Explainer()
-        app.state.readiness = ReadinessWatch(core)
+        app.state.readiness, app.state.metrics = ReadinessWatch(core), Metrics(core)
         app.state.directory = Directory(core.database, may_be_open=settings.may_be_open)
         keeper = _Keeper(core)
         try:
@@ -104,6 +106,7 @@ def create_app(settings: Settings) -> FastAPI:
         exports,
         access,
         health.router,
+        metrics,
         reference,
     ):
         app.include_router(router)

@@ -1,6 +1,6 @@
 """Every setting of the service, typed. Each one is a `DESCRY_*` environment variable."""
 
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -36,6 +36,13 @@ class Settings(BaseSettings):
     """Requests that a key may make at once, after a pause."""
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = ()
     """Further names (comma-separated) under which browsers may reach a server on loopback."""
+    log_format: Literal["text", "json"] = "text"
+    """Lines of the log: key=value text, or one JSON object each."""
+    traces: bool | None = None
+    """Send OpenTelemetry traces (extra `otel`). Unless it is set: if OTEL_EXPORTER_OTLP_ENDPOINT is."""
+    trusted_proxies: Annotated[tuple[str, ...], NoDecode] = ()
+    """Comma-separated addresses or networks of reverse proxies. Only what comes from them may say, in X-Forwarded-For
+    and X-Forwarded-Proto, who asks and whether by TLS. It decides who waits after wrong keys, and marks the cookie."""
     supervise: bool = True
     """`serve` and `demo` run the server as a child process, which is started again when it dies (decision 0025)."""
     database_url: str = ""
@@ -168,10 +175,17 @@ class Settings(BaseSettings):
     worker_lost_s: float = Field(default=30.0, gt=0)
     """Seconds without a sign of life after which another worker takes a job over; well above `heartbeat_s`."""
 
-    @field_validator("allowed_hosts", "protected_attributes", "protected_splits", mode="before")
+    @field_validator("allowed_hosts", "protected_attributes", "protected_splits", "trusted_proxies", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for one in value:
+            ip_network(one)  # a ValueError names what is wrong
+        return value
 
     @property
     def database(self) -> str:

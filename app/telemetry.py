@@ -1,13 +1,23 @@
-"""Logging: one line of key=value text for each event, with the request that it belongs to."""
+"""Logging: a line for each event, as key=value text or as JSON, with the request that it belongs to.
 
+What a line may carry: times, routes, ids, counts, error codes. Never words of a query, pictures or keys.
+"""
+
+import json
 import logging
 import re
 import sys
 import uuid
+from collections.abc import Mapping
 from contextvars import ContextVar
+from datetime import UTC, datetime
+from typing import Literal
 
 _request: ContextVar[str] = ContextVar("descry_request_id", default="-")
 _ACCEPTED = re.compile(r"[A-Za-z0-9._-]{1,64}")
+LogFormat = Literal["text", "json"]
+FIELDS = "descry_fields"
+"""Name under which a record carries fields of its own: `log.info("...", extra={FIELDS: {...}})`."""
 
 
 def request_id() -> str:
@@ -31,10 +41,36 @@ class _Format(logging.Formatter):
         return text if record.exc_info else text.replace("\n", "\\n").replace("\r", "\\r")
 
 
-def configure_logging(level: str = "INFO") -> None:
+class _JsonFormat(logging.Formatter):
+    """One JSON object on one line: time, level, logger, request_id, message, the fields of its own, traceback."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, object] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname,
+            "logger": record.name,
+            "request_id": request_id(),
+            "message": record.getMessage(),
+        }
+        own = getattr(record, FIELDS, None)
+        if isinstance(own, Mapping):
+            line |= {name: value for name, value in own.items() if name not in line}
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(line, default=str)
+
+
+def formatter(kind: LogFormat) -> logging.Formatter:
+    """How a record becomes a line."""
+    if kind == "json":
+        return _JsonFormat()
+    return _Format("%(asctime)s %(levelname)s %(name)s request=%(request)s %(message)s")
+
+
+def configure_logging(level: str = "INFO", kind: LogFormat = "text") -> None:
     """Send the logs of Descry and of its server to standard error."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Format("%(asctime)s %(levelname)s %(name)s request=%(request)s %(message)s"))
+    handler.setFormatter(formatter(kind))
     for name in ("app", "models", "uvicorn"):
         logger = logging.getLogger(name)
         logger.handlers = [handler]

@@ -1,4 +1,4 @@
-"""What the README tells people to type exists."""
+"""What the README and the guides tell people to type exists."""
 
 import re
 import subprocess
@@ -9,16 +9,15 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
-BLOCKS = "\n".join(re.findall(r"```sh\n(.*?)```", README, flags=re.DOTALL))
-VERBS = sorted(
-    set(
-        re.findall(
-            r"^descry (models \w+|index \w+|identities \w+|datasets \w+|queries \w+|feedback \w+|[a-z-]+)([^#\n]*)",
-            BLOCKS,
-            flags=re.MULTILINE,
-        )
-    )
+GUIDES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+BLOCKS = "\n".join(
+    block for guide in GUIDES for block in re.findall(r"```sh\n(.*?)```", guide.read_text(), flags=re.DOTALL)
 )
+# In a container, in Compose, and within $( ): the same verbs.
+PREFIX = re.compile(r"^(?:docker exec descry |docker compose .*exec api |export \w+=\$\()(?=descry )", re.MULTILINE)
+GROUPS = "models|index|keys|jobs|identities|datasets|queries|feedback"
+CALL = re.compile(rf"^descry ((?:{GROUPS}) \w+|[a-z-]+)([^#\n]*)", re.MULTILINE)
+VERBS = sorted({(verb, rest.strip()) for verb, rest in CALL.findall(PREFIX.sub("", BLOCKS))})
 OWN = re.compile(r"(?<!\S)(--[a-z-]+)")
 
 
@@ -44,7 +43,7 @@ def test_make_targets_exist() -> None:
     assert [target for target in sorted(targets) if not re.search(rf"^{target}:", makefile, re.MULTILINE)] == []
 
 
-def test_links_and_pictures_exist() -> None:
-    places = re.findall(r"\]\(([^)#]+)\)", README)
-    assert places
-    assert [place for place in places if "://" not in place and not (ROOT / place).exists()] == []
+@pytest.mark.parametrize("guide", GUIDES, ids=lambda guide: guide.name)
+def test_links_and_pictures_exist(guide: Path) -> None:
+    places = re.findall(r"\]\(([^)#\s]+)\)", guide.read_text())
+    assert [place for place in places if "://" not in place and not (guide.parent / place).exists()] == []

@@ -29,6 +29,7 @@ GET    /docs/{path}                                   public
 GET    /openapi.json                                  public
 GET    /healthz                                       public
 GET    /readyz                                        public
+GET    /metrics                                       admin
 GET    /v1/session                                    any
 POST   /v1/session                                    any
 DELETE /v1/session                                    public
@@ -107,20 +108,28 @@ def granted(need: Need, scopes: Iterable[str]) -> bool:
 
 
 @cache
-def _patterns() -> tuple[tuple[str, re.Pattern[str], Need], ...]:
+def _patterns() -> tuple[tuple[str, str, re.Pattern[str], Need], ...]:
     def pattern(path: str) -> re.Pattern[str]:
         parts = re.split(r"(\{id\}|\{path\})", path)
         return re.compile("".join({"{id}": "[^/]+", "{path}": ".+"}.get(part, re.escape(part)) for part in parts))
 
     # Exact paths first: a parameter would take their place.
     ordered = sorted(rules().items(), key=lambda row: "{" in row[0][1])
-    return tuple((method, pattern(path), need) for (method, path), need in ordered)
+    return tuple((method, path, pattern(path), need) for (method, path), need in ordered)
 
 
 def need_of(method: str, path: str) -> Need:
     """What a request asks of its key. What no row names wants a valid key, so that strangers learn nothing of it."""
     method = "GET" if method == "HEAD" else method
-    for own, pattern, need in _patterns():
+    for own, _, pattern, need in _patterns():
         if own == method and pattern.fullmatch(path):
             return need
     return Need.ANY
+
+
+UNKNOWN_ROUTE = "unknown"
+
+
+def route_of(path: str) -> str:
+    """The template that a path is of, for logs and metrics: one of a few words, whatever the path holds."""
+    return next((template for _, template, pattern, _ in _patterns() if pattern.fullmatch(path)), UNKNOWN_ROUTE)

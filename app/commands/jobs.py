@@ -39,9 +39,11 @@ def worker(
     from app.jobs.worker import Worker
     from app.settings import load_settings
     from app.telemetry import configure_logging
+    from app.tracing import configure_tracing, end_tracing
 
-    configure_logging()
     settings = load_settings(data_dir=data_dir)
+    configure_logging(kind=settings.log_format)
+    configure_tracing(settings, "worker")
     step_back(settings.worker_niceness)
     keep_memory()
     with worker_name(settings.workers_dir, name) as own, opened(settings) as core:
@@ -51,6 +53,7 @@ def worker(
         if until_input_ends:
             threading.Thread(target=_await_end, args=(running.stop,), daemon=True).start()
         running.run()
+    end_tracing()
     sys.stderr.flush()
     # Unfinished workflows are parked in threads that never end; to DBOS this is a kill, from which it recovers.
     os._exit(0)

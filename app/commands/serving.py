@@ -95,14 +95,17 @@ def run_server(
     from app.jobs.companion import companion
     from app.main import create_app
     from app.telemetry import configure_logging
+    from app.tracing import configure_tracing, end_tracing
 
-    configure_logging()
+    configure_logging(kind=settings.log_format)
+    configure_tracing(settings, "server")
     config = uvicorn.Config(
         create_app(settings),
         log_config=None,
         access_log=False,
         server_header=False,
-        proxy_headers=False,
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=list(settings.trusted_proxies),
         lifespan="on",
         timeout_graceful_shutdown=_GRACE_S,
         http=patient(settings.body_idle_s),
@@ -118,6 +121,7 @@ def run_server(
     server = Server(config)
     with companion(settings) if with_worker else nullcontext():
         server.run(sockets=[listener])
+    end_tracing()
     if not server.started:
         raise typer.Exit(1)
 

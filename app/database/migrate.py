@@ -42,7 +42,7 @@ def run(database: Database, revision: str) -> None:
 
 
 def revision_of(database: Database) -> str | None:
-    """The revision of the schema as it is; None without one."""
+    """The migration that a database is at; None for an empty one."""
     with database.engine.connect() as connection:
         if not inspect(connection).has_table("alembic_version"):
             return None

@@ -174,7 +174,8 @@ def write_error(error: BaseException) -> DatabaseWriteError | None:
 
 def _engine(url: str) -> Engine:
     parsed = _parsed(url)
-    # The server runs up to 40 request threads and none of them may wait for a connection.
+    # The server runs up to 40 request threads and none of them may wait for a connection. Parameters are hidden:
+    # errors are logged, and among parameters are words of queries.
     if parsed.get_backend_name() == "postgresql":
         try:
             surely = {name: value for name, value in _SURELY.items() if name not in parsed.query}
@@ -185,6 +186,7 @@ def _engine(url: str) -> Engine:
                 max_overflow=40,
                 connect_args=surely,
                 json_deserializer=_from_json,
+                hide_parameters=True,
             )
         except ModuleNotFoundError as error:
             raise DatabaseUrlError("PostgreSQL needs its driver: install the extra `postgres` (psycopg)") from error
@@ -193,7 +195,7 @@ def _engine(url: str) -> Engine:
         return engine
     if parsed.database:
         Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(parsed, pool_size=20, max_overflow=60, json_deserializer=_from_json)
+    engine = create_engine(parsed, pool_size=20, max_overflow=60, json_deserializer=_from_json, hide_parameters=True)
     event.listen(engine, "connect", _configure_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine

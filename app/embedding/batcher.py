@@ -54,6 +54,7 @@ class _Waiting(Generic[T, R]):
     limit: float
     """`time.monotonic()` at which nobody waits for it any more."""
     future: "Future[R]" = field(default_factory=Future)
+    since: float = field(default_factory=time.monotonic)
 
 
 @dataclass(slots=True)
@@ -86,6 +87,7 @@ class Batcher(Generic[T, R]):
         overhead: what a call costs by itself, in the same unit.
         patience_s: seconds for which an item may wait.
         guarding: what to do when a call hangs; without it nothing is done.
+        waited: told the seconds that each item was in the queue, when its turn has come.
     """
 
     def __init__(
@@ -99,9 +101,11 @@ class Batcher(Generic[T, R]):
         overhead: int = 0,
         patience_s: float = math.inf,
         guarding: Guarding | None = None,
+        waited: Callable[[float], object] = lambda seconds: None,
     ) -> None:
         self._work, self._batch, self._waiting, self._name = work, batch, waiting, name
         self._size, self._overhead, self._patience_s, self._guarding = size, overhead, patience_s, guarding
+        self._waited = waited
         self._queue: list[_Waiting[T, R]] = []
         self._taken: list[_Waiting[T, R]] = []
         self._changed = threading.Condition()
@@ -187,11 +191,17 @@ class Batcher(Generic[T, R]):
                     return
                 taken = self._taken = self._take()
             if taken:
+                self._tell_waits(taken)
                 self._answer(taken, generation)
                 if self._left(generation):
                     return
             # Or this frame would hold the last items, and what they hold, for as long as it waits.
             taken = []
+
+    def _tell_waits(self, taken: list[_Waiting[T, R]]) -> None:
+        began = time.monotonic()
+        for waiting in taken:
+            self._waited(began - waiting.since)
 
     def _take(self) -> list[_Waiting[T, R]]:
         """The next batch, out of the queue."""

@@ -30,6 +30,7 @@ from app.embedding.runtimes.opening import open_runtime
 from app.embedding.watchdog import WATCHDOG, give_up
 from app.errors import EncoderFailedError, ServiceError
 from app.lanes import cores
+from app.metrics.instruments import observe_wait
 from app.settings import Settings
 from models.checkpoint import load_checkpoint
 from models.encoder import PersonEncoder, Space
@@ -89,6 +90,7 @@ class EncoderService:
             overhead=_PASS_TOKENS,
             patience_s=patience,
             guarding=Guarding(settings.encoder_stall_s, self._try_text),
+            waited=observe_wait,
         )
         self._pictures: Batcher[Tensor, Vectors] = Batcher(
             self._encode_pictures,
@@ -97,6 +99,7 @@ class EncoderService:
             name="descry-encode-image",
             patience_s=patience,
             guarding=Guarding(settings.encoder_stall_s, self._try_picture),
+            waited=observe_wait,
         )
 
     @classmethod
@@ -113,6 +116,11 @@ class EncoderService:
     def trouble(self) -> str | None:
         """Why queries are not answered at present, if that is so."""
         return self._texts.trouble or self._pictures.trouble
+
+    @property
+    def waiting(self) -> dict[str, int]:
+        """Items in each queue now."""
+        return {"texts": self._texts.waiting, "pictures": self._pictures.waiting}
 
     @property
     def stats(self) -> dict[str, Any]:

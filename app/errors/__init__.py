@@ -128,6 +128,7 @@ models.errors.DescryError
         +-- PortTakenError                port_taken
         +-- WorkerNameTakenError          worker_name_taken
         +-- FaissConflictError            faiss_conflict
+        +-- TracesNotInstalledError       traces_not_installed
         +-- RuntimeUnavailableError       runtime_unavailable
         +-- RuntimeRefusedError           runtime_refused
         +-- SnapshotError                 snapshot_invalid
@@ -263,6 +264,7 @@ from app.errors.service import (
     StagingFullError,
     StoreDeniedError,
     StoreUnreachableError,
+    TracesNotInstalledError,
     UploadsBusyError,
     WorkerNameTakenError,
 )
@@ -407,6 +409,7 @@ __all__ = [
     "StoreUnreachableError",
     "TimezoneUnknownError",
     "TooManyPixelsError",
+    "TracesNotInstalledError",
     "TrainingDiskError",
     "TrainingFailedError",
     "TrainingKilledError",

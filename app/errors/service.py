@@ -139,6 +139,12 @@ class WorkerNameTakenError(ConfigurationError):
     code, title = "worker_name_taken", "The worker's name is taken"
 
 
+class TracesNotInstalledError(ConfigurationError):
+    """Traces are asked for, and OpenTelemetry is not installed."""
+
+    code, title = "traces_not_installed", "OpenTelemetry is not installed"
+
+
 class RuntimeUnavailableError(ConfigurationError):
     """The runtime of `DESCRY_RUNTIME` is not installed, or needs what this machine does not have."""
 

@@ -11,6 +11,7 @@ from typing import IO
 from app.errors import ConfigurationError, WorkerNameTakenError
 
 _SLOTS = 256
+_LOCKS = Path("/proc/locks")
 _ALLOWED = re.compile(r"[A-Za-z0-9._-]{1,100}")
 
 
@@ -36,6 +37,22 @@ def worker_name(folder: Path, wanted: str | None = None) -> Iterator[str]:
     raise WorkerNameTakenError(
         f"a worker called {wanted} runs already on this data folder" if wanted else "too many workers on this machine"
     )
+
+
+def names_in_use(folder: Path) -> list[str]:
+    """Names that processes of this machine hold now, as far as this process can see them.
+
+    Read from /proc/locks: to try the locks would take a name, for a moment, from a worker that wants it.
+    """
+    try:
+        held = {
+            line.split()[-3].rpartition(":")[2]
+            for line in _LOCKS.read_text().splitlines()
+            if " FLOCK " in line and "->" not in line
+        }
+    except OSError:
+        return []
+    return sorted(path.stem for path in folder.glob("*.lock") if str(path.stat().st_ino) in held)
 
 
 def _lock(handle: IO[str]) -> bool:

@@ -31,13 +31,14 @@ from app.errors import (
 )
 from app.exports.results import sweep_exports
 from app.jobs.helping import Helper
-from app.jobs.kinds import KINDS, Hands, Kind, Work
+from app.jobs.kinds import KINDS, Hands, Work
 from app.jobs.repository import JobRepository
 from app.jobs.service import JobService
 from app.registry.changes import keep_standby
 from app.registry.retention import Retention
 from app.retention.service import apply
 from app.retraining.places import sweep_data
+from app.tracing import span
 from app.video.kept import sweep_videos
 from models.errors import DescryError
 
@@ -146,24 +147,26 @@ class Worker:
         # Beginning is no step: whoever runs the workflow, also after a replay, must write its name.
         if not self._when_it_answers(job_id, lambda: self._begun(job_id)):
             return "ended"
-        kind = self._when_it_answers(job_id, lambda: self._kind(job_id))
+        kind_name = self._when_it_answers(job_id, lambda: self._kind(job_id))
+        kind = KINDS[kind_name]
         hands = Hands(self._core, job_id, self.name, self._stopping)
         work: Work | None = None
 
-        def step(act: Callable[[Work], T]) -> T:
+        def step(name: str, act: Callable[[Work], T]) -> T:
             nonlocal work
             work = work or kind.start(hands)
             try:
-                return act(work)
+                with span(f"job {name}", {"descry.job_kind": kind_name, "descry.job_id": job_id}):
+                    return act(work)
             except DatabaseUnreachableError:
                 work = None  # as a worker that was killed, it begins this step anew
                 raise
 
-        def durable(act: Callable[[Work], T]) -> Callable[[], T]:
-            return partial(self._unless_taken, job_id, lambda: self._when_it_answers(job_id, lambda: step(act)))
+        def durable(name: str, act: Callable[[Work], T]) -> Callable[[], T]:
+            return partial(self._unless_taken, job_id, lambda: self._when_it_answers(job_id, lambda: step(name, act)))
 
-        DBOS.run_step({"name": "prepare"}, durable(lambda work: work.prepare()))
-        while DBOS.run_step({"name": "advance"}, durable(lambda work: work.advance())):
+        DBOS.run_step({"name": "prepare"}, durable("prepare", lambda work: work.prepare()))
+        while DBOS.run_step({"name": "advance"}, durable("advance", lambda work: work.advance())):
             if self._stopping.is_set():
                 self._hold(job_id)
         return self._end(job_id, None)
@@ -172,9 +175,9 @@ class Worker:
         with self._core.database.write() as session:
             return JobService(session).begin(job_id, self.name)
 
-    def _kind(self, job_id: str) -> Kind:
+    def _kind(self, job_id: str) -> str:
         with self._core.database.read() as session:
-            return KINDS[JobService(session).find(job_id).kind]
+            return JobService(session).find(job_id).kind
 
     def _when_it_answers(self, job_id: str, act: Callable[[], T]) -> T:
         """A database that is away fails no job: it is waited for."""

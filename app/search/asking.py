@@ -12,10 +12,12 @@ from starlette.requests import ClientDisconnect
 
 from app.core import Core
 from app.errors import EncoderTimeoutError, ModelNotLoadedError
+from app.metrics.instruments import observe_search
 from app.registry.active import LoadedModel
 from app.search.query import Query
 from app.search.schemas import SearchAnswer, SearchOptions
 from app.search.service import SearchService, SupersededError
+from app.tracing import record, span
 
 K = TypeVar("K")
 R = TypeVar("R")
@@ -39,7 +41,8 @@ async def answer(
     deadline, switches = time.monotonic() + core.settings.query_timeout_s, 0
     while True:
         model = core.active.current()
-        query = await encode(model)
+        with span("encode"):
+            query = await encode(model)
         ready = core.active.ready if switches < _SWITCHES else _never
         service = SearchService(core.database, model, ready, core.settings.protected_attributes)
         try:
@@ -55,6 +58,8 @@ async def answer(
             await _loaded(core, error.version_id)
         else:
             core.recorder.note(query, options, found)
+            observe_search(found.took_ms)
+            record({"search": found.took_ms.search, "fetch": found.took_ms.fetch})
             return found
 
 

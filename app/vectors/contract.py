@@ -81,6 +81,11 @@ class VectorIndex(ABC):
     def count(self) -> int:
         """Number of vectors that a search can return."""
 
+    @property
+    def exact(self) -> bool:
+        """Whether every search looks at every vector; an engine that makes shortlists says when it does not."""
+        return True
+
     @abstractmethod
     def apply(self, changes: Changes) -> None:
         """Apply a piece of the log that follows `sequence`. Not to be called from two threads at once."""

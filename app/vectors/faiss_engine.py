@@ -131,6 +131,10 @@ class FaissIndex(VectorIndex):
         return self._state.live
 
     @property
+    def exact(self) -> bool:
+        return self._state.coarse is None
+
+    @property
     def coarse(self) -> Coarse | None:
         """How a shortlist is made, where the index is large enough to have one."""
         return self._state.coarse

@@ -63,6 +63,11 @@ class VectorView:
         """Number of vectors that searches see."""
         return self._index.count
 
+    @property
+    def exact(self) -> bool:
+        """Whether every search is exact, without a shortlist."""
+        return self._index.exact
+
     def stored(self) -> int:
         """Number of vectors that the database holds for the view."""
         with self._database.read() as session:

@@ -15,6 +15,7 @@ SCHEMAS = DOCUMENT["components"]["schemas"]
 WITHOUT_A_METHOD = {
     ("POST", "/v1/session"): "sets the page's cookie; a client sends its key with each request",
     ("DELETE", "/v1/session"): "takes the page's cookie away",
+    ("GET", "/metrics"): "for Prometheus, in its own text format",
 }
 FORMS = {"Body_search_image_v1_search_image_post", "Body_register_model_v1_models_post"}
 MODELS: dict[str, type[Model]] = {
