@@ -58,10 +58,10 @@ class Restore:
         reader = BackupReader(self._source)
         try:
             self._see_that_it_fits(reader)
+            self._see_that_it_is_empty()  # before the checksums, which may take an hour
             parts = int(reader.manifest["parts"])
             for done in reader.verify():
                 progress("Verifying", done, parts)
-            self._see_that_it_is_empty()
             try:
                 shutil.rmtree(self._building, ignore_errors=True)
                 self._building.mkdir(parents=True)
@@ -165,6 +165,7 @@ class Restore:
             identities, images = IdentityRepository(session).count(), ImageRepository(session).count()
         return {
             "data_dir": str(self._target),
+            "taken_at": reader.manifest["finished_at"],
             "from_revision": reader.manifest["revision"],
             "revision": HEAD_REVISION,
             "identities": identities,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from app.commands.output import AsJson, DataDir, print_json, progress_bar, results
+from app.commands.output import AsJson, DataDir, errors, print_json, progress_bar, results
 
 
 def backup(
@@ -51,6 +51,9 @@ def restore(
     ledger = [] if erasures is None else read_ledger(erasures)
     with _progress() as progress:
         report = Restore(source, settings, ledger).run(progress)
+    if erasures is None:
+        told = f"no --erasures were given: who was erased after {report['taken_at']} is there again"
+        errors().print(told, markup=False, highlight=False, soft_wrap=True)
     if as_json:
         print_json(report)
         return

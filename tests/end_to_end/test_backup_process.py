@@ -147,6 +147,7 @@ def _see_restored(
         [*DESCRY, "restore", str(tmp_path / "b.zip"), "--json"], env=environment(new), capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
+    assert f"who was erased after {manifest['finished_at']} is there again" in done.stderr
     report = json.loads(done.stdout)
     assert report["pictures_missing"] == manifest["pictures_missing"] == []
     with opened(Settings(data_dir=new, device="cpu")) as core:
