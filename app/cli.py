@@ -10,7 +10,9 @@ import typer
 from app.audit.verb import known
 from app.commands import (
     audit,
+    backup,
     doctor,
+    erasing,
     explain,
     export,
     identities,
@@ -20,9 +22,11 @@ from app.commands import (
     keys,
     models,
     queries,
+    retention,
     retraining,
     search,
     serving,
+    subject,
     training,
     tune,
     video,
@@ -46,6 +50,10 @@ app.command("watch")(video.watch)
 app.command("search")(search.search)
 app.command("explain")(explain.explain)
 app.command("export")(export.export)
+app.command("subject")(subject.subject)
+app.command("erase")(erasing.erase)
+app.command("backup")(backup.backup)
+app.command("restore")(backup.restore)
 app.command("tune")(tune.tune)
 app.command("doctor")(doctor.doctor)
 app.command("retrain")(retraining.retrain)
@@ -56,6 +64,7 @@ app.add_typer(jobs.app, name="jobs")
 app.add_typer(keys.app, name="keys")
 app.add_typer(audit.app, name="audit")
 app.add_typer(identities.app, name="identities")
+app.add_typer(retention.app, name="retention")
 app.add_typer(queries.app, name="queries")
 app.add_typer(queries.feedback, name="feedback")
 for verb, text in training.VERBS.items():

@@ -45,6 +45,8 @@ from app.queries.service import sweep
 from app.readiness import ReadinessWatch
 from app.reference.endpoints import router as reference
 from app.registry.endpoints import router as registry
+from app.retention.endpoints import router as retention
+from app.retention.service import apply
 from app.retraining.endpoints import router as retraining
 from app.search.composed import router as composed
 from app.search.endpoints import router as search
@@ -55,6 +57,28 @@ from models.errors import DescryError
 _log = logging.getLogger(__name__)
 _PAGE = Path(__file__).parent / "web" / "static"
 _FOLLOW_S, _RETRY_S = 1.0, 10.0
+_ROUTERS = (
+    search,
+    composed,
+    queries,
+    identities,
+    explanations,
+    association,
+    gallery,
+    batches,
+    videos,
+    collections,
+    registry,
+    retention,
+    retraining,
+    jobs,
+    exports,
+    access,
+    audit,
+    health.router,
+    metrics,
+    reference,
+)
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -88,27 +112,7 @@ def create_app(settings: Settings) -> FastAPI:
         docs_url=None,  # the framework's pages load scripts from other hosts; ours is `app.reference`
         redoc_url=None,
     )
-    for router in (
-        search,
-        composed,
-        queries,
-        identities,
-        explanations,
-        association,
-        gallery,
-        batches,
-        videos,
-        collections,
-        registry,
-        retraining,
-        jobs,
-        exports,
-        access,
-        audit,
-        health.router,
-        metrics,
-        reference,
-    ):
+    for router in _ROUTERS:
         app.include_router(router)
     problems.install(app)
     openapi.install(app)
@@ -203,6 +207,8 @@ class _Keeper:
                 try:
                     self._core.active.maintain()
                     self._core.store.recover()  # what a store that was away has left over
+                    apply(self._core)
+                    self._core.database.forget_pages()
                     sweep(self._core.database, self._core.settings.query_keep_s)
                 except (DescryError, SQLAlchemyError, OSError):
                     _log.exception("an index or what a change left could not be settled; the next round tries again")

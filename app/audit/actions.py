@@ -66,6 +66,8 @@ DELETE /v1/admin/keys/{id}                            key.revoke
 POST   /v1/admin/keys/{id}/rotate                     key.rotate
 GET    /v1/admin/audit                                audit.list
 GET    /v1/admin/audit/verify                         audit.verify
+GET    /v1/admin/retention                            view.retention
+PUT    /v1/admin/retention                            change.retention
 GET    /v1/jobs                                       -  asked again and again while a job runs
 GET    /v1/jobs/{id}                                  -  asked again and again while a job runs
 GET    /v1/jobs/{id}/items                            -  asked again and again while a job runs
@@ -85,6 +87,13 @@ ingest-video          change.ingest
 watch                 change.ingest
 tune                  -
 doctor                -
+subject               export.subject
+erase                 change.erase
+backup                -
+restore               -
+retention list        view.retention
+retention set         change.retention
+retention apply       change.retention
 search                search.cli
 explain               view.support
 export                export.create

@@ -17,7 +17,7 @@ from app.database.together import committing
 from app.errors import AuditUnavailableError
 from models.errors import DescryError
 
-_LEAVE_FILES = {"export.create", "export.feedback", "audit.export"}
+_LEAVE_FILES = {"export.create", "export.subject", "export.feedback", "audit.export"}
 """They write files while they run: their entry comes first. What `export.results` writes, it writes afterwards."""
 
 _WORDS = ("query", "purpose", "collection", "name", "camera", "out", "path", "folder")

@@ -32,6 +32,7 @@ models.errors.DescryError
     |   |   +-- TimezoneUnknownError          timezone_unknown
     |   |   +-- AttributeProtectedError       attribute_protected
     |   +-- CheckpointRefusedError        checkpoint_invalid
+    |   +-- BackupError                   backup_unusable
     |   +-- SourceError                   source_unreadable
     |   +-- ManifestError                 manifest_invalid
     |   +-- EntryError                    manifest_entry_invalid
@@ -81,6 +82,7 @@ models.errors.DescryError
     |   +-- JobGivenUpError               job_given_up
     |   +-- ExportTooLargeError           export_too_large
     |   +-- ExportTargetError             export_target_exists
+    |   +-- BackupTargetError             backup_target_taken
     |   +-- EnginesDifferError            vector_engines_differ
     |   +-- MemoryShortError              memory_short
     |   +-- RetrainingDataError           retraining_data
@@ -153,6 +155,7 @@ from app.errors.access import (
     RateLimitedError,
     ScopeMissingError,
 )
+from app.errors.backups import BackupError, BackupTargetError
 from app.errors.base import (
     PROBLEM_JSON,
     BatchError,
@@ -302,6 +305,8 @@ __all__ = [
     "AssociationUndoneError",
     "AttributeProtectedError",
     "AuditUnavailableError",
+    "BackupError",
+    "BackupTargetError",
     "BatchEntryError",
     "BatchError",
     "BatchTooLargeError",
