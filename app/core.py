@@ -5,15 +5,17 @@ What encodes is made when it is asked for: PyTorch takes half a gigabyte, and a 
 
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
+from app.audit.cli import audited_verb, has_audit
+from app.audit.writer import AuditWriter
 from app.collections.service import CollectionService
 from app.database.migrate import upgrade
 from app.database.sessions import Database
 from app.database.tables import DEFAULT_COLLECTION
 from app.embedding.decoding import DecodePool
-from app.errors import NoActiveModelError, StorageError
+from app.errors import ConfigurationError, NoActiveModelError, StorageError
 from app.gallery.open_store import open_store
 from app.gallery.repository import ImageRepository
 from app.gallery.store import ImageStore
@@ -36,9 +38,34 @@ def opened(settings: Settings) -> Iterator["Core"]:
     """`open_core` for the length of a block."""
     core = open_core(settings)
     try:
-        yield core
+        with audited_verb(core.database):
+            yield core
     finally:
         core.close()
+
+
+@contextmanager
+def looked_into(settings: Settings) -> Iterator[tuple[Database, ImageStore]]:
+    """Database and pictures as they are: nothing is migrated or cleaned up, so that an older release goes on.
+
+    Raises:
+        ConfigurationError: there is no gallery in the data folder.
+    """
+    if not settings.database_url and not (settings.data_dir / "descry.sqlite3").is_file():
+        raise ConfigurationError(f"there is no gallery in {settings.data_dir}; --data-dir names another folder")
+    database = Database(settings.database)
+    store = open_store(settings, _all_of_them)
+    try:
+        # A schema of before the audit has nowhere to write an entry, and is left as it is.
+        with audited_verb(database) if has_audit(database) else nullcontext():
+            yield database, store
+    finally:
+        store.close()
+        database.close()
+
+
+def _all_of_them(names: Sequence[str]) -> set[str]:
+    return set(names)
 
 
 class Core:
@@ -48,6 +75,7 @@ class Core:
         self.settings, self.database, self.store = settings, database, store
         self._quick, self._slow = Lanes("descry-search", _QUICK), Lanes("descry-search-slow", _SLOW)
         self.recorder, self.decoding = Recorder(database), DecodePool(settings.query_queue)
+        self.audit = AuditWriter(database)
         self._making = threading.Lock()
         self._active: ActiveModel | None = None
 
@@ -114,6 +142,11 @@ class Core:
             ),
         )
 
+    def forget_texts(self) -> None:
+        """Forget texts that are kept in memory, in this process."""
+        if self._active is not None:
+            self._active.forget_texts()
+
     def close(self, *, save: bool = False) -> None:
         """End threads and connections; `save` writes index snapshots first."""
         if self._active is not None:
@@ -122,6 +155,7 @@ class Core:
         self._slow.close()
         self.decoding.close()
         self.recorder.close()
+        self.audit.close()
         self.store.close()
         self.database.close()
 

@@ -24,6 +24,8 @@ from app.access.directory import Directory
 from app.access.door import Door
 from app.access.endpoints import router as access
 from app.association.endpoints import router as association
+from app.audit.endpoints import router as audit
+from app.audit.layer import Audited
 from app.batches.endpoints import router as batches
 from app.batches.room import Room
 from app.collections.endpoints import router as collections
@@ -44,6 +46,8 @@ from app.queries.service import sweep
 from app.readiness import ReadinessWatch
 from app.reference.endpoints import router as reference
 from app.registry.endpoints import router as registry
+from app.retention.endpoints import router as retention
+from app.retention.service import apply
 from app.retraining.endpoints import router as retraining
 from app.search.composed import router as composed
 from app.search.endpoints import router as search
@@ -54,6 +58,29 @@ from models.errors import DescryError
 _log = logging.getLogger(__name__)
 _PAGE = Path(__file__).parent / "web" / "static"
 _FOLLOW_S, _RETRY_S = 1.0, 10.0
+_ROUTERS = (
+    search,
+    composed,
+    queries,
+    identities,
+    identifications,
+    explanations,
+    association,
+    gallery,
+    batches,
+    videos,
+    collections,
+    registry,
+    retention,
+    retraining,
+    jobs,
+    exports,
+    access,
+    audit,
+    health.router,
+    metrics,
+    reference,
+)
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -87,32 +114,13 @@ def create_app(settings: Settings) -> FastAPI:
         docs_url=None,  # the framework's pages load scripts from other hosts; ours is `app.reference`
         redoc_url=None,
     )
-    for router in (
-        search,
-        composed,
-        queries,
-        identities,
-        identifications,
-        explanations,
-        association,
-        gallery,
-        batches,
-        videos,
-        collections,
-        registry,
-        retraining,
-        jobs,
-        exports,
-        access,
-        health.router,
-        metrics,
-        reference,
-    ):
+    for router in _ROUTERS:
         app.include_router(router)
     problems.install(app)
     openapi.install(app)
     _mount_page(app)
     app.add_middleware(Door, settings=settings)
+    app.add_middleware(Audited)
     app.add_middleware(Guard, settings=settings)  # outermost
     return app
 
@@ -201,6 +209,8 @@ class _Keeper:
                 try:
                     self._core.active.maintain()
                     self._core.store.recover()  # what a store that was away has left over
+                    apply(self._core)
+                    self._core.database.forget_pages()
                     sweep(self._core.database, self._core.settings.query_keep_s)
                 except (DescryError, SQLAlchemyError, OSError):
                     _log.exception("an index or what a change left could not be settled; the next round tries again")

@@ -118,6 +118,50 @@ class AttributeFilter(Model):
     value: bool | int | float | str | list[bool | int | float | str] | Bounds
 
 
+class AuditEntryOut(Model):
+    """One access."""
+
+    sequence: int
+    at: datetime
+    key_id: int | None
+    actor: str
+    action: str
+    outcome: str
+    facts: dict[str, Any]
+    identity_ids: list[int]
+    image_ids: list[int]
+    words: dict[str, Any] | None
+    words_erased: bool
+    words_sha256: str | None
+    previous: str
+    hash: str
+
+
+class AuditPage(Model):
+    """Entries, newest first."""
+
+    entries: list[AuditEntryOut]
+    next_before: int | None
+
+
+class AuditProblem(Model):
+    """Something that was done to the entries."""
+
+    sequence: int
+    kind: str
+    message: str
+
+
+class AuditVerification(Model):
+    """Whether the chain is whole."""
+
+    whole: bool
+    entries: int
+    erased: int
+    head: str
+    problems: list[AuditProblem]
+
+
 class Behind(Model):
     """How far the views of this process are behind the log, as far as is known."""
 
@@ -665,6 +709,20 @@ class NewKey(Model):
     expires_at: datetime | None = None
 
 
+class RetentionRuleIn(Model):
+    """How long images of a collection are kept, or those of one of its cameras, which goes before."""
+
+    collection: str
+    camera: str | None = None
+    days: int
+
+
+class NewRetentionRules(Model):
+    """Every rule: those that are not named are taken away."""
+
+    rules: list[RetentionRuleIn]
+
+
 class Policy(Model):
     """What a candidate must show to be promoted. Differences are candidate - active, in points of percent.
 
@@ -794,6 +852,21 @@ class Refusal(Model):
     """A second person does not agree, or one of the two no longer does."""
 
     reason: str
+
+
+class RetentionRuleOut(Model):
+    """A rule, and what it says today."""
+
+    collection: str
+    camera: str | None = None
+    days: int
+    due: int
+
+
+class RetentionRules(Model):
+    """Every rule."""
+
+    rules: list[RetentionRuleOut]
 
 
 class RetrainingPlan(Model):

@@ -83,11 +83,15 @@ POST   /v1/models/{id}/activate                       admin
 POST   /v1/models/{id}/rollback                       admin
 POST   /v1/models/{id}/encode                         admin
 POST   /v1/admin/retraining-jobs                      admin
+GET    /v1/admin/retention                            admin
+PUT    /v1/admin/retention                            admin
 GET    /v1/admin/keys                                 admin
 POST   /v1/admin/keys                                 admin
 GET    /v1/admin/keys/{id}                            admin
 DELETE /v1/admin/keys/{id}                            admin
 POST   /v1/admin/keys/{id}/rotate                     admin
+GET    /v1/admin/audit                                admin
+GET    /v1/admin/audit/verify                         admin
 GET    /v1/jobs                                       ingest
 GET    /v1/jobs/{id}                                  ingest
 GET    /v1/jobs/{id}/items                            ingest

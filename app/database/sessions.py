@@ -15,6 +15,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session, sessionmaker
 
 from app.database import functions
+from app.database.together import companion
 from app.database.visible import only_visible
 from app.errors import DatabaseUnreachableError, DatabaseUrlError, DatabaseWriteError, ServiceError
 
@@ -102,6 +103,24 @@ class Database:
         with _typed(), self._sessions.begin() as session:
             session.connection(execution_options={_BEGIN: "IMMEDIATE"})
             yield session
+            along = companion()
+            committed = along(session) if along is not None else None
+        if committed is not None:
+            committed()
+
+    @contextmanager
+    def append(self) -> Iterator[Session]:
+        """As `write`, for what has an order of its own: on PostgreSQL it does not wait for other changes.
+
+        Raises:
+            DatabaseWriteError, DatabaseUnreachableError: as `write`.
+        """
+        with _typed(), self._sessions.begin() as session:
+            if self.engine.dialect.name == "sqlite":
+                session.connection(execution_options={_BEGIN: "IMMEDIATE"})
+            else:
+                session.connection(execution_options={"isolation_level": "READ COMMITTED"})
+            yield session
 
     @contextmanager
     def settled(self) -> Iterator[Session]:
@@ -111,6 +130,22 @@ class Database:
         """
         with self.read() if self.engine.dialect.name == "sqlite" else self.write() as session:
             yield session
+
+    def forget_pages(self) -> None:
+        """Write SQLite's write-ahead log back and cut it to nothing: it holds pages from before an erasure.
+
+        A reader that is under way may keep it from that; then the next call does it. PostgreSQL has its own times for
+        such things (VACUUM, and the rotation of its log).
+        """
+        if self.engine.dialect.name == "sqlite":
+            with _typed(), self.engine.connect() as connection:
+                driver = connection.connection.driver_connection
+                assert driver is not None
+                driver.execute("PRAGMA busy_timeout = 0")
+                try:
+                    driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+                finally:
+                    driver.execute(f"PRAGMA busy_timeout = {int(_BUSY_S * 1000)}")
 
     def close(self) -> None:
         """Close every pooled connection."""
@@ -205,7 +240,8 @@ def _configure_sqlite(connection: Any, _record: object) -> None:  # noqa: ANN401
     connection.isolation_level = None  # the driver must not begin transactions by itself; `_begin_sqlite` does
     connection.execute(f"PRAGMA busy_timeout = {int(_BUSY_S * 1000)}")
     _use_wal(connection)
-    for pragma in ("synchronous = FULL", "foreign_keys = ON"):
+    # secure_delete: what is deleted is overwritten, or it would stay in the file's free pages.
+    for pragma in ("synchronous = FULL", "foreign_keys = ON", "secure_delete = ON"):
         connection.execute(f"PRAGMA {pragma}")
     functions.install(connection)
 

@@ -19,6 +19,7 @@ models.errors.DescryError
     +-- InvalidError                  422 invalid_request
     |   +-- CollectionNameError           collection_name_invalid
     |   +-- KeyRefusedError               key_refused
+    |   +-- PurposeRequiredError          purpose_required
     |   +-- RecipeRefusedError            recipe_invalid
     |   +-- CursorInvalidError            cursor_invalid
     |   +-- CursorMismatchError           cursor_mismatch
@@ -32,6 +33,7 @@ models.errors.DescryError
     |   |   +-- TimezoneUnknownError          timezone_unknown
     |   |   +-- AttributeProtectedError       attribute_protected
     |   +-- CheckpointRefusedError        checkpoint_invalid
+    |   +-- BackupError                   backup_unusable
     |   +-- SourceError                   source_unreadable
     |   +-- ManifestError                 manifest_invalid
     |   +-- EntryError                    manifest_entry_invalid
@@ -86,6 +88,7 @@ models.errors.DescryError
     |   +-- JobGivenUpError               job_given_up
     |   +-- ExportTooLargeError           export_too_large
     |   +-- ExportTargetError             export_target_exists
+    |   +-- BackupTargetError             backup_target_taken
     |   +-- EnginesDifferError            vector_engines_differ
     |   +-- MemoryShortError              memory_short
     |   +-- RetrainingDataError           retraining_data
@@ -115,6 +118,7 @@ models.errors.DescryError
     |   +-- ImageNotEncodedError          image_not_encoded
     |   +-- ModelNotLoadedError           model_not_loaded
     |   +-- NoActiveModelError            no_active_model
+    |   +-- AuditUnavailableError         audit_unavailable
     |   +-- DatabaseUnreachableError      database_unreachable
     |   +-- VectorStoreError              vector_store_failed
     |   |   +-- VectorStoreUnreachableError   vector_store_unreachable
@@ -146,15 +150,18 @@ models.errors.DescryError
 """
 
 from app.errors.access import (
+    AuditUnavailableError,
     KeyExpiredError,
     KeyInvalidError,
     KeyNotFoundError,
     KeyRefusedError,
     KeyRequiredError,
     KeyRevokedError,
+    PurposeRequiredError,
     RateLimitedError,
     ScopeMissingError,
 )
+from app.errors.backups import BackupError, BackupTargetError
 from app.errors.base import (
     PROBLEM_JSON,
     BatchError,
@@ -305,6 +312,9 @@ __all__ = [
     "AssociationTooLargeError",
     "AssociationUndoneError",
     "AttributeProtectedError",
+    "AuditUnavailableError",
+    "BackupError",
+    "BackupTargetError",
     "BatchEntryError",
     "BatchError",
     "BatchTooLargeError",
@@ -389,6 +399,7 @@ __all__ = [
     "PictureError",
     "PicturesDifferError",
     "PortTakenError",
+    "PurposeRequiredError",
     "QueryEmptyError",
     "QueryLanguageUnsupportedError",
     "QueryNotFoundError",

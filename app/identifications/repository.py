@@ -1,6 +1,6 @@
 """All SQL about identifications. What follows images and keys is done for all of them, whatever the asking key sees."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -8,6 +8,7 @@ from sqlalchemy import ColumnElement, and_, delete, insert, or_, select, update
 from sqlalchemy.orm import Session
 
 from app.database.identification_tables import Identification, IdentificationImage
+from app.database.privacy import ERASED
 from app.database.tables import Image, Query, now
 from app.database.visible import seeing
 from app.gallery.repository import pieces
@@ -94,8 +95,8 @@ class IdentificationRepository:
                 self._lapse("images_apart", Identification.id == number)
 
     def forget_images(self, image_ids: Iterable[int]) -> None:
-        """Erase that anything rests on images; what rests on nothing then goes, with the vectors of pictures by which
-        its query looked for the person."""
+        """Erase that anything rests on images; what rests on nothing then goes. Its query, which found the person,
+        loses what tells who that is: vectors of pictures, name and purpose."""
         ids = list(image_ids)
         with seeing(None):
             touched = self._resting_on(ids)
@@ -105,8 +106,19 @@ class IdentificationRepository:
         for part in pieces(gone):
             mine = Identification.id.in_(part)
             asked = select(Identification.query_id).where(mine, Identification.state.in_(STANDING))
-            self._session.execute(update(Query).where(Query.id.in_(asked)).values(vectors=None))
+            told = {"vectors": None, "name": None, "saved_at": None, "purpose": None}
+            self._session.execute(update(Query).where(Query.id.in_(asked)).values(told))
             self._session.execute(delete(Identification).where(mine))
+
+    def forget_words(self, names_one: Callable[[object], bool]) -> None:
+        """Erase what people wrote about others, where it names somebody who is gone. Reads every identification."""
+        words = ("purpose", "note", "decision_note", "end_note")
+        with seeing(None):
+            rows = self._session.execute(select(Identification.id, *(getattr(Identification, name) for name in words)))
+            found = {row.id: {name: ERASED for name in words if names_one(getattr(row, name))} for row in rows}
+        for number, gone in found.items():
+            if gone:
+                self._session.execute(update(Identification).where(Identification.id == number).values(gone))
 
     def query_gone(self, query_id: str) -> None:
         """A query is deleted: nobody can see any more what a proposal answers. What was confirmed stays."""

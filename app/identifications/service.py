@@ -7,6 +7,7 @@ from sqlalchemy.orm import Session
 
 from app.access.principal import Principal
 from app.access.repository import KeyRepository
+from app.audit.note import noted
 from app.database.identification_tables import Identification
 from app.database.tables import now
 from app.database.visible import seeing
@@ -71,6 +72,7 @@ class IdentificationService:
             "note": new.note,
             "expires_at": at + timedelta(seconds=open_for_s),
         }
+        noted(identities=[identity_id], images=images, query_id=new.query_id, purpose=new.purpose, note=new.note)
         return self.get(self._identifications.add(values, images))
 
     def _images(self, identity_id: int, wanted: Sequence[int] | None) -> list[int]:
@@ -105,6 +107,7 @@ class IdentificationService:
             raise IdentificationSettledError(
                 f"identification {identification_id} was decided by somebody else just now"
             )
+        noted(reason=note)
         self._session.refresh(row)
         return self.get(identification_id)
 
@@ -159,4 +162,8 @@ class IdentificationService:
             who=self._who,
             at=now(),
         )
-        return [answers.told(row) for row in rows]
+        told = [answers.told(row) for row in rows]
+        noted(identities=[one.identity_id for one in told], images=[n for one in told for n in one.image_ids])
+        if len(told) == 1:
+            noted(facts={"identification": told[0].id, "state": told[0].state})
+        return told
