@@ -6,8 +6,11 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
+from app.core import Core
 from app.identifications.schemas import NOTICE
+from app.subject.package import Subject
 from tests.app.test_access_api import make
+from tests.app.test_audit_api import entries
 from tests.app.test_limited_keys import ids
 from tests.app.test_query_results import rows
 
@@ -67,6 +70,41 @@ def test_two_people_identify_one(client: TestClient, keys: dict[str, Headers], i
     assert stranger.status_code == 404  # it rests on an image of the south
     ended = act(client, keys["ben"], made["id"], "withdraw", reason="it is her sister").json()
     assert (ended["state"], ended["withdrawn"]["note"], ended["notice"]) == ("withdrawn", "it is her sister", NOTICE)
+
+
+def test_the_audit_names_both_people_and_what_they_said(
+    client: TestClient, core: Core, keys: dict[str, Headers], ids: dict[str, int]
+) -> None:
+    query = ask(client, keys["ann"])
+    number = propose(client, keys["ann"], query, ids["here"]).json()["id"]
+    act(client, keys["ann"], number, "confirm")
+    act(client, keys["ben"], number, "confirm", note="seen twice")
+    client.get(f"/v1/identifications/{number}", headers=keys["ben"])
+    told = [one for one in entries(core) if "identification" in one.action]
+    assert [(one.action, one.actor, one.outcome) for one in told] == [
+        ("change.identification", "ann", "ok"),
+        ("change.identification.confirm", "ann", "second_person_needed"),
+        ("change.identification.confirm", "ben", "ok"),
+        ("view.identification", "ben", "ok"),
+    ]
+    proposed, _, confirmed, viewed = told
+    assert json.loads(proposed.words or "") == {"note": "the scar", "purpose": "case 7", "query_id": query}
+    assert json.loads(confirmed.words or "") == {"reason": "seen twice"}
+    assert (confirmed.facts["identification"], confirmed.facts["state"]) == (number, "confirmed")
+    for one in (proposed, confirmed, viewed):
+        assert (one.identity_ids, one.image_ids) == ([ids["here"]], [ids["north/here"]])
+
+
+def test_a_subject_is_told_what_was_said(
+    client: TestClient, core: Core, keys: dict[str, Headers], ids: dict[str, int]
+) -> None:
+    number = propose(client, keys["ann"], ask(client, keys["ann"]), ids["here"]).json()["id"]
+    act(client, keys["ben"], number, "refuse", reason="taller")
+    (told,) = Subject(core, ids["here"]).summary()["identified"]
+    assert (told["state"], told["note"], told["decision_note"]) == ("refused", "the scar", "taller")
+    assert told["image_ids"] == [ids["north/here"]]
+    assert "ann" not in json.dumps(told)
+    assert Subject(core, ids["there"]).summary()["identified"] == []
 
 
 def test_pages_filters_and_the_person(client: TestClient, keys: dict[str, Headers], ids: dict[str, int]) -> None:

@@ -14,6 +14,7 @@ from app.access.principal import OPEN, Principal
 from app.access.schemas import NewKey
 from app.access.service import KeyService
 from app.database.identification_tables import Identification, IdentificationImage
+from app.database.privacy import ERASED
 from app.database.sessions import Database
 from app.database.tables import Query, now
 from app.database.visible import Visible, seeing
@@ -328,7 +329,7 @@ def test_it_goes_with_the_last_of_its_images(case: Case) -> None:
     with case.database.write() as session:
         row = session.get(Query, one.query_id)
         assert row is not None
-        row.vectors = b"\0" * 8
+        row.vectors, row.name, row.purpose = b"\0" * 8, "the Erika case", "case 7"
     with case.database.write() as session:
         IdentityService(session).delete_image(case.images[0])
     assert case.get(one.id).image_ids == [case.images[1]]
@@ -340,7 +341,7 @@ def test_it_goes_with_the_last_of_its_images(case: Case) -> None:
         assert session.scalars(select(IdentificationImage.image_id)).all() == []
         row = session.get(Query, one.query_id)
         assert row is not None
-        assert row.vectors is None
+        assert (row.vectors, row.name, row.purpose) == (None, None, None)
 
 
 def test_an_erased_person_leaves_none_in_any_state(case: Case) -> None:
@@ -349,6 +350,26 @@ def test_an_erased_person_leaves_none_in_any_state(case: Case) -> None:
         IdentityService(session).delete_identity(case.person)
     with case.database.read() as session:
         assert session.scalars(select(Identification.id).where(Identification.id.in_(made))).all() == []
+
+
+def test_words_about_others_lose_the_name_of_who_is_erased(case: Case) -> None:
+    with case.database.write() as session:
+        ((other, _),) = people(session, 1)
+        named = IdentityRepository(session).get(other)
+        assert named is not None
+        named.external_id = "Erika Muster"
+        row = asked(77_777, definition={"query": "not ERIKA MUSTER, her sister"})
+        QueryRepository(session).add([row.columns()])
+    one = case.propose(note="with erika muster on the left", purpose="case 7")
+    case.act(one.id, "refuse", case.ben, "Erika Muster herself")
+    asked_by_name = case.propose(query_id=row.id)
+    with case.database.write() as session:
+        IdentityService(session).delete_identity(other)
+    after = case.get(one.id)
+    assert after.decided is not None
+    assert (after.proposed.note, after.purpose, after.decided.note) == (ERASED, "case 7", ERASED)
+    lapsed = case.get(asked_by_name.id)
+    assert (lapsed.lapsed_because, lapsed.query, lapsed.proposed.note) == ("query_deleted", None, "red coat")
 
 
 def test_a_deleted_query_ends_proposals_and_no_confirmation(case: Case) -> None:
