@@ -128,9 +128,10 @@ def test_the_whole_table_of_states_acts_and_people(case: Case) -> None:
     }
     states: tuple[State, ...] = ("proposed", "confirmed", "refused", "withdrawn", "lapsed")
     holders = {"ann": case.ann, "ben": case.ben, "cyd": case.cyd, "boss": case.boss, "nobody": OPEN}
+    made = {state: case.of(state) for state in states}
     for state, act, (name, who) in itertools.product(states, ACTS, holders.items()):
-        one = case.of(state)
-        assert one.state == state
+        one = made[state]
+        assert case.get(one.id).state == state
         expected: State | type[ServiceError] = done.get((state, act), {}).get(name, IdentificationSettledError)
         if name == "nobody":
             expected = SecondPersonMissingError
@@ -142,6 +143,7 @@ def test_the_whole_table_of_states_acts_and_people(case: Case) -> None:
             said = after.withdrawn if act == "withdraw" else after.decided
             assert said is not None
             assert (said.key_id, said.name, said.note) == (who.key_id, name, "because")
+            made[state] = case.of(state)
         else:
             with pytest.raises(expected):
                 case.act(one.id, act, who)
