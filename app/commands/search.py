@@ -139,7 +139,7 @@ def _answer(core: "Core", query: str | None, image: Path | None, options: "Searc
         encoder = DescriptionEncoder(model, query or "", limits.max_query_chars)
         asked = encoder.query({content: future.result() for content, future in encoder.begin().items()})
     answer = service.answer(asked, options, started=started)
-    core.recorder.note(asked, options, answer)
+    core.recorder.note(asked, options, answer.query_id, answer.model_version.id)
     return answer
 
 
