@@ -60,7 +60,7 @@ class Door:
         given = _given(Headers(scope=scope))
         address = (scope.get("client") or ("",))[0]
         if given is None:
-            principal = await run_in_threadpool(directory.nobody)
+            principal = directory.remembered(None) or await run_in_threadpool(directory.nobody)
         else:
             principal = await self._recognised(directory, given, address)
         principal.require(need)
@@ -76,7 +76,7 @@ class Door:
             token = Token.parse(given)
             if token is None:
                 raise KeyInvalidError("this is no key of Descry: they look like descry_xxxxxxxx_...")
-            return await run_in_threadpool(directory.holder, token)
+            return directory.remembered(token) or await run_in_threadpool(directory.holder, token)
         except (KeyRevokedError, KeyExpiredError):
             raise  # who held it does not guess
         except KeyInvalidError:
