@@ -24,7 +24,7 @@ class Directory:
         self._database, self._may_be_open = database, may_be_open
         self._known: OrderedDict[str, tuple[float, Principal]] = OrderedDict()
         self._noted: dict[int, datetime] = {}
-        self._closed = False
+        self._closed, self._changes = False, 0
         self._looked = -_REMEMBERED_S
         self._lock = threading.Lock()
 
@@ -33,6 +33,7 @@ class Directory:
         with self._lock:
             self._known.clear()
             self._looked = -_REMEMBERED_S
+            self._changes += 1
 
     def remembered(self, token: Token | None) -> Principal | None:
         """Who asks with a key, or without one, as far as that is known without a look into the database: then a request
@@ -61,11 +62,13 @@ class Directory:
         with self._lock:
             if self._closed or time.monotonic() - self._looked < _REMEMBERED_S:
                 return self._closed
-            self._looked = time.monotonic()
+            asked, changes = time.monotonic(), self._changes
         with self._database.read() as session:
             exists = KeyRepository(session).exists()
         with self._lock:
             self._closed = self._closed or exists
+            if changes == self._changes:  # else the first key may have been made since
+                self._looked = asked
         return exists
 
     def holder(self, token: Token) -> Principal:
