@@ -11,6 +11,7 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from app.audit.note import noted
 from app.dependencies import CoreDep
 from app.errors import (
     BodyTooLargeError,
@@ -27,6 +28,7 @@ from app.errors import (
     NoActiveModelError,
     PictureError,
     PicturesDifferError,
+    PurposeRequiredError,
     QueryEmptyError,
     QueryNotUnderstoodError,
     QueryTooLongError,
@@ -86,6 +88,7 @@ _BODY: dict[str, Any] = {
         QueryTooLongError,
         QueryNotUnderstoodError,
         PicturesDifferError,
+        PurposeRequiredError,
         PictureError,
         BodyTooLargeError,
         ModelNotLoadedError,
@@ -105,6 +108,7 @@ async def search_composed(request: Request, core: CoreDep) -> Response:
     started = time.perf_counter()
     core.active.current()
     asked, files = await _read(request)
+    noted(**asked.model_dump(mode="json", include={"parts", "negatives"}, exclude_none=True))
 
     async def encode(model: LoadedModel) -> Query:
         encoder = QueryEncoder(core, model, asked, files)
