@@ -80,13 +80,13 @@ class SearchService:
         noted(**query.definition, **asked_with(options))
         found = self._page(query, options, started)
         noted(
-            identities=[candidate.identity.id for candidate in found.candidates],
-            images=[image.id for candidate in found.candidates for image in candidate.images],
-            facts={"version": found.model_version.id, "query_id": found.query_id},
+            identities=found.identities,
+            images=found.images,
+            facts={"version": found.version_id, "query_id": found.query_id},
         )
         return found
 
-    def _page(self, query: Query, options: SearchOptions, started: float) -> SearchAnswer:
+    def _page(self, query: Query, options: SearchOptions, started: float) -> WrittenAnswer:
         encoded = time.perf_counter()
         check_protected(options.filters, self._protected)
         digest = query.digest(options)

@@ -85,11 +85,11 @@ def test_nothing_is_written_of_what_a_key_cannot_see(database: Database) -> None
         ids = add(session)
     with database.read() as session, seeing(Visible(7, frozenset({2}))):
         images = SearchRepository(session, Scope())
-        assert images.page(ids) == images.identity_of(ids) == images.of_identities([1, 2]) == {}
+        assert (images.page(ids), images.identity_of(ids), images.of_identities([1, 2])) == ({}, {}, {})
         assert images.newest() == 0
     with database.read() as session:
         images = SearchRepository(session, Scope())
-        assert images.page([]) == images.identity_of([]) == images.of_identities([]) == {}
+        assert (images.page([]), images.identity_of([]), images.of_identities([])) == ({}, {}, {})
         assert (sorted(images.identity_of(ids)), images.newest()) == (ids, ids[-1])
 
 
