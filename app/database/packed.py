@@ -6,10 +6,23 @@ change of threads, and 32 clients took 30 ms of processor time for a search that
 """
 
 import json
-from collections.abc import Collection
+import sqlite3
+from collections.abc import Collection, Sequence
 from typing import Any
 
-from sqlalchemy import JSON, BindParameter, Boolean, ColumnElement, DateTime, Dialect, Row, Select, Text, bindparam
+from sqlalchemy import (
+    JSON,
+    BindParameter,
+    Boolean,
+    ColumnElement,
+    Connection,
+    DateTime,
+    Dialect,
+    Select,
+    Text,
+    bindparam,
+)
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -72,15 +85,16 @@ class Prepared:
         self.statement = statement
         self._made: dict[str, tuple[str, tuple[str, ...] | None, dict[str, Any]]] = {}
 
-    def one(self, session: Session, **values: object) -> Row[*tuple[Any, ...]]:
+    def one(self, session: Session, **values: object) -> Sequence[Any]:
         """Its only row."""
         if limited():
             return session.execute(self.statement, values).one()
         connection = session.connection()
         text, order, given = self._made.get(connection.dialect.name) or self._make(connection.dialect)
         named = {**given, **values}
-        found = connection.exec_driver_sql(text, named if order is None else tuple(named[name] for name in order))
-        return found.one()
+        if order is None:
+            return connection.exec_driver_sql(text, named).one()
+        return _asked(connection, text, tuple(named[name] for name in order))
 
     def _make(self, dialect: Dialect) -> tuple[str, tuple[str, ...] | None, dict[str, Any]]:
         compiled = self.statement.compile(dialect=dialect)
@@ -89,6 +103,18 @@ class Prepared:
         made = str(compiled), order, {name: bind.value for bind, name in compiled.bind_names.items()}
         self._made[dialect.name] = made
         return made
+
+
+def _asked(connection: Connection, text: str, values: tuple[Any, ...]) -> Sequence[Any]:
+    """The row that SQLite answers with, from its driver: what lies between takes longer than the answer."""
+    driver = connection.connection.driver_connection
+    assert isinstance(driver, sqlite3.Connection)
+    try:
+        found = driver.execute(text, values).fetchone()
+    except sqlite3.Error as error:
+        raise DBAPIError.instance(text, values, error, sqlite3.Error, dialect=connection.dialect) from error
+    assert isinstance(found, tuple)
+    return found
 
 
 def numbers(session: Session, ids: Collection[int]) -> str:

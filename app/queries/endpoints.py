@@ -101,10 +101,12 @@ def delete_query(query_id: QueryId, core: CoreDep) -> None:
 )
 async def search_again(query_id: QueryId, body: SearchAgain, request: Request, core: CoreDep) -> Response:
     """Ask a query again, with the model version that answers now; its id stays. Also for further pages."""
-    return sent(await _ask_again(query_id, body, request, core))
+    return sent(await _ask_again(query_id, body, request, core, sent_as_it_is=True))
 
 
-async def _ask_again(query_id: str, body: SearchAgain, request: Request, core: Core) -> WrittenAnswer:
+async def _ask_again(
+    query_id: str, body: SearchAgain, request: Request, core: Core, *, sent_as_it_is: bool
+) -> WrittenAnswer:
     started = time.perf_counter()
     row = await run_in_threadpool(QueryService(core.database, core.recorder).find, query_id)
 
@@ -113,7 +115,7 @@ async def _ask_again(query_id: str, body: SearchAgain, request: Request, core: C
         found = await gathered(again.queued, request, core.settings.query_timeout_s)
         return await run_in_threadpool(again.query, found, learn=body.use_feedback)
 
-    return await answer(core, encode, options_of(row, body), started)
+    return await answer(core, encode, options_of(row, body), started, sent_as_it_is=sent_as_it_is)
 
 
 @router.get(
@@ -142,7 +144,7 @@ async def export_results(
     row = await run_in_threadpool(QueryService(core.database, core.recorder).find, query_id)
     asked = options_of(row, body)
     check_size(format_name, asked)
-    found = await _ask_again(query_id, body, request, core)
+    found = await _ask_again(query_id, body, request, core, sent_as_it_is=False)
 
     def file() -> bytes:
         return rendered(make_sheet(core, query, found.read(), asked, format_name), format_name)

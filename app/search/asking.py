@@ -11,7 +11,7 @@ from fastapi.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
-from app.audit.note import noted
+from app.audit.note import noted, noted_all
 from app.core import Core
 from app.errors import EncoderTimeoutError, ModelNotLoadedError
 from app.metrics.instruments import observe_search
@@ -31,12 +31,21 @@ _SWITCHES = 3
 
 
 async def answer(
-    core: Core, encode: Callable[[LoadedModel], Awaitable[Query]], options: SearchOptions, started: float
+    core: Core,
+    encode: Callable[[LoadedModel], Awaitable[Query]],
+    options: SearchOptions,
+    started: float,
+    *,
+    sent_as_it_is: bool = True,
 ) -> WrittenAnswer:
     """Encode and search with one version, from beginning to end; again, if another one has taken over meanwhile.
 
     One that has taken over and is being loaded is waited for where the present one cannot answer.
     The query is kept, off the path of its answer.
+
+    Args:
+        sent_as_it_is: whether nothing that can fail comes between this and the client. Then the entry of the audit,
+            for which the client waits, is begun at once.
 
     Raises:
         NoActiveModelError: no version answers. And what `encode` and `SearchService.answer` raise.
@@ -53,7 +62,7 @@ async def answer(
         service = SearchService(core.database, model, ready, core.settings.protected_attributes)
         try:
             found = await core.lanes(narrow=narrow or len(query.parts) > 1).run(
-                service.written, query, options, started=started
+                _written, service, query, options, started, entered=sent_as_it_is
             )
         except SupersededError:
             switches += 1
@@ -67,6 +76,15 @@ async def answer(
             observe_search(found.took)
             record({"search": found.took.search, "fetch": found.took.fetch})
             return found
+
+
+def _written(
+    service: SearchService, query: Query, options: SearchOptions, started: float, *, entered: bool
+) -> WrittenAnswer:
+    found = service.written(query, options, started=started)
+    if entered:
+        noted_all()
+    return found
 
 
 def sent(found: WrittenAnswer) -> Response:
