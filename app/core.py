@@ -5,10 +5,10 @@ What encodes is made when it is asked for: PyTorch takes half a gigabyte, and a 
 
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
-from app.audit.cli import audited_verb
+from app.audit.cli import audited_verb, has_audit
 from app.audit.writer import AuditWriter
 from app.collections.service import CollectionService
 from app.database.migrate import upgrade
@@ -56,7 +56,9 @@ def looked_into(settings: Settings) -> Iterator[tuple[Database, ImageStore]]:
     database = Database(settings.database)
     store = open_store(settings, _all_of_them)
     try:
-        yield database, store
+        # A schema of before the audit has nowhere to write an entry, and is left as it is.
+        with audited_verb(database) if has_audit(database) else nullcontext():
+            yield database, store
     finally:
         store.close()
         database.close()

@@ -87,13 +87,13 @@ ingest-video          change.ingest
 watch                 change.ingest
 tune                  -
 doctor                -
-subject               export.subject
+subject               view.subject
 erase                 change.erase
-backup                -
-restore               -
+backup                export.backup
+restore               change.restore
 retention list        view.retention
 retention set         change.retention
-retention apply       change.retention
+retention apply       change.erase
 search                search.cli
 explain               view.support
 export                export.create

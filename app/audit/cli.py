@@ -6,18 +6,20 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import inspect
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.audit.actions import changes, verbs
 from app.audit.note import Note, companion_of, noting
 from app.audit.repository import AuditRepository
-from app.audit.verb import running
+from app.audit.verb import Verb, running
+from app.database.audit_table import AuditEntry
 from app.database.sessions import Database
 from app.database.together import committing
 from app.errors import AuditUnavailableError
 from models.errors import DescryError
 
-_LEAVE_FILES = {"export.create", "export.subject", "export.feedback", "audit.export"}
+_LEAVE_FILES = {"export.create", "export.feedback", "export.subject", "export.backup", "audit.export"}
 """They write files while they run: their entry comes first. What `export.results` writes, it writes afterwards."""
 
 _WORDS = ("query", "purpose", "collection", "name", "camera", "out", "path", "folder")
@@ -36,7 +38,7 @@ def audited_verb(database: Database) -> Iterator[None]:
         AuditUnavailableError: it cannot be written.
     """
     verb = running()
-    action = None if verb is None else verbs().get(verb.name, "other")
+    action = None if verb is None else _action(verb)
     if verb is None or action is None or verb.audited:
         yield
         return
@@ -56,9 +58,26 @@ def audited_verb(database: Database) -> Iterator[None]:
     _write(database, note)
 
 
+def has_audit(database: Database) -> bool:
+    """Whether the schema has the audit's table: releases before it have not."""
+    with database.read() as session:
+        return inspect(session.connection()).has_table(AuditEntry.__tablename__)
+
+
+def _action(verb: Verb) -> str | None:
+    """That of the table; `subject` is several things, as its options say."""
+    if verb.name != "subject":
+        return verbs().get(verb.name, "other")
+    if verb.given.get("image") is not None:
+        return "search.subject"
+    if verb.given.get("out") is not None:
+        return "export.subject"
+    return "change.erase" if verb.given.get("erase") else "view.subject"
+
+
 def _of_arguments(given: dict[str, Any], note: Note) -> None:
     """The ids that were given, where files are or go, and what a search is for."""
-    for name, ids in (("identity", note.identity_ids), ("image_id", note.image_ids)):
+    for name, ids in (("identity", note.identity_ids), ("image_id", note.image_ids), ("image", note.image_ids)):
         if isinstance(value := given.get(name), int):
             ids.append(value)
     note.identity_ids += [one for one in given.get("others") or () if isinstance(one, int)]
@@ -68,6 +87,8 @@ def _of_arguments(given: dict[str, Any], note: Note) -> None:
             note.words[name] = str(value)
         elif isinstance(value, int) and name in _EITHER:
             note.facts[name] = value
+    if given.get("erase") is True:
+        note.facts["erase"] = True
     if paths := given.get("paths"):
         note.words["paths"] = [str(path) for path in paths]
 

@@ -2,11 +2,13 @@
 
 import getpass
 import json
+import shutil
 import sqlite3
 from pathlib import Path
 
 import pytest
 import typer
+from PIL import Image
 from typer.testing import CliRunner
 
 from app.audit.actions import verbs
@@ -130,3 +132,43 @@ def test_where_a_purpose_is_required_no_verb_searches_without(data: Path, monkey
         shown = CliRunner().invoke(app, arguments)
         assert getattr(shown.exception, "code", "") == "purpose_required"
     assert CliRunner().invoke(app, ["search", "red", "--purpose", "case 17"]).exit_code == 0
+
+
+def test_what_touches_a_person_as_a_whole_is_told_as_what_it_is(data: Path, tmp_path: Path) -> None:
+    found = json.loads(verb("search", "a red coat", "--purpose", "case of Miller", "--json"))
+    identity = found["candidates"][0]["identity"]["id"]
+    picture = tmp_path / "someone.jpg"
+    Image.new("RGB", (24, 48), (200, 30, 30)).save(picture)
+    before = len(entries(data))
+    verb("subject", str(identity))
+    verb("subject", "--image", str(picture))
+    verb("subject", str(identity), "--export", str(tmp_path / "all.zip"))
+    verb("backup", str(tmp_path / "backup"))
+    verb("erase", "--identity", str(identity))
+    verb("restore", str(tmp_path / "backup"), "--data-dir", str(tmp_path / "again"))
+    found_entries = entries(data)[before:]
+    assert [entry.action for entry in found_entries] == [
+        "view.subject",
+        "search.subject",
+        "export.subject",
+        "export.backup",
+        "change.erase",
+    ]
+    assert identity in found_entries[1].identity_ids
+    assert all(entry.identity_ids == [identity] for entry in (found_entries[0], found_entries[2], found_entries[4]))
+    shutil.move(tmp_path / "again", tmp_path / "restored" / "data")
+    last = entries(tmp_path / "restored")[-2:]
+    assert [entry.action for entry in last] == ["export.backup", "change.restore"]
+
+
+def test_an_erasure_takes_what_was_written_about_the_person_alone(data: Path) -> None:
+    found = json.loads(verb("search", "somebody with a bag", "--purpose", "case 17", "--json"))
+    identity = found["candidates"][0]["identity"]
+    verb("subject", str(identity["id"]), "--export", str(data / f"{identity['external_id'] or 'somebody'}.zip"))
+    assert any(entry.action == "export.subject" and entry.words for entry in entries(data))
+    verb("erase", "--identity", str(identity["id"]))
+    left = {entry.action: entry.words for entry in entries(data)}
+    assert left["export.subject"] is None
+    assert "case 17" in (left["search.cli"] or "")
+    checked = json.loads(verb("audit", "verify", "--json"))
+    assert (checked["whole"], checked["erased"]) == (True, 1)
