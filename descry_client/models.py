@@ -417,6 +417,7 @@ class GallerySummary(Model):
     identities: int
     images: int
     model_version: ModelRef | None
+    heads_blurred: bool
 
 
 class Health(Model):
@@ -634,6 +635,7 @@ class NewExport(Model):
     """What to export."""
 
     collection: str | None = None
+    originals: bool = False
 
 
 class NewKey(Model):
