@@ -51,6 +51,9 @@ class Settings(BaseSettings):
     """Where pictures are kept: empty means `data_dir`, else s3://bucket/prefix (credentials: AWS_* variables)."""
     s3_endpoint: str = Field(default="", pattern=r"^(https?://[^/@?#]+/?)?$")
     """Address of an S3-compatible server, such as https://minio.example:9000; empty means Amazon's."""
+    blur_faces: bool = False
+    """Blur heads in everything that people see of the pictures. All processes of a gallery need the same value;
+    `descry images thumbnails` makes thumbnails anew that were stored before."""
     vector_engine: Literal["faiss", "milvus"] = "faiss"
     """What holds the vectors that are searched: FAISS in each process, or a Milvus that all processes share."""
     exact_up_to: int = Field(default=200_000, ge=0)

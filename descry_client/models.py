@@ -423,6 +423,7 @@ class GallerySummary(Model):
     identities: int
     images: int
     model_version: ModelRef | None
+    heads_blurred: bool
 
 
 class Health(Model):
@@ -688,6 +689,7 @@ class NewExport(Model):
     """What to export."""
 
     collection: str | None = None
+    originals: bool = False
 
 
 class NewIdentification(Model):

@@ -109,6 +109,7 @@ index encode          change.index
 index estimate        -
 index migrate         change.index
 images sweep          change.images
+images thumbnails     change.images
 models list           -
 models register       change.model
 models activate       change.model.activate

@@ -139,6 +139,7 @@ models.errors.DescryError
         +-- TracesNotInstalledError       traces_not_installed
         +-- RuntimeUnavailableError       runtime_unavailable
         +-- RuntimeRefusedError           runtime_refused
+        +-- FaceBlurNotInstalledError     face_blur_not_installed
         +-- SnapshotError                 snapshot_invalid
         +-- DatabaseUrlError              database_url_invalid
         +-- VectorEngineMissingError      vector_engine_missing
@@ -264,6 +265,7 @@ from app.errors.service import (
     EncoderMemoryError,
     EncoderStalledError,
     EncoderTimeoutError,
+    FaceBlurNotInstalledError,
     FaissConflictError,
     HostNotAllowedError,
     NoActiveModelError,
@@ -337,6 +339,7 @@ __all__ = [
     "ExportTargetError",
     "ExportTooLargeError",
     "ExternalIdTakenError",
+    "FaceBlurNotInstalledError",
     "FaissConflictError",
     "FeedbackNotFoundError",
     "FileChangedError",

@@ -115,7 +115,7 @@ def make_sheet(core: Core, query: QueryOut, answer: SearchAnswer, asked: SearchO
     verdicts = {row.identity_id: row.verdict for row in listed if row.counts and row.image_id is None}
     found: dict[int, bytes] = {}
     if format_name in ("html", "pdf"):
-        read = ((image_id, core.store.read(name, thumbnail=True)) for image_id, name in names.items())
+        read = ((image_id, core.showing.thumbnail(name)) for image_id, name in names.items())
         found = {image_id: data for image_id, data in read if data is not None}
     judged = {number: str(verdict) for number, verdict in verdicts.items()}
     return Sheet(query, answer, asked, now(), judged, identifications, found)
