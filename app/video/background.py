@@ -34,6 +34,7 @@ _HINT = 0.55
 _SHADOW = (0.72, 0.97)
 _TINT = 0.025
 """How much the share of a colour may change in a shadow."""
+_SOFT = (3, 3)
 _FLASH = 0.55
 """Share of differing pixels above which the light or the camera changed, not the people."""
 _HEAD = struct.Struct("<4sIId")
@@ -66,14 +67,14 @@ class Background:
 
     def prime(self, frames: Sequence[NDArray[np.uint8]]) -> None:
         """Begin with the median of some frames: whoever walks through it is in few of them at one place."""
-        stack = np.stack(frames)
+        stack = np.stack([cv2.GaussianBlur(frame, _SOFT, 0) for frame in frames])
         self._mean = np.median(stack, axis=0).astype(np.float32)
         spread = np.abs(stack.astype(np.float32) - self._mean).max(axis=3)
         self._noise = np.clip(np.median(spread, axis=0) * 1.5, 2.0, _MOST_NOISE).astype(np.float32)
 
     def differs(self, frame: NDArray[np.uint8], at_s: float) -> Change | None:
         """Where something stands before the background; None if the whole picture changed. Learns from the frame."""
-        seen = self._exposed(cv2.GaussianBlur(frame, (3, 3), 0).astype(np.float32))
+        seen = self._exposed(cv2.GaussianBlur(frame, _SOFT, 0).astype(np.float32))
         if self._mean is None or self._noise is None or self._mean.shape != seen.shape:
             self._mean, self._noise = seen, np.full(seen.shape[:2], 4.0, np.float32)
             self.at_s = at_s
