@@ -107,10 +107,11 @@ class Mixed(Trial):
         if wanted:
             image, kind = rng.choice(wanted), rng.choice(("", "/file", "/thumbnail"))
             if (response := caller.ask("GET", f"/v1/images/{image}{kind}")) is not None:
-                self._judge_look(image, kind, response.status_code, response.content, gone=image in before.gone)
+                self.judge_look(image, kind, response.status_code, response.content, gone=image in before.gone)
         self.stop.wait(rng.uniform(0, _LOOK_S))
 
-    def _judge_look(self, image: int, kind: str, status: int, content: bytes, *, gone: bool) -> None:
+    def judge_look(self, image: int, kind: str, status: int, content: bytes, *, gone: bool) -> None:
+        """What the answer to a look at an image was, of which it is known whether its deletion was answered before."""
         told_as = f"GET /v1/images/{image}{kind}: {status}"
         with self.ledger.lock:
             going = image in self.ledger.doomed
@@ -208,11 +209,11 @@ def trial(folder: Path, plan: Plan, people: int) -> MixedReport:
                     report.wrong.append(f"the run ended early: {error}")
             report.samples = watch.samples
             report.attempts = list(mixed.front.tally.attempts)
-            report.wrong += _hung(report.attempts)
+            report.wrong += hung(report.attempts)
             with opened(settings) as core:
                 report.wrong += settle(core, fleet, ledger, mixed.front, mixed.look_again)
             report.images = len(ledger.present)
-            report.wrong += end(fleet, settings, report.images)
+            report.wrong += end(fleet, settings, ledger.tables.keys(), report.images)
             logs = {name: fleet.log(name) for name in (*fleet.replicas, *fleet.workers)}
         report.wrong += [f"a traceback in the log of {name}" for name, log in logs.items() if "Traceback" in log]
         if report.counts.get("broken", 0) == 0:
@@ -220,7 +221,8 @@ def trial(folder: Path, plan: Plan, people: int) -> MixedReport:
     return report
 
 
-def _hung(attempts: Sequence[Attempt]) -> list[str]:
+def hung(attempts: Sequence[Attempt]) -> list[str]:
+    """Requests that got neither an answer nor the end of their connection."""
     found = Counter(f"{attempt.what}: {attempt.outcome}" for attempt in attempts if "Timeout" in attempt.outcome)
     return [f"no answer and no end of the connection: {what}, {count} times" for what, count in found.items()]
 

@@ -94,7 +94,7 @@ def plot_mixed(record: Record, path: Path) -> None:
         for strike in record["strikes"]:
             worker = strike["what"] == "worker"
             axes.axvline(strike["second"] / 60, color="0.8" if worker else "0.55", linewidth=0.6, zorder=0)
-        axes.legend(frameon=False, loc="upper right", fontsize=8)
+        axes.legend(frameon=False, loc="lower right" if axes is memory else "upper right", fontsize=8)
     _save(figure, record, (tried, spent, memory), path)
 
 
