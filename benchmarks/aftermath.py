@@ -103,7 +103,7 @@ def unlike(core: Core, ledger: Ledger) -> list[str]:
         found.append(f"pictures without a row, or the other way round: {sorted(odd_files)[:5]}")
     if stray := {name.removesuffix(".thumb") for name in files - pictures} - pictures:
         found.append(f"thumbnails without a picture: {sorted(stray)[:5]}")
-    if set(states) != {"succeeded"}:
+    if set(states) - {"succeeded"}:
         found.append(f"jobs that did not succeed: {states}")
     return found
 
