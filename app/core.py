@@ -8,6 +8,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from app.audit.cli import audited_verb
+from app.audit.writer import AuditWriter
 from app.collections.service import CollectionService
 from app.database.migrate import upgrade
 from app.database.sessions import Database
@@ -36,7 +38,8 @@ def opened(settings: Settings) -> Iterator["Core"]:
     """`open_core` for the length of a block."""
     core = open_core(settings)
     try:
-        yield core
+        with audited_verb(core.database):
+            yield core
     finally:
         core.close()
 
@@ -70,6 +73,7 @@ class Core:
         self.settings, self.database, self.store = settings, database, store
         self._quick, self._slow = Lanes("descry-search", _QUICK), Lanes("descry-search-slow", _SLOW)
         self.recorder, self.decoding = Recorder(database), DecodePool(settings.query_queue)
+        self.audit = AuditWriter(database)
         self._making = threading.Lock()
         self._active: ActiveModel | None = None
 
@@ -149,6 +153,7 @@ class Core:
         self._slow.close()
         self.decoding.close()
         self.recorder.close()
+        self.audit.close()
         self.store.close()
         self.database.close()
 
