@@ -140,7 +140,7 @@ class Mixed(Trial):
             return
         present, before = self.ledger.version, caller.attempts
         (other,) = set(self.ledger.tables) - {present}
-        back = rng.random() < 0.5
+        back = rng.random() < 0.5 and self.report.activations > 0  # before the first one there is nothing to go back to
         path = f"/v1/models/{present}/rollback" if back else f"/v1/models/{other}/activate"
         response = caller.insist("POST", path)
         if back and response.status_code == 409 and caller.attempts > before + 1:
