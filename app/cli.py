@@ -8,7 +8,9 @@ import sys
 import typer
 
 from app.commands import (
+    backup,
     doctor,
+    erasing,
     explain,
     export,
     identities,
@@ -18,9 +20,11 @@ from app.commands import (
     keys,
     models,
     queries,
+    retention,
     retraining,
     search,
     serving,
+    subject,
     training,
     tune,
     video,
@@ -44,6 +48,10 @@ app.command("watch")(video.watch)
 app.command("search")(search.search)
 app.command("explain")(explain.explain)
 app.command("export")(export.export)
+app.command("subject")(subject.subject)
+app.command("erase")(erasing.erase)
+app.command("backup")(backup.backup)
+app.command("restore")(backup.restore)
 app.command("tune")(tune.tune)
 app.command("doctor")(doctor.doctor)
 app.command("retrain")(retraining.retrain)
@@ -53,6 +61,7 @@ app.add_typer(models.app, name="models")
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(keys.app, name="keys")
 app.add_typer(identities.app, name="identities")
+app.add_typer(retention.app, name="retention")
 app.add_typer(queries.app, name="queries")
 app.add_typer(queries.feedback, name="feedback")
 for verb, text in training.VERBS.items():

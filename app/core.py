@@ -13,7 +13,7 @@ from app.database.migrate import upgrade
 from app.database.sessions import Database
 from app.database.tables import DEFAULT_COLLECTION
 from app.embedding.decoding import DecodePool
-from app.errors import NoActiveModelError, StorageError
+from app.errors import ConfigurationError, NoActiveModelError, StorageError
 from app.gallery.open_store import open_store
 from app.gallery.repository import ImageRepository
 from app.gallery.store import ImageStore
@@ -39,6 +39,28 @@ def opened(settings: Settings) -> Iterator["Core"]:
         yield core
     finally:
         core.close()
+
+
+@contextmanager
+def looked_into(settings: Settings) -> Iterator[tuple[Database, ImageStore]]:
+    """Database and pictures as they are: nothing is migrated or cleaned up, so that an older release goes on.
+
+    Raises:
+        ConfigurationError: there is no gallery in the data folder.
+    """
+    if not settings.database_url and not (settings.data_dir / "descry.sqlite3").is_file():
+        raise ConfigurationError(f"there is no gallery in {settings.data_dir}; --data-dir names another folder")
+    database = Database(settings.database)
+    store = open_store(settings, _all_of_them)
+    try:
+        yield database, store
+    finally:
+        store.close()
+        database.close()
+
+
+def _all_of_them(names: Sequence[str]) -> set[str]:
+    return set(names)
 
 
 class Core:
@@ -113,6 +135,11 @@ class Core:
                 version_id, activate=True, encoder=encoder, despite_gate=despite_gate
             ),
         )
+
+    def forget_texts(self) -> None:
+        """Forget texts that are kept in memory, in this process."""
+        if self._active is not None:
+            self._active.forget_texts()
 
     def close(self, *, save: bool = False) -> None:
         """End threads and connections; `save` writes index snapshots first."""

@@ -43,6 +43,8 @@ from app.queries.service import sweep
 from app.readiness import ReadinessWatch
 from app.reference.endpoints import router as reference
 from app.registry.endpoints import router as registry
+from app.retention.endpoints import router as retention
+from app.retention.service import apply
 from app.retraining.endpoints import router as retraining
 from app.search.composed import router as composed
 from app.search.endpoints import router as search
@@ -98,6 +100,7 @@ def create_app(settings: Settings) -> FastAPI:
         videos,
         collections,
         registry,
+        retention,
         retraining,
         jobs,
         exports,
@@ -199,6 +202,8 @@ class _Keeper:
                 try:
                     self._core.active.maintain()
                     self._core.store.recover()  # what a store that was away has left over
+                    apply(self._core)
+                    self._core.database.forget_pages()
                     sweep(self._core.database, self._core.settings.query_keep_s)
                 except (DescryError, SQLAlchemyError, OSError):
                     _log.exception("an index or what a change left could not be settled; the next round tries again")

@@ -601,6 +601,20 @@ class NewKey(Model):
     expires_at: datetime | None = None
 
 
+class RetentionRuleIn(Model):
+    """How long images of a collection are kept, or those of one of its cameras, which goes before."""
+
+    collection: str
+    camera: str | None = None
+    days: int
+
+
+class NewRetentionRules(Model):
+    """Every rule: those that are not named are taken away."""
+
+    rules: list[RetentionRuleIn]
+
+
 class Policy(Model):
     """What a candidate must show to be promoted. Differences are candidate - active, in points of percent.
 
@@ -728,6 +742,21 @@ class Readiness(Model):
     missing: list[str]
     reasons: list[Reason]
     behind: Behind
+
+
+class RetentionRuleOut(Model):
+    """A rule, and what it says today."""
+
+    collection: str
+    camera: str | None = None
+    days: int
+    due: int
+
+
+class RetentionRules(Model):
+    """Every rule."""
+
+    rules: list[RetentionRuleOut]
 
 
 class RetrainingPlan(Model):

@@ -77,6 +77,8 @@ POST   /v1/models/{id}/activate                       admin
 POST   /v1/models/{id}/rollback                       admin
 POST   /v1/models/{id}/encode                         admin
 POST   /v1/admin/retraining-jobs                      admin
+GET    /v1/admin/retention                            admin
+PUT    /v1/admin/retention                            admin
 GET    /v1/admin/keys                                 admin
 POST   /v1/admin/keys                                 admin
 GET    /v1/admin/keys/{id}                            admin

@@ -121,7 +121,15 @@ def _percent(share: float) -> str:
     return f"{share:.0%}" if share >= 0.01 else "< 1%"
 
 
-def _answer(core: "Core", query: str | None, image: Path | None, options: "SearchOptions") -> "SearchAnswer":
+def answer_picture(core: "Core", image: Path) -> "SearchAnswer":
+    """Who looks like a picture. Nothing of the question is kept."""
+    core.active.follow()
+    return _answer(core, None, image, _options(limit=10), keep=False)
+
+
+def _answer(
+    core: "Core", query: str | None, image: Path | None, options: "SearchOptions", *, keep: bool = True
+) -> "SearchAnswer":
     from app.gallery import pictures
     from app.search.query import Part, Query
     from app.search.service import SearchService
@@ -139,7 +147,8 @@ def _answer(core: "Core", query: str | None, image: Path | None, options: "Searc
         encoder = DescriptionEncoder(model, query or "", limits.max_query_chars)
         asked = encoder.query({content: future.result() for content, future in encoder.begin().items()})
     answer = service.answer(asked, options, started=started)
-    core.recorder.note(asked, options, answer)
+    if keep:
+        core.recorder.note(asked, options, answer)
     return answer
 
 

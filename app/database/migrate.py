@@ -11,7 +11,7 @@ import migrations
 from app.database.sessions import Database
 from app.errors import DatabaseUnreachableError
 
-HEAD_REVISION = "0012"
+HEAD_REVISION = "0014"
 """The newest migration; a test compares it with the files, so that start-up need not read them."""
 
 

@@ -112,6 +112,22 @@ class Database:
         with self.read() if self.engine.dialect.name == "sqlite" else self.write() as session:
             yield session
 
+    def forget_pages(self) -> None:
+        """Write SQLite's write-ahead log back and cut it to nothing: it holds pages from before an erasure.
+
+        A reader that is under way may keep it from that; then the next call does it. PostgreSQL has its own times for
+        such things (VACUUM, and the rotation of its log).
+        """
+        if self.engine.dialect.name == "sqlite":
+            with _typed(), self.engine.connect() as connection:
+                driver = connection.connection.driver_connection
+                assert driver is not None
+                driver.execute("PRAGMA busy_timeout = 0")
+                try:
+                    driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+                finally:
+                    driver.execute(f"PRAGMA busy_timeout = {int(_BUSY_S * 1000)}")
+
     def close(self) -> None:
         """Close every pooled connection."""
         self.engine.dispose()
@@ -205,7 +221,8 @@ def _configure_sqlite(connection: Any, _record: object) -> None:  # noqa: ANN401
     connection.isolation_level = None  # the driver must not begin transactions by itself; `_begin_sqlite` does
     connection.execute(f"PRAGMA busy_timeout = {int(_BUSY_S * 1000)}")
     _use_wal(connection)
-    for pragma in ("synchronous = FULL", "foreign_keys = ON"):
+    # secure_delete: what is deleted is overwritten, or it would stay in the file's free pages.
+    for pragma in ("synchronous = FULL", "foreign_keys = ON", "secure_delete = ON"):
         connection.execute(f"PRAGMA {pragma}")
     functions.install(connection)
 

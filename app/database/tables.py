@@ -268,7 +268,7 @@ class JobItem(Table):
     """One thing that a job takes in, and what became of it."""
 
     __tablename__ = "job_items"
-    __table_args__ = (Index(None, "job_id", "status"),)
+    __table_args__ = (Index(None, "job_id", "status"), Index(None, "image_id"))
 
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"), primary_key=True)
     position: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)

@@ -137,6 +137,12 @@ class TextCache:
         with self._lock:
             self._forget(self._most, time.monotonic() - KEEP_S)
 
+    def clear(self) -> None:
+        """Forget everything."""
+        with self._lock:
+            self._entries.clear()
+            self._bytes = 0
+
     def _forget(self, most: int, before: float) -> None:
         while self._entries:
             key, oldest = next(iter(self._entries.items()))

@@ -31,6 +31,7 @@ models.errors.DescryError
     |   |   +-- TimezoneUnknownError          timezone_unknown
     |   |   +-- AttributeProtectedError       attribute_protected
     |   +-- CheckpointRefusedError        checkpoint_invalid
+    |   +-- BackupError                   backup_unusable
     |   +-- SourceError                   source_unreadable
     |   +-- ManifestError                 manifest_invalid
     |   +-- EntryError                    manifest_entry_invalid
@@ -80,6 +81,7 @@ models.errors.DescryError
     |   +-- JobGivenUpError               job_given_up
     |   +-- ExportTooLargeError           export_too_large
     |   +-- ExportTargetError             export_target_exists
+    |   +-- BackupTargetError             backup_target_taken
     |   +-- EnginesDifferError            vector_engines_differ
     |   +-- MemoryShortError              memory_short
     |   +-- RetrainingDataError           retraining_data
@@ -149,6 +151,7 @@ from app.errors.access import (
     RateLimitedError,
     ScopeMissingError,
 )
+from app.errors.backups import BackupError, BackupTargetError
 from app.errors.base import (
     PROBLEM_JSON,
     BatchError,
@@ -297,6 +300,8 @@ __all__ = [
     "AssociationTooLargeError",
     "AssociationUndoneError",
     "AttributeProtectedError",
+    "BackupError",
+    "BackupTargetError",
     "BatchEntryError",
     "BatchError",
     "BatchTooLargeError",

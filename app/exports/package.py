@@ -29,6 +29,7 @@ from app.collections.service import CollectionService
 from app.database.sessions import Database
 from app.database.tables import Identity, Image
 from app.errors import ExportTooLargeError, StorageError
+from app.exports.results import file_of
 from app.files import sync_files, sync_folder
 from app.gallery.repository import ImageRepository
 from app.gallery.store import ImageStore
@@ -162,7 +163,7 @@ class Export:
                 if ImageRepository(session).get(image_id) is not None:  # else it was deleted meanwhile
                     self.lost.append(image_id)
             return 0
-        path = self.folder / self._place(collection_id) / _file(image_id)
+        path = self.folder / self._place(collection_id) / file_of(image_id)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
         return len(data)
@@ -204,7 +205,7 @@ class Export:
                 after = rows[-1][0]
                 page = identities.page(row[0] for row in rows)
                 for image_id, _, _ in rows:
-                    if not (root / _file(image_id)).is_file():
+                    if not (root / file_of(image_id)).is_file():
                         continue
                     image, identity = page[image_id]
                     ids.add(image_id)
@@ -242,10 +243,6 @@ class Export:
         partial.replace(self.folder / _STATE)
 
 
-def _file(image_id: int) -> str:
-    return f"images/{image_id // 1000:05}/{image_id:08}.jpg"
-
-
 def _label(identity: Identity, history: str) -> str | None:
     """What tells people apart in the manifest. Someone without a name who may have several pictures gets one."""
     if identity.external_id is not None or identity.provisional:
@@ -255,7 +252,7 @@ def _label(identity: Identity, history: str) -> str | None:
 
 def _line(image: Image, identity: str | None) -> dict[str, Any]:
     fields = {
-        "file": _file(image.id),
+        "file": file_of(image.id),
         "identity": identity,
         "camera": image.camera,
         "captured_at": image.captured_at.isoformat() if image.captured_at else None,

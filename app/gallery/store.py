@@ -63,6 +63,22 @@ class ImageStore(ABC):
     def names(self, *, older_than_s: float = 0.0) -> Iterator[str]:
         """Every name in the store that was written that long ago."""
 
+    def put_back(self, name: str, picture: bytes, thumbnail: bytes | None) -> None:
+        """Write a picture under the name that it had in the store that a backup was taken of; see `keep`.
+
+        Raises:
+            StorageError: the store is full, away, or refuses; or the name is none of a store.
+        """
+        if not _NAME.fullmatch(name):
+            raise StorageError(f"{name!r} is not a name of a picture; the backup was not made by Descry")
+        self._begin(name.rpartition("/")[0])
+        self._write(name, picture, thumbnail)
+
+    def keep(self, names: Sequence[str]) -> None:
+        """Wait until pictures that were put back are on stable storage."""
+        for folder in sorted({name.rpartition("/")[0] for name in names}):
+            self._seal(folder)
+
     def path(self, name: str, *, thumbnail: bool = False) -> Path | None:
         """Where the bytes lie as a file of this machine, in stores that are folders."""
         return None

@@ -24,6 +24,7 @@ from app.errors import (
 )
 from app.identities.answers import history, split
 from app.identities.changes import IdentityChanges
+from app.identities.erasing import Eraser
 from app.identities.schemas import (
     HistoryList,
     IdentityDetail,
@@ -72,8 +73,7 @@ def patch_identity(identity_id: Id, patch: IdentityPatch, core: CoreDep) -> Iden
 )
 def delete_identity(identity_id: Id, core: CoreDep) -> None:
     """Delete a person with every image, vector and file. Once answered, no search returns them."""
-    with core.store.change() as files, core.database.write() as session:
-        files.doom(IdentityService(session).delete_identity(identity_id))
+    Eraser(core).identity(identity_id)
 
 
 @router.post(
@@ -157,8 +157,7 @@ def patch_image(image_id: Id, patch: ImagePatch, core: CoreDep) -> ImageOut:
 )
 def delete_image(image_id: Id, core: CoreDep) -> None:
     """Delete an image with its vectors and files. Once answered, no search returns it."""
-    with core.store.change() as files, core.database.write() as session:
-        files.doom(IdentityService(session).delete_image(image_id))
+    Eraser(core).image(image_id)
 
 
 @router.get(

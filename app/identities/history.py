@@ -64,15 +64,25 @@ class HistoryRepository:
             found = following
         return found
 
-    def forget(self, identity_id: int) -> None:
-        """Erase what the history keeps of an identity besides numbers, and of all that were merged into it."""
-        pending = [identity_id]
+    def forget(self, identity_id: int) -> dict[int, str | None]:
+        """Erase what the history keeps of an identity besides numbers, and of all that were merged into it.
+
+        Returns:
+            The ids of those, also where the merge was undone, and what they were called.
+        """
+        pending, merged = [identity_id], dict[int, str | None]()
+        columns = (IdentityEvent.id, IdentityEvent.from_id, IdentityEvent.to_id, IdentityEvent.before)
         while pending:
-            merged = IdentityEvent.to_id.in_(pending[:1000]), IdentityEvent.before.is_not(None)
-            rows = self._session.execute(select(IdentityEvent.id, IdentityEvent.from_id).where(*merged)).all()
-            for part in pieces(row.id for row in rows):
-                self._session.execute(update(IdentityEvent).where(IdentityEvent.id.in_(part)).values(before=None))
-            pending = pending[1000:] + [row.from_id for row in rows]
+            part, pending = pending[:1000], pending[1000:]
+            # From itself: it was merged into another one, and that was undone.
+            about = or_(IdentityEvent.to_id.in_(part), IdentityEvent.from_id.in_(part))
+            rows = self._session.execute(select(*columns).where(about, IdentityEvent.before.is_not(None))).all()
+            for ids in pieces(row.id for row in rows):
+                self._session.execute(update(IdentityEvent).where(IdentityEvent.id.in_(ids)).values(before=None))
+            into = [row for row in rows if row.to_id in part]
+            merged |= {row.from_id: row.before.get("external_id") for row in into}
+            pending += [row.from_id for row in into]
+        return merged
 
     def _merged_into(self, identity_id: int) -> int | None:
         where = (

@@ -1,10 +1,13 @@
 """Identities and images within one unit of work."""
 
+from collections.abc import Sequence
+
 from sqlalchemy.orm import Session
 
 from app.database.tables import Identity, Image
 from app.errors import ExternalIdTakenError, IdentityMergedError, IdentityNotFoundError, ImageNotFoundError
 from app.gallery.repository import ImageRepository
+from app.identities.erasures import Entry, ErasureRepository
 from app.identities.history import HistoryRepository
 from app.identities.repository import IdentityRepository
 from app.identities.schemas import IdentityDetail, IdentityOut, IdentityPatch, ImageOut
@@ -21,6 +24,7 @@ class IdentityService:
         self._log = LogRepository(session)
         self._history = HistoryRepository(session)
         self._feedback = FeedbackRepository(session)
+        self._erasures = ErasureRepository(session)
 
     def identity(self, identity_id: int) -> Identity:
         """One identity.
@@ -77,14 +81,12 @@ class IdentityService:
         what was said about it in answers to queries, and the vectors of pictures by which somebody found it.
         """
         self._log.lock()
-        self.identity(identity_id)
+        person = self.identity(identity_id)
         images = self._identities.images(identity_id)
         ids = [image.id for image in images]
-        self._log.delete(ids)
-        self._images.delete(ids)
-        self._identities.delete(identity_id)
-        self._history.forget(identity_id)
-        self._feedback.forget_identity(identity_id)
+        self._erasures.forget_queries([identity_id], ids)
+        self._drop_images(ids)
+        self._erasures.forget_named({person.external_id, *self._drop_identity(identity_id)})
         return [image.store_name for image in images]
 
     def delete_image(self, image_id: int) -> list[str]:
@@ -92,11 +94,71 @@ class IdentityService:
         self._log.lock()
         image = self.image(image_id)
         identity = self.identity(image.identity_id)
-        self._log.delete([image_id])
-        self._images.delete([image_id])
-        self._feedback.forget_image(image_id)
+        self._erasures.forget_queries([], [image_id])
+        self._drop_images([image_id])
         if identity.provisional and not self._identities.has_images(identity.id):
-            self._identities.delete(identity.id)
-            self._history.forget(identity.id)
-            self._feedback.forget_identity(identity.id)
+            self._erasures.forget_named(self._drop_identity(identity.id))
         return [image.store_name]
+
+    def delete_images(self, image_ids: Sequence[int]) -> tuple[list[int], list[str]]:
+        """Delete those of some images that exist, and the people who have none left, named or not.
+
+        Returns:
+            Ids of the images that were deleted, and their store names.
+        """
+        self._log.lock()
+        found, names, called = list[int](), list[str](), set[str | None]()
+        for image_id in image_ids:
+            if (image := self._images.get(image_id)) is None:
+                continue
+            owner = image.identity_id
+            found.append(image_id)
+            names += self.delete_image(image_id)
+            if (person := self._identities.get(owner)) is not None and not self._identities.has_images(owner):
+                self._erasures.forget_queries([owner], [])
+                called |= {person.external_id, *self._drop_identity(owner)}
+        self._erasures.forget_named(called)  # at once: it reads every query
+        return found, names
+
+    def _drop_images(self, image_ids: list[int]) -> None:
+        self._log.delete(image_ids)
+        self._images.delete(image_ids)
+        for image_id in image_ids:
+            self._feedback.forget_image(image_id)
+        self._erasures.forget_files(image_ids)
+        self._erasures.note("image", image_ids)
+
+    def _drop_identity(self, identity_id: int) -> set[str | None]:
+        """Returns what those were called who had been merged into it."""
+        self._identities.delete(identity_id)
+        merged = self._history.forget(identity_id)
+        self._feedback.forget_identity(identity_id)
+        for back in self._identities.several(merged):  # the merge was undone: somebody else, who stays
+            del merged[back]
+        self._erasures.note("identity", [identity_id, *sorted(merged)])
+        return set(merged.values())
+
+    def erase_again(self, entries: Sequence[Entry]) -> list[str]:
+        """Apply a ledger to a gallery that is older than it; returns the store names that go.
+
+        Images go by their own numbers. A person whose remaining images were not erased (they had been given to
+        somebody else by then) loses name and attributes and is provisional again.
+        """
+        known, names, called = self._erasures.known(), list[str](), set[str | None]()
+        for kind, number, _ in entries:
+            if kind == "image" and (image := self._images.get(number)) is not None:
+                names += self.delete_image(image.id)
+        for kind, number, _ in entries:
+            if kind != "identity" or (person := self._identities.get(number)) is None:
+                continue
+            self._erasures.forget_queries([number], [])
+            called.add(person.external_id)
+            if self._identities.has_images(number):
+                person.external_id, person.attributes, person.provisional = None, {}, True
+                called.update(self._history.forget(number).values())
+            else:
+                called |= self._drop_identity(number)
+        self._erasures.forget_named(called)
+        noted = self._erasures.known()
+        self._erasures.take([entry for entry in entries if entry[:2] not in noted | known])
+        return names

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
-from sqlalchemy import ColumnElement, and_, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, and_, exists, func, insert, or_, select, update
 from sqlalchemy.orm import Session
 
-from app.database.tables import Job, JobItem, JobLog, now
+from app.database.privacy import ERASED
+from app.database.tables import Image, Job, JobItem, JobLog, now
 from app.errors import (
     DamagedImageError,
     EmptyFileError,
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from app.gallery.ingest import Outcome  # with PyTorch behind it
 
 State = Literal["queued", "running", "succeeded", "failed", "cancelled"]
+_ALONE = {"synchronize_session": False}
 FINAL = frozenset({"succeeded", "failed", "cancelled"})
 LASTING = tuple(
     error.code
@@ -139,6 +141,10 @@ class JobRepository:
             for position, outcome in zip(positions, outcomes, strict=True)
         ]
         self._session.execute(update(JobItem), rows)
+        for part in pieces(row["position"] for row in rows if row["status"] == "duplicate"):
+            # What it is a duplicate of may have been erased since they were compared: the name must not outlive that.
+            mine = JobItem.job_id == job_id, JobItem.position.in_(part), ~exists().where(Image.id == JobItem.image_id)
+            self._session.execute(update(JobItem).where(*mine).values(name=ERASED), execution_options=_ALONE)
 
     def mark(self, job_id: str, statuses: dict[int, str]) -> None:
         """Write the status of items, by position."""

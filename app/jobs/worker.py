@@ -36,6 +36,7 @@ from app.jobs.repository import JobRepository
 from app.jobs.service import JobService
 from app.registry.changes import keep_standby
 from app.registry.retention import Retention
+from app.retention.service import apply
 from app.retraining.places import sweep_data
 from app.tracing import span
 from app.video.kept import sweep_videos
@@ -287,6 +288,7 @@ class Worker:
         sweep_data(self._settings, in_use)
         sweep_videos(self._settings, in_use)
         self._core.store.recover()  # what a store that was away has left over
+        apply(self._core)
         Retention(self._core.database, self._settings).sweep()
         keep_standby(self._core.database, self._settings)
 

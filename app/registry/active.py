@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from app.database.sessions import Database
@@ -21,10 +22,12 @@ from app.registry.service import ModelService
 from app.settings import Settings
 from app.vectors.engines import Engine, open_engine
 from app.vectors.repository import HeadRow, LogRepository
+from app.vectors.scrub import remove_stale
 from app.vectors.snapshot import SnapshotKey
 from app.vectors.view import VectorView
 from models.confidence import ConfidenceCurve, confidence_curves
 from models.encoder import EncoderSpec, Space
+from models.errors import DescryError
 from models.presence import PresenceRule, presence_rules
 
 _log = logging.getLogger(__name__)
@@ -288,13 +291,21 @@ class ActiveModel:
         return None if before is None or before[1] is not None else before[0]
 
     def maintain(self) -> None:
-        """Compact and save the views where that is worth it."""
-        for held in (self._loaded, self._beside):
-            if held is None:
-                continue
+        """Compact and save the views where that is worth it; files of other versions that hold what was erased go."""
+        there = [held for held in (self._loaded, self._beside) if held is not None]
+        for held in there:
             held.encoder.cache.sweep()
             for view in held.views.values():
                 view.maintain()
+        with self._database.read() as session:
+            loaded = {held.version_id for held in there}
+            remove_stale(self._settings.index_dir, loaded, LogRepository(session).deleted_after)
+
+    def forget_texts(self) -> None:
+        """Forget the texts that were encoded of late: the words that no model knows are names, often."""
+        for held in (self._loaded, self._beside):
+            if held is not None:
+                held.encoder.cache.clear()
 
     def close(self, *, save: bool) -> None:
         """End the encoder's threads; `save` writes index snapshots first, so that the next start is quick."""
@@ -303,9 +314,16 @@ class ActiveModel:
                 continue
             for view in held.views.values():
                 if save:
-                    view.try_save()
+                    self._save_last(view)
             held.encoder.close()
         self._engine.close()
+
+    def _save_last(self, view: VectorView) -> None:
+        try:
+            view.catch_up()  # what was erased a moment ago must not stay in the file until the next start
+        except (DescryError, SQLAlchemyError):
+            _log.exception("the log could not be followed a last time")
+        view.try_save()
 
 
 def _calibrated(loaded: LoadedModel, calibration: dict[str, Any]) -> LoadedModel:

@@ -17,6 +17,8 @@ from app.files import check_free, sync_folder
 from app.settings import Settings
 
 _STATE, _CROPS = "state.json", "crops"
+_YOUNG_S = 600.0
+"""A younger folder may be of a job that came after `open_jobs` were read."""
 
 
 class Kept:
@@ -36,6 +38,10 @@ class Kept:
         except OSError as error:
             raise StorageError(f"{folder} cannot be made: {error.strerror}") from error
         return folder
+
+    def drop_crops(self) -> None:
+        """Remove the crops: those that were taken in are in the gallery, where an erasure finds them."""
+        shutil.rmtree(self._folder / _CROPS, ignore_errors=True)
 
     def load(self) -> dict[str, Any] | None:
         """The state; None if there is none that can be read: the video is then looked at from its beginning."""
@@ -71,12 +77,19 @@ class Kept:
 def sweep_videos(settings: Settings, open_jobs: Collection[str]) -> None:
     """Remove the states of jobs that ended without success `staging_keep_s` ago: nobody retried them.
 
+    Crops go sooner where no job is at them: a worker that was killed may have left them.
+
     Args:
         open_jobs: names of the folders that jobs still use.
     """
     if not settings.video_dir.is_dir():
         return
-    oldest = time.time() - settings.staging_keep_s
+    now = time.time()
     for folder in settings.video_dir.iterdir():
-        if folder.name not in open_jobs and folder.stat().st_mtime < oldest:
+        if folder.name in open_jobs:
+            continue
+        age = now - folder.stat().st_mtime
+        if age > settings.staging_keep_s:
             shutil.rmtree(folder, ignore_errors=True)
+        elif age > _YOUNG_S and not folder.name.startswith("here-"):  # those are of a verb, which no job tells of
+            Kept(folder).drop_crops()

@@ -95,7 +95,10 @@ class VideoTaking:
         """
         piece = self._piece(going)
         if piece.harvests:
-            self._take(piece.harvests, piece, going, done)
+            try:
+                self._take(piece.harvests, piece, going, done)
+            finally:
+                self._kept.drop_crops()
         self.tally.frames, self.tally.tracks = self._walk.counts.frames, self._walk.counts.tracks
         if not piece.ended:
             self._kept.save(self._state())

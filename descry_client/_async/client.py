@@ -3,7 +3,7 @@
 from types import TracebackType
 from typing import Self
 
-from descry_client._async.admin import AsyncKeys, AsyncModels
+from descry_client._async.admin import AsyncKeys, AsyncModels, AsyncRetention
 from descry_client._async.gallery import AsyncCollections, AsyncExports, AsyncGallery
 from descry_client._async.jobs import AsyncJobs
 from descry_client._async.people import AsyncAssociations, AsyncIdentities, AsyncImages
@@ -52,6 +52,7 @@ class AsyncClient:
         self.jobs = AsyncJobs(self._transport)
         self.exports = AsyncExports(self._transport)
         self.keys = AsyncKeys(self._transport)
+        self.retention = AsyncRetention(self._transport)
 
     async def who(self) -> SessionOut:
         """Who this client is to the server, and what it may do."""

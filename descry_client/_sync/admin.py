@@ -1,4 +1,4 @@
-"""Model versions, retraining, keys."""
+"""Model versions, retraining, keys, retention."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -13,7 +13,10 @@ from descry_client.models import (
     KeyOut,
     ModelList,
     ModelOut,
+    NewRetentionRules,
     NewRetraining,
+    RetentionRuleIn,
+    RetentionRules,
     RetrainingPlan,
 )
 from descry_client.uploads import Part
@@ -126,3 +129,19 @@ class Keys:
     def rotate(self, key_id: int) -> KeyMade:
         """Give a key a new secret; the one before ends at once."""
         return self._transport.json(KeyMade, "POST", "/v1/admin/keys/{key_id}/rotate", ids={"key_id": key_id})
+
+
+class Retention:
+    """/v1/admin/retention."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def get(self) -> RetentionRules:
+        """How long images are kept, and how many are due."""
+        return self._transport.json(RetentionRules, "GET", "/v1/admin/retention")
+
+    def replace(self, rules: Sequence[RetentionRuleIn]) -> RetentionRules:
+        """Set these rules and no others. What is due by them is erased within a minute."""
+        body = NewRetentionRules(rules=list(rules))
+        return self._transport.json(RetentionRules, "PUT", "/v1/admin/retention", body=body)

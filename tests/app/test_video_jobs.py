@@ -1,7 +1,9 @@
 """Videos into the gallery: over HTTP, as jobs, by the verbs, from a watched folder."""
 
 import json
+import os
 import threading
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -20,9 +22,10 @@ from app.jobs.repository import JobRepository
 from app.jobs.service import JobService
 from app.main import create_app
 from app.settings import Settings
-from app.video.kept import sweep_videos
+from app.video.kept import Kept, sweep_videos
 from app.video.plan import Plan
 from app.video.service import plans, queue_video
+from app.video.taking import VideoTaking
 from app.video.watching import Watcher
 from app.video.work import VideoJob
 from models.errors import DescryError
@@ -319,3 +322,28 @@ def test_states_that_nobody_needs_are_swept(core: Core) -> None:
     threading.Event().wait(0.01)
     sweep_videos(kept, {"needed"})
     assert Counter(path.name for path in kept.video_dir.iterdir()) == {"needed": 1}
+
+
+def test_crops_are_on_the_disk_only_until_the_gallery_has_them(core: Core, people: Path) -> None:
+    """An erasure finds them there, and would not find them here."""
+    kept = Kept(core.settings.video_dir / "one")
+    taking = VideoTaking(core, Plan(people, people.name, camera="gate"), kept)
+    going, pieces = True, 0
+    while going:
+        going = taking.run(lambda: True, lambda *_: None)
+        pieces += 1
+        assert not list(core.settings.video_dir.rglob("*.jpg"))
+    taking.close()
+    assert pieces > 2
+    assert taking.tally.ingested == len(images(core)) > 0
+
+
+def test_crops_of_a_killed_worker_are_swept_before_the_state(core: Core) -> None:
+    for name in ("open", "old", "new", "here-verb"):
+        (Kept(core.settings.video_dir / name).crops / "1.jpg").write_bytes(b"x")
+        if name != "new":
+            os.utime(core.settings.video_dir / name, (time.time() - 3600,) * 2)
+    sweep_videos(core.settings, {"open"})
+    left = {path.parent.parent.name for path in core.settings.video_dir.rglob("*.jpg")}
+    assert left == {"open", "new", "here-verb"}
+    assert len(list(core.settings.video_dir.iterdir())) == 4

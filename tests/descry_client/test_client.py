@@ -22,7 +22,7 @@ from descry_client import (
     UnexpectedAnswerError,
     WaitTimeoutError,
 )
-from descry_client.models import ComposedPart, Filters
+from descry_client.models import ComposedPart, Filters, RetentionRuleIn
 from tests.app.conftest import IngestFolder
 from tests.app.test_jobs_api import run
 
@@ -51,6 +51,14 @@ def test_a_folder_is_uploaded_searched_and_deleted(descry: Client, core: Core, f
     assert (gone.value.code, gone.value.status) == ("image_not_found", 404)
     assert gone.value.request_id
     assert descry.gallery.summary().images == 5
+
+
+def test_rules_of_retention_are_set_and_read(descry: Client) -> None:
+    assert descry.retention.get().rules == []
+    rules = [RetentionRuleIn(collection="default", days=30), RetentionRuleIn(collection="default", camera="a", days=2)]
+    told = [(rule.camera, rule.days, rule.due) for rule in descry.retention.replace(rules).rules]
+    assert told == [(None, 30, 0), ("a", 2, 0)]
+    assert [(rule.camera, rule.days, rule.due) for rule in descry.retention.get().rules] == told
 
 
 def test_pictures_and_parts_are_queries_too(descry: Client, ingest: IngestFolder, folder: Path) -> None:

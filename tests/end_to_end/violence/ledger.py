@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from PIL import Image as Picture
 from sqlalchemy import func, select
 
+from app.database.privacy import ERASED
 from app.database.sessions import Database
 from app.database.tables import Embedding, Image, Job, JobItem
 from app.jobs.repository import FINAL
@@ -45,6 +46,10 @@ class Batch:
     numbers: dict[str, int]
     job_id: str = ""
     ended: bool = False
+
+    def at(self, position: int) -> int:
+        """The picture at a place of the manifest."""
+        return list(self.numbers.values())[position]
 
     def archive(self) -> bytes:
         """As a zip with its manifest."""
@@ -122,8 +127,12 @@ class Inspection:
         assert set(states) <= {"succeeded"}, (states, errors)
         statuses = Counter(item.status for item in self.items)
         assert set(statuses) <= {"ingested", "duplicate"}, statuses
-        named = Counter((item.job_id, item.name) for item in self.items)
-        assert named == Counter((job_id, name) for job_id, batch in sent.items() for name in batch.numbers)
+        names = {job_id: list(batch.numbers) for job_id, batch in sent.items()}
+        placed = Counter((item.job_id, item.position) for item in self.items)
+        assert placed == Counter((job_id, place) for job_id, listed in names.items() for place in range(len(listed)))
+        for item in self.items:
+            expected = names[item.job_id][item.position] if item.image_id in self.rows else ERASED
+            assert item.name == expected, "a file's name is known exactly as long as its image is there"
 
     def _check_images(self) -> None:
         sent, ledger = {batch.job_id: batch for batch in self._ledger.batches}, self._ledger
@@ -131,7 +140,7 @@ class Inspection:
         told: dict[int, str] = {}
         for item in self.items:
             batch = sent[item.job_id]
-            number = batch.numbers[item.name]
+            number = batch.at(item.position)
             if item.status != "ingested":
                 continue
             assert item.image_id is not None
@@ -146,7 +155,7 @@ class Inspection:
         twice = [sha for sha, count in Counter(row.sha256 for row in self.rows.values()).items() if count > 1]
         assert not twice, f"the same bytes twice: {twice}"
         known = set(told.values())
-        assert {digest[sent[i.job_id].numbers[i.name]] for i in self.items} <= known, "a duplicate of nothing"
+        assert {digest[sent[i.job_id].at(i.position)] for i in self.items} <= known, "a duplicate of nothing"
 
     def _check_traces(self) -> None:
         folder, data = self._settings.images_dir, self._settings.data_dir

@@ -162,7 +162,7 @@ class Rounds:
         if not items:
             return None
         item = rng.choice(items[-8:])  # the newest ones
-        return item["image_id"], batch.numbers[item["name"]], batch.key
+        return item["image_id"], batch.at(item["position"]), batch.key
 
 
 def check_from_scratch(settings: Settings, images: int) -> None:

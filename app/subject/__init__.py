@@ -1,0 +1,1 @@
+"""Subject access: everything that is kept about one person, as files."""
