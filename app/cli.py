@@ -7,7 +7,9 @@ import sys
 
 import typer
 
+from app.audit.verb import known
 from app.commands import (
+    audit,
     backup,
     doctor,
     erasing,
@@ -60,12 +62,26 @@ app.add_typer(intake.images, name="images")
 app.add_typer(models.app, name="models")
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(keys.app, name="keys")
+app.add_typer(audit.app, name="audit")
 app.add_typer(identities.app, name="identities")
 app.add_typer(retention.app, name="retention")
 app.add_typer(queries.app, name="queries")
 app.add_typer(queries.feedback, name="feedback")
 for verb, text in training.VERBS.items():
     app.command(verb, help=text, context_settings=training.PASS_ON, add_help_option=False)(training.forward)
+
+
+def _let_be_known(group: typer.Typer, *names: str) -> None:
+    """The audit names the verb that runs: whatever is registered above, without a word of its own."""
+    for command in group.registered_commands:
+        if command.callback is not None:
+            command.callback = known(" ".join((*names, command.name or "")), command.callback)
+    for inner in group.registered_groups:
+        if inner.typer_instance is not None:
+            _let_be_known(inner.typer_instance, *names, inner.name or "")
+
+
+_let_be_known(app)
 
 
 def main() -> None:

@@ -5,9 +5,11 @@ What encodes is made when it is asked for: PyTorch takes half a gigabyte, and a 
 
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
+from app.audit.cli import audited_verb, has_audit
+from app.audit.writer import AuditWriter
 from app.collections.service import CollectionService
 from app.database.migrate import upgrade
 from app.database.sessions import Database
@@ -36,7 +38,8 @@ def opened(settings: Settings) -> Iterator["Core"]:
     """`open_core` for the length of a block."""
     core = open_core(settings)
     try:
-        yield core
+        with audited_verb(core.database):
+            yield core
     finally:
         core.close()
 
@@ -53,7 +56,9 @@ def looked_into(settings: Settings) -> Iterator[tuple[Database, ImageStore]]:
     database = Database(settings.database)
     store = open_store(settings, _all_of_them)
     try:
-        yield database, store
+        # A schema of before the audit has nowhere to write an entry, and is left as it is.
+        with audited_verb(database) if has_audit(database) else nullcontext():
+            yield database, store
     finally:
         store.close()
         database.close()
@@ -70,6 +75,7 @@ class Core:
         self.settings, self.database, self.store = settings, database, store
         self._quick, self._slow = Lanes("descry-search", _QUICK), Lanes("descry-search-slow", _SLOW)
         self.recorder, self.decoding = Recorder(database), DecodePool(settings.query_queue)
+        self.audit = AuditWriter(database)
         self._making = threading.Lock()
         self._active: ActiveModel | None = None
 
@@ -149,6 +155,7 @@ class Core:
         self._slow.close()
         self.decoding.close()
         self.recorder.close()
+        self.audit.close()
         self.store.close()
         self.database.close()
 

@@ -24,6 +24,8 @@ from app.access.directory import Directory
 from app.access.door import Door
 from app.access.endpoints import router as access
 from app.association.endpoints import router as association
+from app.audit.endpoints import router as audit
+from app.audit.layer import Audited
 from app.batches.endpoints import router as batches
 from app.batches.room import Room
 from app.collections.endpoints import router as collections
@@ -55,6 +57,28 @@ from models.errors import DescryError
 _log = logging.getLogger(__name__)
 _PAGE = Path(__file__).parent / "web" / "static"
 _FOLLOW_S, _RETRY_S = 1.0, 10.0
+_ROUTERS = (
+    search,
+    composed,
+    queries,
+    identities,
+    explanations,
+    association,
+    gallery,
+    batches,
+    videos,
+    collections,
+    registry,
+    retention,
+    retraining,
+    jobs,
+    exports,
+    access,
+    audit,
+    health.router,
+    metrics,
+    reference,
+)
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -88,32 +112,13 @@ def create_app(settings: Settings) -> FastAPI:
         docs_url=None,  # the framework's pages load scripts from other hosts; ours is `app.reference`
         redoc_url=None,
     )
-    for router in (
-        search,
-        composed,
-        queries,
-        identities,
-        explanations,
-        association,
-        gallery,
-        batches,
-        videos,
-        collections,
-        registry,
-        retention,
-        retraining,
-        jobs,
-        exports,
-        access,
-        health.router,
-        metrics,
-        reference,
-    ):
+    for router in _ROUTERS:
         app.include_router(router)
     problems.install(app)
     openapi.install(app)
     _mount_page(app)
     app.add_middleware(Door, settings=settings)
+    app.add_middleware(Audited)
     app.add_middleware(Guard, settings=settings)  # outermost
     return app
 

@@ -9,6 +9,7 @@ from fastapi.openapi.utils import get_openapi
 
 from app.access.rules import Need, need_of
 from app.errors import (
+    AuditUnavailableError,
     BodyTimeoutError,
     BodyTooLargeError,
     HostNotAllowedError,
@@ -85,11 +86,14 @@ def _guarded(method: str, operation: dict[str, Any]) -> None:
 
 
 def _behind_the_door(operation: dict[str, Any], need: Need) -> None:
-    """What `app.access.door` asks for, and answers in a route's place. The name of a scope is that of the need."""
+    """What `app.access.door` asks for, and answers in a route's place. The name of a scope is that of the need.
+
+    Refusals are in the audit, whatever the route is: each may fail for want of its entry.
+    """
     if need is Need.PUBLIC:
         return
     operation["security"] = [{SCHEME: [] if need is Need.ANY else [need.value]}]
-    _add(operation, KeyRequiredError, KeyInvalidError, RateLimitedError)
+    _add(operation, KeyRequiredError, KeyInvalidError, RateLimitedError, AuditUnavailableError)
     if need is not Need.ANY:
         _add(operation, ScopeMissingError)
     operation["responses"]["429"]["headers"] = _RETRY_AFTER

@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from app.audit.note import noted_outcome
 from app.errors import PROBLEM_JSON, IdentityMergedError, ServiceError
 from app.telemetry import request_id
 from models.errors import DescryError
@@ -59,6 +60,7 @@ def problem_response(
     merged_into: int | None = None,
 ) -> Response:
     """A response that carries one problem."""
+    noted_outcome(code)
     problem = Problem(
         type=f"urn:descry:problem:{code}",
         title=title,

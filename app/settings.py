@@ -83,6 +83,8 @@ class Settings(BaseSettings):
     """Largest request body that is no upload, in bytes."""
     protected_attributes: Annotated[tuple[str, ...], NoDecode] = PROTECTED_ATTRIBUTES
     """Comma-separated names of attributes by which nobody may search; empty for none."""
+    purpose_required: bool = False
+    """Refuse searches that do not say what they are for."""
     max_searches: int = Field(default=128, ge=1)
     """Searches that are answered at the same time, over HTTP; one more is answered 429."""
     query_queue: int = Field(default=256, ge=1)

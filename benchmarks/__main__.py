@@ -13,6 +13,7 @@ from rich.console import Console
 
 from benchmarks.activation import measure_activation
 from benchmarks.archive import measure_archive
+from benchmarks.audit import measure_audit
 from benchmarks.embedding import measure_embedding
 from benchmarks.engines import measure_engines
 from benchmarks.evaluation import measure_evaluation
@@ -42,6 +43,7 @@ OWN: dict[str, Callable[[Path], list[Figure]]] = {
     "embedding": measure_embedding,
     "filters": measure_filters,
     "engines": measure_engines,
+    "audit": measure_audit,
     "serving": measure_serving,
     "start": measure_start,
 }

@@ -118,6 +118,50 @@ class AttributeFilter(Model):
     value: bool | int | float | str | list[bool | int | float | str] | Bounds
 
 
+class AuditEntryOut(Model):
+    """One access."""
+
+    sequence: int
+    at: datetime
+    key_id: int | None
+    actor: str
+    action: str
+    outcome: str
+    facts: dict[str, Any]
+    identity_ids: list[int]
+    image_ids: list[int]
+    words: dict[str, Any] | None
+    words_erased: bool
+    words_sha256: str | None
+    previous: str
+    hash: str
+
+
+class AuditPage(Model):
+    """Entries, newest first."""
+
+    entries: list[AuditEntryOut]
+    next_before: int | None
+
+
+class AuditProblem(Model):
+    """Something that was done to the entries."""
+
+    sequence: int
+    kind: str
+    message: str
+
+
+class AuditVerification(Model):
+    """Whether the chain is whole."""
+
+    whole: bool
+    entries: int
+    erased: int
+    head: str
+    problems: list[AuditProblem]
+
+
 class Behind(Model):
     """How far the views of this process are behind the log, as far as is known."""
 

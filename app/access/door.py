@@ -13,6 +13,7 @@ from app.access.limits import Limiter
 from app.access.principal import Principal
 from app.access.rules import Need, need_of
 from app.access.tokens import Token
+from app.audit.note import noted_refusal
 from app.database.visible import seeing
 from app.errors import (
     KeyExpiredError,
@@ -49,9 +50,9 @@ class Door:
         try:
             principal = await self._admitted(scope, need)
         except ServiceError as error:
+            noted_refusal()
             await _refusal(scope["path"], error)(scope, receive, send)
             return
-        scope.setdefault("state", {})["principal"] = principal
         with seeing(principal.visible):
             await self._app(scope, receive, send)
 
@@ -63,6 +64,7 @@ class Door:
             principal = await run_in_threadpool(directory.nobody)
         else:
             principal = await self._recognised(directory, given, address)
+        scope.setdefault("state", {})["principal"] = principal  # also of who is refused: the audit names them
         principal.require(need)
         if principal.key_id is not None and (wait := self._uses.take(principal.key_id)):
             raise RateLimitedError(f"the key {principal.name!r} is used too often; wait {wait:.1f} s", wait)

@@ -84,6 +84,8 @@ POST   /v1/admin/keys                                 admin
 GET    /v1/admin/keys/{id}                            admin
 DELETE /v1/admin/keys/{id}                            admin
 POST   /v1/admin/keys/{id}/rotate                     admin
+GET    /v1/admin/audit                                admin
+GET    /v1/admin/audit/verify                         admin
 GET    /v1/jobs                                       ingest
 GET    /v1/jobs/{id}                                  ingest
 GET    /v1/jobs/{id}/items                            ingest

@@ -12,6 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from app.audit.cli import audited_verb
 from app.backup import repository
 from app.backup.container import DATABASE, PICTURES, BackupReader, content_path
 from app.core import Core, open_core
@@ -108,7 +109,8 @@ class Restore:
         core = open_core(self._settings)
         try:
             self._put_pictures_back(core.store, reader, progress)
-            with core.store.change() as files, core.database.write() as session:
+            # In the audit that came with the backup: from here on it is another gallery's.
+            with audited_verb(core.database), core.store.change() as files, core.database.write() as session:
                 files.doom(IdentityService(session).erase_again([*self._erasures, *_gone(reader.manifest)]))
             progress("Building the index", 0, 1)
             core.active.follow()

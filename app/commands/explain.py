@@ -31,8 +31,9 @@ def explain(
         embedding = model.encoder.submit_text(text).result()
         service = ExplanationService(core, model)
         answer = service.support(image_id, text, embedding)
-        if out is not None:
-            out.write_bytes(service.heatmap(image_id, embedding).png)
+        png = None if out is None else service.heatmap(image_id, embedding).png
+    if out is not None and png is not None:  # not before the entry of the audit is written
+        out.write_bytes(png)
     if as_json:
         print_json(answer.model_dump(mode="json") | ({} if out is None else {"heatmap": str(out)}))
         return

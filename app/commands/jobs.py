@@ -178,6 +178,7 @@ def retry(job_id: JobId, data_dir: DataDir = None, as_json: AsJson = False) -> N
 @contextmanager
 def database_of(found: "Path | Settings | None") -> "Iterator[Database]":
     """The database alone: nothing here needs an encoder."""
+    from app.audit.cli import audited_verb
     from app.database.migrate import upgrade
     from app.database.sessions import Database
     from app.settings import Settings, load_settings
@@ -186,7 +187,8 @@ def database_of(found: "Path | Settings | None") -> "Iterator[Database]":
     database = Database(settings.database)
     try:
         upgrade(database)
-        yield database
+        with audited_verb(database):
+            yield database
     finally:
         database.close()
 

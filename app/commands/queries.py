@@ -53,7 +53,8 @@ def list_queries(
 def show(query: QueryId, data_dir: DataDir = None, as_json: AsJson = False) -> None:
     """Show one search: what was asked, for what, and which model version answered."""
     with database_of(data_dir) as database:
-        _print(_service(database).out(query), as_json=as_json)
+        found = _service(database).out(query)
+    _print(found, as_json=as_json)
 
 
 @app.command("save")
@@ -75,7 +76,8 @@ def save(
     except ValidationError as error:
         raise _bad(error) from None
     with database_of(data_dir) as database:
-        _print(_service(database).change(query, patch), as_json=as_json)
+        changed = _service(database).change(query, patch)
+    _print(changed, as_json=as_json)
 
 
 @app.command("delete")

@@ -131,10 +131,12 @@ def _answer(
     core: "Core", query: str | None, image: Path | None, options: "SearchOptions", *, keep: bool = True
 ) -> "SearchAnswer":
     from app.gallery import pictures
+    from app.search.purpose import check_purpose
     from app.search.query import Part, Query
     from app.search.service import SearchService
     from app.search.wording import DescriptionEncoder
 
+    check_purpose(options, core.settings)
     model, limits, started = core.active.current(), core.settings, time.perf_counter()
     service = SearchService(core.database, model, protected=limits.protected_attributes)
     if image is not None:

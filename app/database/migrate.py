@@ -8,6 +8,7 @@ from sqlalchemy import inspect, text
 from sqlalchemy.exc import OperationalError
 
 import migrations
+from app.database import audit_table  # noqa: F401  its table is part of the schema
 from app.database.sessions import Database
 from app.errors import DatabaseUnreachableError
 

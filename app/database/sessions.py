@@ -15,6 +15,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import Session, sessionmaker
 
 from app.database import functions
+from app.database.together import companion
 from app.database.visible import only_visible
 from app.errors import DatabaseUnreachableError, DatabaseUrlError, DatabaseWriteError, ServiceError
 
@@ -101,6 +102,24 @@ class Database:
         """
         with _typed(), self._sessions.begin() as session:
             session.connection(execution_options={_BEGIN: "IMMEDIATE"})
+            yield session
+            along = companion()
+            committed = along(session) if along is not None else None
+        if committed is not None:
+            committed()
+
+    @contextmanager
+    def append(self) -> Iterator[Session]:
+        """As `write`, for what has an order of its own: on PostgreSQL it does not wait for other changes.
+
+        Raises:
+            DatabaseWriteError, DatabaseUnreachableError: as `write`.
+        """
+        with _typed(), self._sessions.begin() as session:
+            if self.engine.dialect.name == "sqlite":
+                session.connection(execution_options={_BEGIN: "IMMEDIATE"})
+            else:
+                session.connection(execution_options={"isolation_level": "READ COMMITTED"})
             yield session
 
     @contextmanager

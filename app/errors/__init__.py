@@ -18,6 +18,7 @@ models.errors.DescryError
     +-- InvalidError                  422 invalid_request
     |   +-- CollectionNameError           collection_name_invalid
     |   +-- KeyRefusedError               key_refused
+    |   +-- PurposeRequiredError          purpose_required
     |   +-- RecipeRefusedError            recipe_invalid
     |   +-- CursorInvalidError            cursor_invalid
     |   +-- CursorMismatchError           cursor_mismatch
@@ -111,6 +112,7 @@ models.errors.DescryError
     |   +-- ImageNotEncodedError          image_not_encoded
     |   +-- ModelNotLoadedError           model_not_loaded
     |   +-- NoActiveModelError            no_active_model
+    |   +-- AuditUnavailableError         audit_unavailable
     |   +-- DatabaseUnreachableError      database_unreachable
     |   +-- VectorStoreError              vector_store_failed
     |   |   +-- VectorStoreUnreachableError   vector_store_unreachable
@@ -142,12 +144,14 @@ models.errors.DescryError
 """
 
 from app.errors.access import (
+    AuditUnavailableError,
     KeyExpiredError,
     KeyInvalidError,
     KeyNotFoundError,
     KeyRefusedError,
     KeyRequiredError,
     KeyRevokedError,
+    PurposeRequiredError,
     RateLimitedError,
     ScopeMissingError,
 )
@@ -300,6 +304,7 @@ __all__ = [
     "AssociationTooLargeError",
     "AssociationUndoneError",
     "AttributeProtectedError",
+    "AuditUnavailableError",
     "BackupError",
     "BackupTargetError",
     "BatchEntryError",
@@ -386,6 +391,7 @@ __all__ = [
     "PictureError",
     "PicturesDifferError",
     "PortTakenError",
+    "PurposeRequiredError",
     "QueryEmptyError",
     "QueryLanguageUnsupportedError",
     "QueryNotFoundError",

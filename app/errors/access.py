@@ -1,6 +1,6 @@
 """What is wrong with who asks, or with how often."""
 
-from app.errors.base import InvalidError, NotFoundError, ServiceError
+from app.errors.base import InvalidError, NotFoundError, ServiceError, UnavailableError
 
 
 class KeyRequiredError(ServiceError):
@@ -56,3 +56,15 @@ class KeyRefusedError(InvalidError):
     """A key that cannot be made as it was asked for."""
 
     code, title = "key_refused", "The key cannot be made"
+
+
+class AuditUnavailableError(UnavailableError):
+    """The audit cannot be written, so that nothing may be done."""
+
+    code, title = "audit_unavailable", "The audit cannot be written"
+
+
+class PurposeRequiredError(InvalidError):
+    """A search without a purpose, where one is required."""
+
+    code, title = "purpose_required", "A purpose is needed"

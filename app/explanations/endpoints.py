@@ -5,6 +5,7 @@ from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Depends, Request, Response
 
+from app.audit.note import noted
 from app.core import Core
 from app.dependencies import CoreDep, Id
 from app.embedding.service import TextEmbedding
@@ -98,8 +99,10 @@ async def _explained(
     explain: Callable[[ExplanationService, str, TextEmbedding], R],
 ) -> R:
     """Encode the text as a search does, then explain on the explainer's thread, both within the time of a query."""
+    noted(query=body.query)
     query, limit = check_query(body.query, core.settings.max_query_chars), core.settings.query_timeout_s
     model = core.active.current()
+    noted(facts={"version": model.version_id})
     embedding = await encoded(model.encoder.submit_text(query), request, limit)
     found: R = await encoded(
         explainer.submit(lambda: explain(ExplanationService(core, model), query, embedding)), request, limit

@@ -2,6 +2,7 @@
 
 from fastapi import APIRouter, Response, status
 
+from app.audit.note import noted
 from app.collections.service import CollectionService
 from app.dependencies import CoreDep
 from app.errors import CollectionNotFoundError, responses
@@ -15,6 +16,7 @@ router = APIRouter(prefix="/v1/exports", tags=["exports"])
 @router.post("", status_code=status.HTTP_202_ACCEPTED, responses=responses(CollectionNotFoundError))
 def create_export(body: NewExport, core: CoreDep, response: Response) -> JobOut:
     """Queue an export: a zip of pictures and a manifest, as an ingest reads them, at the job's `result_url`."""
+    noted(collection=body.collection)
     with core.database.write() as session:
         if body.collection is not None:
             CollectionService(session).find(body.collection)

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response, status
 from fastapi.responses import FileResponse
 
+from app.audit.note import noted
 from app.database.tables import Image
 from app.dependencies import CoreDep, Id
 from app.errors import (
@@ -49,7 +50,9 @@ _JPEG: dict[int | str, dict[str, Any]] = {200: {"content": {"image/jpeg": {}}}, 
 def get_identity(identity_id: Id, core: CoreDep) -> IdentityDetail:
     """A person with every image."""
     with core.database.read() as session:
-        return IdentityService(session).detail(identity_id)
+        found = IdentityService(session).detail(identity_id)
+    noted(images=[image.id for image in found.images])
+    return found
 
 
 @router.patch(
@@ -84,6 +87,7 @@ def delete_identity(identity_id: Id, core: CoreDep) -> None:
 def merge_identities(identity_id: Id, request: MergeRequest, core: CoreDep) -> MergeAnswer:
     """Merge others into this identity: they are one person. Searches show it at once; a split can undo it."""
     with core.database.write() as session:
+        noted(identities=request.identities)
         events = IdentityChanges(session).merge(identity_id, request.identities, drop_names=request.drop_names)
     with core.database.read() as session:
         return MergeAnswer(identity=IdentityService(session).detail(identity_id), events=events)
@@ -97,6 +101,7 @@ def merge_identities(identity_id: Id, request: MergeRequest, core: CoreDep) -> M
 def split_identity(identity_id: Id, request: SplitRequest, core: CoreDep) -> SplitAnswer:
     """Take images out of an identity into a new one, or undo a merge. No association puts them together again."""
     with core.database.write() as session:
+        noted(images=request.image_ids or ())
         return split(session, identity_id, request)
 
 
@@ -132,7 +137,10 @@ def identity_timeline(
 ) -> Timeline:
     """Where and when a person was seen: sightings by camera and time, earliest first."""
     with core.database.read() as session:
-        return timeline(session, identity_id, gap_s=gap_s, collection=collection, limit=limit, cursor=cursor)
+        found = timeline(session, identity_id, gap_s=gap_s, collection=collection, limit=limit, cursor=cursor)
+    shown = [image for group in (*found.sightings, *found.undated) for image in group.image_ids]
+    noted(images=shown, collection=collection)
+    return found
 
 
 @router.get("/images/{image_id}", tags=["images"], responses=responses(ImageNotFoundError))
@@ -186,7 +194,9 @@ def get_thumbnail(image_id: Id, request: Request, core: CoreDep) -> Response:
 
 def _image(image_id: int, core: CoreDep) -> Image:
     with core.database.read() as session:
-        return IdentityService(session).image(image_id)
+        found = IdentityService(session).image(image_id)
+    noted(identities=[found.identity_id])
+    return found
 
 
 def _send(request: Request, core: CoreDep, row: Image, *, thumbnail: bool) -> Response:

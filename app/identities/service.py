@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from sqlalchemy.orm import Session
 
+from app.audit.service import AuditService
 from app.database.tables import Identity, Image
 from app.errors import ExternalIdTakenError, IdentityMergedError, IdentityNotFoundError, ImageNotFoundError
 from app.gallery.repository import ImageRepository
@@ -25,6 +26,7 @@ class IdentityService:
         self._history = HistoryRepository(session)
         self._feedback = FeedbackRepository(session)
         self._erasures = ErasureRepository(session)
+        self._audit = AuditService(session)
 
     def identity(self, identity_id: int) -> Identity:
         """One identity.
@@ -86,19 +88,15 @@ class IdentityService:
         ids = [image.id for image in images]
         self._erasures.forget_queries([identity_id], ids)
         self._drop_images(ids)
-        self._erasures.forget_named({person.external_id, *self._drop_identity(identity_id)})
+        self._forget([identity_id], ids, {person.external_id, *self._drop_identity(identity_id)})
         return [image.store_name for image in images]
 
     def delete_image(self, image_id: int) -> list[str]:
         """Delete an image and its vectors; returns its store name. A provisional identity goes with its last image."""
         self._log.lock()
-        image = self.image(image_id)
-        identity = self.identity(image.identity_id)
-        self._erasures.forget_queries([], [image_id])
-        self._drop_images([image_id])
-        if identity.provisional and not self._identities.has_images(identity.id):
-            self._erasures.forget_named(self._drop_identity(identity.id))
-        return [image.store_name]
+        name, people, called = self._drop_image(image_id)
+        self._forget(people, [image_id], called)
+        return [name]
 
     def delete_images(self, image_ids: Sequence[int]) -> tuple[list[int], list[str]]:
         """Delete those of some images that exist, and the people who have none left, named or not.
@@ -107,18 +105,39 @@ class IdentityService:
             Ids of the images that were deleted, and their store names.
         """
         self._log.lock()
-        found, names, called = list[int](), list[str](), set[str | None]()
+        found, names, gone, called = list[int](), list[str](), list[int](), set[str | None]()
         for image_id in image_ids:
             if (image := self._images.get(image_id)) is None:
                 continue
             owner = image.identity_id
+            name, people, old_names = self._drop_image(image_id)
             found.append(image_id)
-            names += self.delete_image(image_id)
+            names.append(name)
+            gone += people
+            called |= old_names
             if (person := self._identities.get(owner)) is not None and not self._identities.has_images(owner):
                 self._erasures.forget_queries([owner], [])
+                gone.append(owner)
                 called |= {person.external_id, *self._drop_identity(owner)}
-        self._erasures.forget_named(called)  # at once: it reads every query
+        self._forget(gone, found, called)
         return found, names
+
+    def _drop_image(self, image_id: int) -> tuple[str, list[int], set[str | None]]:
+        """Returns its store name, the person who went with it, and what those were called who had been merged in."""
+        image = self.image(image_id)
+        identity = self.identity(image.identity_id)
+        self._erasures.forget_queries([], [image_id])
+        self._drop_images([image_id])
+        if identity.provisional and not self._identities.has_images(identity.id):
+            return image.store_name, [identity.id], self._drop_identity(identity.id)
+        return image.store_name, [], set()
+
+    def _forget(self, identity_ids: Sequence[int], image_ids: Sequence[int], names: set[str | None]) -> None:
+        """Erase what people wrote about those who are gone. Once for all of them: it reads queries and audit."""
+        if not (identity_ids or image_ids):
+            return
+        self._erasures.forget_named(names)
+        self._audit.erase_words(identity_ids, image_ids, [name for name in names if name is not None])
 
     def _drop_images(self, image_ids: list[int]) -> None:
         self._log.delete(image_ids)
@@ -146,8 +165,10 @@ class IdentityService:
         """
         known, names, called = self._erasures.known(), list[str](), set[str | None]()
         for kind, number, _ in entries:
-            if kind == "image" and (image := self._images.get(number)) is not None:
-                names += self.delete_image(image.id)
+            if kind == "image" and self._images.get(number) is not None:
+                name, _, old_names = self._drop_image(number)
+                names.append(name)
+                called |= old_names
         for kind, number, _ in entries:
             if kind != "identity" or (person := self._identities.get(number)) is None:
                 continue
@@ -158,7 +179,8 @@ class IdentityService:
                 called.update(self._history.forget(number).values())
             else:
                 called |= self._drop_identity(number)
-        self._erasures.forget_named(called)
+        gone = {kind: [number for one, number, _ in entries if one == kind] for kind in ("identity", "image")}
+        self._forget(gone["identity"], gone["image"], called)
         noted = self._erasures.known()
         self._erasures.take([entry for entry in entries if entry[:2] not in noted | known])
         return names

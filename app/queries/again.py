@@ -21,6 +21,7 @@ from app.queries.repository import FeedbackRepository
 from app.queries.schemas import SearchAgain
 from app.registry.active import LoadedModel
 from app.search.encoding import QueryEncoder
+from app.search.purpose import check_purpose
 from app.search.query import Part, Query
 from app.search.schemas import ComposedQuery, SearchAnswer, SearchOptions, Warned
 from app.search.service import SearchService
@@ -35,7 +36,7 @@ def options_of(row: QueryRow, asked: SearchAgain) -> SearchOptions:
     """The options of a query, with those that are wanted otherwise now."""
     stored = {name: value for name, value in row.definition.items() if name in OPTIONS}
     wanted = asked.model_dump(include={"limit", "images_per_identity", "cursor"}, exclude_none=True)
-    return SearchOptions.model_validate({**stored, **wanted})
+    return SearchOptions.model_validate({**stored, **wanted, "purpose": row.purpose})
 
 
 class Again:
@@ -108,6 +109,7 @@ def answer_again(core: Core, row: QueryRow, asked: SearchAgain) -> SearchAnswer:
     again = Again(core, model, row)
     found = {content: future.result() for content, future in again.queued.items()}
     query = again.query(found, learn=asked.use_feedback)
+    check_purpose(options_of(row, asked), core.settings)
     service = SearchService(core.database, model, protected=core.settings.protected_attributes)
     return service.answer(query, options_of(row, asked), started=started)
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
+from app.audit.note import noted
 from app.database.tables import Feedback, now
 from app.errors import FeedbackNotFoundError
 from app.identities.service import IdentityService
@@ -71,6 +72,13 @@ class FeedbackService:
                 "note": verdict.note,
                 "at": now(),
             }
+        noted(
+            identities=[person for person, _ in rows],
+            images=[image for _, image in rows if image is not None],
+            facts={"verdicts": [row["verdict"] for row in rows.values()]},
+            query_id=query_id,
+            notes=[row["note"] for row in rows.values() if row["note"]] or None,
+        )
         made = set(self._feedback.add(list(rows.values())))
         return FeedbackList(feedback=[row for row in self.listed(query_id).feedback if row.id in made])
 

@@ -10,10 +10,12 @@ from fastapi import Request
 from fastapi.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 
+from app.audit.note import noted
 from app.core import Core
 from app.errors import EncoderTimeoutError, ModelNotLoadedError
 from app.metrics.instruments import observe_search
 from app.registry.active import LoadedModel
+from app.search.purpose import asked_with, check_purpose
 from app.search.query import Query
 from app.search.schemas import SearchAnswer, SearchOptions
 from app.search.service import SearchService, SupersededError
@@ -37,6 +39,8 @@ async def answer(
     Raises:
         NoActiveModelError: no version answers. And what `encode` and `SearchService.answer` raise.
     """
+    noted(**asked_with(options))  # also of a search that fails
+    check_purpose(options, core.settings)
     narrow = options.collection is not None or bool(options.filters)
     deadline, switches = time.monotonic() + core.settings.query_timeout_s, 0
     while True:

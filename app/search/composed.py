@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
 
+from app.audit.note import noted
 from app.dependencies import CoreDep
 from app.errors import (
     BodyTooLargeError,
@@ -26,6 +27,7 @@ from app.errors import (
     NoActiveModelError,
     PictureError,
     PicturesDifferError,
+    PurposeRequiredError,
     QueryEmptyError,
     QueryNotUnderstoodError,
     QueryTooLongError,
@@ -84,6 +86,7 @@ _BODY: dict[str, Any] = {
         QueryTooLongError,
         QueryNotUnderstoodError,
         PicturesDifferError,
+        PurposeRequiredError,
         PictureError,
         BodyTooLargeError,
         ModelNotLoadedError,
@@ -103,6 +106,7 @@ async def search_composed(request: Request, core: CoreDep) -> SearchAnswer:
     started = time.perf_counter()
     core.active.current()
     asked, files = await _read(request)
+    noted(**asked.model_dump(mode="json", include={"parts", "negatives"}, exclude_none=True))
 
     async def encode(model: LoadedModel) -> Query:
         encoder = QueryEncoder(core, model, asked, files)

@@ -2,12 +2,14 @@
 
 import hashlib
 import time
+from contextvars import copy_context
 from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, File, Form, Request, UploadFile
 from torch import Tensor
 
+from app.audit.note import noted
 from app.dependencies import CoreDep
 from app.errors import (
     AttributeProtectedError,
@@ -23,6 +25,7 @@ from app.errors import (
     ModelNotLoadedError,
     NoActiveModelError,
     PictureError,
+    PurposeRequiredError,
     QueryEmptyError,
     QueryLanguageUnsupportedError,
     QueryNotUnderstoodError,
@@ -56,6 +59,7 @@ _OPTION_ERRORS = (
     FilterError,
     TimezoneUnknownError,
     AttributeProtectedError,
+    PurposeRequiredError,
 )
 
 
@@ -73,6 +77,7 @@ _OPTION_ERRORS = (
 async def search_text(body: TextQuery, request: Request, core: CoreDep) -> SearchAnswer:
     """Find people by a description. The answer is a list of candidates, not an identification."""
     started = time.perf_counter()
+    noted(query=body.query)
 
     async def encode(model: LoadedModel) -> Query:
         encoder = DescriptionEncoder(model, body.query, core.settings.max_query_chars)
@@ -116,11 +121,13 @@ async def search_image(
         # The bytes stay in the upload's own file until it is this one's turn.
         file.file.seek(0)
         data = file.file.read()
+        sha256 = hashlib.sha256(data).hexdigest()
+        noted(picture={"sha256": sha256})  # also of one that is no picture
         picture = pictures.decode(data, max_pixels=limits.max_pixels, max_bytes=limits.max_upload_bytes)
-        return hashlib.sha256(data).hexdigest(), model.encoder.encoder.preprocess(picture.image)
+        return sha256, model.encoder.encoder.preprocess(picture.image)
 
     async def encode(model: LoadedModel) -> Query:
-        decoded = core.decoding.submit(partial(decode, model))
+        decoded = core.decoding.submit(partial(copy_context().run, decode, model))
         sha256, pixels = await encoded(decoded, request, limits.query_timeout_s)
         vector = await encoded(model.encoder.submit_picture(pixels), request, limits.query_timeout_s)
         return Query((Part(vector, "image"),), {"picture": {"sha256": sha256}}, uploaded={sha256: vector})

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 import numpy as np
 from sqlalchemy.orm import Session
 
+from app.audit.note import noted
 from app.collections.service import CollectionService
 from app.database.sessions import Database
 from app.errors import ModelNotLoadedError
@@ -15,6 +16,7 @@ from app.registry.active import LoadedModel
 from app.search.cursor import MOST_SHOWN, Cursor
 from app.search.grouping import Owners, RankedIdentity, best_identities, best_images, rank_identities
 from app.search.protected import check_protected
+from app.search.purpose import asked_with
 from app.search.query import Query
 from app.search.ranking import Order, Ranking, ranking_of
 from app.search.repository import Fields, SearchRepository
@@ -70,6 +72,16 @@ class SearchService:
             SupersededError: another version answers by now.
             ModelNotLoadedError: it does, is not in memory, and there are images that this one lacks.
         """
+        noted(**query.definition, **asked_with(options))
+        found = self._page(query, options, started)
+        noted(
+            identities=[candidate.identity.id for candidate in found.candidates],
+            images=[image.id for candidate in found.candidates for image in candidate.images],
+            facts={"version": found.model_version.id, "query_id": found.query_id},
+        )
+        return found
+
+    def _page(self, query: Query, options: SearchOptions, started: float) -> SearchAnswer:
         encoded = time.perf_counter()
         check_protected(options.filters, self._protected)
         digest = query.digest(options)
@@ -79,6 +91,7 @@ class SearchService:
             head = LogRepository(session).head()
             within = None if options.collection is None else CollectionService(session).find(options.collection)
             self._check_complete(session, head.active_version_id)
+            noted(facts={"collection": within})
             # What another process wrote before this query came in is part of the answer. What the index learns beyond
             # the state of this session is not in its rows, and so left out; what it has forgotten is not found.
             ranking.catch_up(head.sequence)

@@ -4,6 +4,7 @@ from types import TracebackType
 from typing import Self
 
 from descry_client._async.admin import AsyncKeys, AsyncModels, AsyncRetention
+from descry_client._async.audit import AsyncAudit
 from descry_client._async.gallery import AsyncCollections, AsyncExports, AsyncGallery
 from descry_client._async.jobs import AsyncJobs
 from descry_client._async.people import AsyncAssociations, AsyncIdentities, AsyncImages
@@ -52,6 +53,7 @@ class AsyncClient:
         self.jobs = AsyncJobs(self._transport)
         self.exports = AsyncExports(self._transport)
         self.keys = AsyncKeys(self._transport)
+        self.audit = AsyncAudit(self._transport)
         self.retention = AsyncRetention(self._transport)
 
     async def who(self) -> SessionOut:

@@ -4,6 +4,7 @@ from types import TracebackType
 from typing import Self
 
 from descry_client._sync.admin import Keys, Models, Retention
+from descry_client._sync.audit import Audit
 from descry_client._sync.gallery import Collections, Exports, Gallery
 from descry_client._sync.jobs import Jobs
 from descry_client._sync.people import Associations, Identities, Images
@@ -52,6 +53,7 @@ class Client:
         self.jobs = Jobs(self._transport)
         self.exports = Exports(self._transport)
         self.keys = Keys(self._transport)
+        self.audit = Audit(self._transport)
         self.retention = Retention(self._transport)
 
     def who(self) -> SessionOut:

@@ -3,6 +3,8 @@
 import io
 import json
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,8 @@ from starlette.testclient import TestClient
 
 from app.commands.models import activate_version, register_checkpoint
 from app.core import Core
+from app.errors import DatabaseWriteError
+from app.queries.repository import QueryRepository
 from app.queries.service import sweep
 from tests.app.conftest import IngestFolder
 from tests.app.test_search_api import ask, people
@@ -88,10 +92,21 @@ def test_a_search_is_kept_with_what_was_asked(filled: TestClient) -> None:
     assert got(filled, f"/v1/queries/{odd['query_id']}")["purpose"] == "case 18"
 
 
+@contextmanager
+def unwritable() -> Iterator[None]:
+    """Queries cannot be written, all else can: without the audit's entries no search would be answered."""
+
+    def full(self: QueryRepository, rows: list[Json]) -> None:
+        raise DatabaseWriteError("no room")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(QueryRepository, "add", full)
+        yield
+
+
 def test_a_query_is_found_before_it_is_written(filled: TestClient, core: Core) -> None:
-    """The test's own unit of work keeps every other writer out."""
     serving: Core = filled.app.state.core  # type: ignore[attr-defined]  # the application of the client
-    with core.database.write():
+    with unwritable():
         answer = ask(filled, "a red coat")
         assert serving.recorder.find(answer["query_id"]) is not None
         assert got(filled, f"/v1/queries/{answer['query_id']}")["words"] == "“a red coat”"
@@ -298,13 +313,13 @@ def test_a_sweep_leaves_what_was_named_or_judged(filled: TestClient, core: Core)
 
 
 def test_searches_go_on_where_queries_cannot_be_written(filled: TestClient, core: Core) -> None:
-    """Every search of 8 threads is answered while the database takes no writes, and kept when it does again."""
+    """Every search of 8 threads is answered while the database takes no queries, and kept when it does again."""
     answers: list[str] = []
 
     def search() -> None:
         answers.append(ask(filled, "a red coat", limit=1)["query_id"])
 
-    with core.database.write():
+    with unwritable():
         threads = [threading.Thread(target=search) for _ in range(8)]
         for thread in threads:
             thread.start()

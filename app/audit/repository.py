@@ -1,0 +1,136 @@
+"""All SQL about the audit."""
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Row, Select, String, cast, func, select, update
+from sqlalchemy.orm import Session
+
+from app.audit.chain import GENESIS, Head, chained
+from app.database.audit_table import AuditEntry
+
+_LOCK = 0x64657363727901
+"""The advisory lock of PostgreSQL for the chain. A change takes it after the writer's, nobody the other way round."""
+_TAKE_LOCK = f"SELECT pg_advisory_xact_lock({_LOCK})"
+_LAST = "SELECT sequence, hash FROM audit_entries ORDER BY sequence DESC LIMIT 1"
+_INSERT = AuditEntry.metadata.tables[AuditEntry.__tablename__].insert()
+"""Without the ORM, which takes as long as the commit: every search waits for this, and every picture that is shown."""
+_BATCH = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which entries are asked for; None: any.
+
+    Attributes:
+        action: all of it, or its beginning and `*`.
+        since, until: from the first on, before the second.
+        identity, image: one of the ids that the entry names.
+        words: a part of what people wrote, such as a case. A-Z count as a-z; other letters as they are.
+    """
+
+    actor: str | None = None
+    action: str | None = None
+    outcome: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    identity: int | None = None
+    image: int | None = None
+    words: str | None = None
+
+
+class AuditRepository:
+    """Reads and writes the chain."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def append(self, rows: list[dict[str, Any]]) -> Head:
+        """Put entries behind the last one; nobody else can until the commit. The session must be a writing one."""
+        connection = self._session.connection()
+        if connection.dialect.name == "postgresql":
+            connection.exec_driver_sql(_TAKE_LOCK)
+        made = chained(rows, self.head())
+        connection.execute(_INSERT, made)
+        return Head(made[-1]["sequence"], made[-1]["hash"])
+
+    def head(self) -> Head:
+        """The last entry; number 0 where there is none."""
+        row = self._session.connection().exec_driver_sql(_LAST).one_or_none()
+        return Head(0, GENESIS) if row is None else Head(row.sequence, row.hash)
+
+    def page(self, wanted: Wanted, limit: int, before: int | None) -> list[AuditEntry]:
+        """The newest entries first, below a number."""
+        statement = _filtered(select(AuditEntry), wanted).order_by(AuditEntry.sequence.desc()).limit(limit)
+        if before is not None:
+            statement = statement.where(AuditEntry.sequence < before)
+        return list(self._session.scalars(statement))
+
+    def all(self) -> Iterator[AuditEntry]:
+        """Every entry in order, a thousand in memory at a time."""
+        last = None
+        while True:
+            statement = select(AuditEntry).order_by(AuditEntry.sequence).limit(_BATCH)
+            if last is not None:
+                statement = statement.where(AuditEntry.sequence > last)
+            rows = list(self._session.scalars(statement))
+            yield from rows
+            if len(rows) < _BATCH:
+                return
+            last = rows[-1].sequence
+            self._session.expunge_all()
+
+    def worded(self) -> Iterator[Row[int, str, list[int], list[int], str | None]]:
+        """Number, action, ids of people and of images, and words of the entries that have words, in order."""
+        columns = (AuditEntry.sequence, AuditEntry.action, AuditEntry.identity_ids, AuditEntry.image_ids)
+        last = 0
+        while True:
+            statement = select(*columns, AuditEntry.words).where(
+                AuditEntry.words.is_not(None), AuditEntry.sequence > last
+            )
+            rows = self._session.execute(statement.order_by(AuditEntry.sequence).limit(_BATCH)).all()
+            yield from rows
+            if len(rows) < _BATCH:
+                return
+            last = rows[-1].sequence
+
+    def forget_words(self, sequences: Iterable[int]) -> int:
+        """Erase what people wrote in entries; the chain still verifies. Returns how many had something."""
+        count, wanted = 0, list(sequences)
+        for start in range(0, len(wanted), _BATCH):
+            statement = (
+                update(AuditEntry)
+                .where(AuditEntry.sequence.in_(wanted[start : start + _BATCH]), AuditEntry.words.is_not(None))
+                .values(words=None, salt=None)
+                .returning(AuditEntry.sequence)
+            )
+            count += len(self._session.scalars(statement).all())
+        return count
+
+
+def _filtered(statement: Select[tuple[AuditEntry]], wanted: Wanted) -> Select[tuple[AuditEntry]]:
+    return statement.where(*_conditions(wanted))
+
+
+def _conditions(wanted: Wanted) -> Iterator[ColumnElement[bool]]:
+    if wanted.actor is not None:
+        yield AuditEntry.actor == wanted.actor
+    if wanted.action is not None:
+        prefix = wanted.action.removesuffix("*")
+        exact = prefix == wanted.action
+        yield AuditEntry.action == prefix if exact else AuditEntry.action.startswith(prefix, autoescape=True)
+    if wanted.outcome is not None:
+        yield AuditEntry.outcome == wanted.outcome
+    if wanted.since is not None:
+        yield AuditEntry.at >= wanted.since
+    if wanted.until is not None:
+        yield AuditEntry.at < wanted.until
+    for column, wished in ((AuditEntry.identity_ids, wanted.identity), (AuditEntry.image_ids, wanted.image)):
+        if wished is not None:
+            yield cast(column, String).contains(f",{wished},")
+    if wanted.words is not None:
+        part = json.dumps(wanted.words, ensure_ascii=True)[1:-1]  # as it stands in the column
+        yield func.lower(AuditEntry.words).contains(part.lower(), autoescape=True)

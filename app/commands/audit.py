@@ -1,0 +1,105 @@
+"""descry audit list, verify, export."""
+
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from app.commands.jobs import database_of
+from app.commands.output import AsJson, DataDir, errors, print_json, results, shown
+
+app = typer.Typer(help="The audit: who searched, viewed, exported and changed what.", no_args_is_help=True)
+
+
+@app.command("list")
+def list_entries(
+    actor: Annotated[str | None, typer.Option(help="Name of a key, open, or cli:USER.")] = None,
+    action: Annotated[str | None, typer.Option(help="Such as search.text, or search.*")] = None,
+    outcome: Annotated[str | None, typer.Option(help="ok, or the code of an error.")] = None,
+    since: Annotated[datetime | None, typer.Option(help="Local time.")] = None,
+    until: Annotated[datetime | None, typer.Option(help="Local time.")] = None,
+    identity: Annotated[int | None, typer.Option("--of-identity", min=1, help="Entries that name it.")] = None,
+    image: Annotated[int | None, typer.Option("--of-image", min=1, help="Entries that name it.")] = None,
+    words: Annotated[str | None, typer.Option(help="A part of the purpose, the query, or another word.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="Most entries.")] = 50,
+    before: Annotated[int | None, typer.Option(min=1, help="Entries below this number.")] = None,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show entries, newest first."""
+    from app.audit.repository import Wanted
+    from app.audit.service import AuditService
+
+    wanted = Wanted(actor, action, outcome, _local(since), _local(until), identity, image, words)
+    with database_of(data_dir) as database, database.read() as session:
+        page = AuditService(session).page(wanted, limit=limit, before=before)
+    if as_json:
+        print_json(page.model_dump(mode="json"))
+        return
+    table = Table("Entry", "When", "Who", "What", "Outcome", "Purpose", "Returned")
+    for one in page.entries:
+        returned = f"{len(one.identity_ids):,} people, {len(one.image_ids):,} images" if one.image_ids else ""
+        purpose = str((one.words or {}).get("purpose", "")) if not one.words_erased else "(erased)"
+        when = one.at.strftime("%Y-%m-%d %H:%M:%S")
+        table.add_row(
+            str(one.sequence), when, shown(one.actor), one.action, shown(one.outcome), shown(purpose), returned
+        )
+    results().print(table)
+
+
+@app.command("verify")
+def verify(
+    head: Annotated[str | None, typer.Option(help="SEQUENCE:HASH that was noted elsewhere.")] = None,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Look whether an entry was changed, removed, put in or moved, or the end cut off since a head was noted."""
+    from app.audit.chain import Head
+    from app.audit.service import AuditService
+
+    noted = None if head is None else Head.parse(head)
+    with database_of(data_dir) as database, database.read() as session:
+        found = AuditService(session).verify(noted)
+    if as_json:
+        print_json(found.model_dump(mode="json"))
+    else:
+        for problem in found.problems:
+            results().print(f"{problem.kind} at {problem.sequence}: {problem.message}", markup=False, highlight=False)
+        state = "whole" if found.whole else "NOT whole"
+        words = f"{found.entries:,} entries, {state}; words erased in {found.erased:,}; head {found.head}"
+        results().print(words, markup=False, highlight=False, soft_wrap=True)
+    if not found.whole:
+        raise typer.Exit(1)
+
+
+@app.command("export")
+def export(
+    out: Annotated[Path, typer.Option(help="File to write, as JSON lines; it must not exist.")],
+    data_dir: DataDir = None,
+) -> None:
+    """Write every entry, and the head as the last line. Note the head elsewhere: `verify --head` shows a cut by it."""
+    from app.audit.chain import Head
+    from app.audit.schemas import head_line
+    from app.audit.service import AuditService
+    from app.errors import ExportTargetError, StorageError
+
+    if out.exists():
+        raise ExportTargetError(f"{out} exists already; choose another name, or remove it")
+    last, count = Head(0, "0" * 64), 0
+    with database_of(data_dir) as database, database.read() as session:
+        try:
+            with out.open("x", encoding="utf-8") as file:
+                for entry in AuditService(session).export():
+                    last, count = Head(entry.sequence, entry.hash), count + 1
+                    file.write(entry.model_dump_json() + "\n")
+                file.write(head_line(last) + "\n")
+        except OSError as error:
+            raise StorageError(f"{out} cannot be written: {error.strerror or error}") from error
+    results().print(f"{count:,} entries; head {last}", markup=False, highlight=False, soft_wrap=True)
+    errors().print("note the head elsewhere; `descry audit verify --head` compares with it", style="dim")
+
+
+def _local(at: datetime | None) -> datetime | None:
+    return None if at is None else at.astimezone()
