@@ -31,4 +31,4 @@ def test_pictures_are_decoded_or_refused(record_property: Record) -> None:
         return "decoded"
 
     seen = fuzz(given, read, record_property)
-    assert {"decoded", "DamagedImageError", "TooManyPixelsError", "NotAnImageError", "FormatError"} <= set(seen)
+    assert {"decoded", "DamagedImageError", "NotAnImageError"} <= set(seen)
