@@ -38,7 +38,7 @@ NOISE = np.random.default_rng(7).normal(0, 2, (7, 180, 320, 3)).astype(np.float3
 
 
 def grainy(picture: Pixels, index: int) -> Pixels:
-    return np.clip(picture + NOISE[index % len(NOISE)], 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(picture + NOISE[index % len(NOISE)], 0, 255), np.uint8)
 
 
 def follow(scene: Scene, seconds: float, prime: Scene | None = None) -> tuple[Tracker, list[tuple[float, float]]]:
