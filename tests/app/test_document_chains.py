@@ -35,7 +35,12 @@ FOUND = {"image_id": "/candidates/0/images/0/id", "identity_id": "/candidates/0/
 NAMED: list[tuple[str, str, str, dict[str, str]]] = [
     ("post", "/v1/search/text", "200", FOUND),
     ("post", "/v1/search/composed", "200", FOUND),
-    ("post", "/v1/queries/{query_id}/feedback", "201", {"feedback_id": "/feedback/0/id", "query_id": "/feedback/0/query_id"}),
+    (
+        "post",
+        "/v1/queries/{query_id}/feedback",
+        "201",
+        {"feedback_id": "/feedback/0/id", "query_id": "/feedback/0/query_id"},
+    ),
     ("get", "/v1/identities/{identity_id}", "200", {"image_id": "/images/0/id", "identity_id": "/id"}),
     ("get", "/v1/queries", "200", {"query_id": "/queries/0/id"}),
     ("get", "/v1/jobs", "200", {"job_id": "/jobs/0/id"}),
@@ -122,6 +127,8 @@ def test_chains_of_requests_answer_as_the_document_says(url: str, record_propert
             error.add_note(f"DESCRY_FUZZ_SEED={SEED} DESCRY_FUZZ_CHAINS={CHAINS} DESCRY_FUZZ_STEPS={STEPS}")
             raise
         finally:
-            told = f"{heard.total()} requests to {len(heard)} operations, {followed.total()} of them found what an answer"
+            told = (
+                f"{heard.total()} requests to {len(heard)} operations, {followed.total()} of them found what an answer"
+            )
             record_property("fuzz", f"{CHAINS} chains, seed {SEED}: {told} before had named")
     assert followed.total() > CHAINS, "no request asked for what another one had made"

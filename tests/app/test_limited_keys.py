@@ -145,7 +145,9 @@ def test_ids_of_elsewhere_are_not_found_anywhere(
     assert seen.status_code == 200
 
 
-def test_collections_of_elsewhere_are_not_found_anywhere(client: TestClient, north: Headers, ids: dict[str, int]) -> None:
+def test_collections_of_elsewhere_are_not_found_anywhere(
+    client: TestClient, north: Headers, ids: dict[str, int]
+) -> None:
     """Every route that takes the name of a collection: as if there were none of the name."""
     document, tried = client.get("/openapi.json").json(), 0
     for path, item in document["paths"].items():
