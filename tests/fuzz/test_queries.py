@@ -35,10 +35,44 @@ from tests.fuzz.harness import Record, fuzz, mutated, often
 from tests.fuzz.values import scalars, texts, trees
 
 __all__ = ["core", "empty_core", "ingest"]
-WORDS = (
-    "a man woman in with no not without red blue coat hat and or wearing is the his , . ; - 's isn't ( ) dark-blue "
-    "t-shirt he who long hair 20 carrying backpack nor"
-).split()  # noqa: SIM905  a list of them is a page
+WORDS = [
+    "a",
+    "man",
+    "woman",
+    "in",
+    "with",
+    "no",
+    "not",
+    "without",
+    "red",
+    "blue",
+    "coat",
+    "hat",
+    "and",
+    "or",
+    "wearing",
+    "is",
+    "the",
+    "his",
+    ",",
+    ".",
+    ";",
+    "-",
+    "'s",
+    "isn't",
+    "(",
+    ")",
+    "dark-blue",
+    "t-shirt",
+    "he",
+    "who",
+    "long",
+    "hair",
+    "20",
+    "carrying",
+    "backpack",
+    "nor",
+]
 sentences = st.lists(st.sampled_from(WORDS) | texts, max_size=25).map(" ".join)
 
 
