@@ -35,8 +35,8 @@ def begin_request(offered: str | None) -> str:
 
 
 class _Format(logging.Formatter):
-    """time level logger request message; line breaks and control characters in data stay data. The lines of a traceback,
-    which may quote data, are indented: no line that begins like one is another one's."""
+    """time level logger request message; line breaks and control characters in data stay data. Lines of a traceback
+    may quote data and are indented: no line that begins like one is another one's."""
 
     def format(self, record: logging.LogRecord) -> str:
         record.request = request_id()

@@ -58,8 +58,8 @@ def printable(name: str) -> str:
 
 
 def holds_half_characters(body: bytes) -> bool:
-    """Whether JSON holds half of a surrogate pair: Python reads it, and nothing can write it again. False for what is no
-    JSON, which whoever reads it refuses."""
+    """Whether JSON holds half of a surrogate pair: Python reads it, and nothing can write it again. False for what is
+    no JSON, which whoever reads it refuses."""
     if _HALF.search(body) is None:
         return False
     try:

@@ -88,13 +88,20 @@ BODIES: dict[str, dict[str, Any]] = {
     "/v1/images/{id}": {"description": "a person"},
     "/v1/images/{id}/support": {"query": "red coat"},
     "/v1/images/{id}/heatmap": {"query": "red coat"},
+    "/v1/identifications/{id}/confirm": {},
+    "/v1/identifications/{id}/refuse": {"reason": "somebody else"},
+    "/v1/identifications/{id}/withdraw": {"reason": "somebody else"},
     "/v1/queries/{id}": {"name": "mine"},
     "/v1/queries/{id}/search": {},
     "/v1/queries/{id}/feedback": [{"identity_id": "both", "verdict": "confirm"}],  # type: ignore[dict-item]
 }
 """A body that would be taken if the id were of one's own, so that nothing else can be what is refused."""
 NOBODYS = {"images": "9007199254740993", "identities": "9007199254740993", "queries": "f" * 32, "associations": "77"}
-NOBODYS |= {"jobs": "00000000-0000-4000-8000-000000000000", "feedback": "9007199254740993"}
+NOBODYS |= {
+    "identifications": "9007199254740993",
+    "jobs": "00000000-0000-4000-8000-000000000000",
+    "feedback": "9007199254740993",
+}
 
 
 def own(body: Any, ids: dict[str, int]) -> Any:  # noqa: ANN401  JSON
@@ -114,7 +121,17 @@ def of_elsewhere(client: TestClient, admin: Headers, ids: dict[str, int], tmp_pa
     job = client.post("/v1/gallery/batches", files=files, params={"collection": "south"}, headers=admin).json()["id"]
     run = client.post("/v1/associations", json={"collection": "south", "threshold": 0.5}, headers=admin)
     assert run.status_code == 202, run.text
-    found = {"images": ids["south/both"], "identities": ids["there"], "queries": query, "feedback": given, "jobs": job}
+    stated = {"query_id": query, "identity_id": ids["there"], "purpose": "case 1", "note": "a scar"}
+    marked = client.post("/v1/identifications", json=stated, headers=admin)
+    assert marked.status_code == 201, marked.text
+    found = {
+        "identifications": marked.json()["id"],
+        "images": ids["south/both"],
+        "identities": ids["there"],
+        "queries": query,
+        "feedback": given,
+        "jobs": job,
+    }
     (listed,) = client.get("/v1/associations", headers=admin).json()["runs"]
     return {kind: str(value) for kind, value in (found | {"associations": listed["id"]}).items()}
 
@@ -145,7 +162,9 @@ def test_ids_of_elsewhere_are_not_found_anywhere(
     assert seen.status_code == 200
 
 
-def test_collections_of_elsewhere_are_not_found_anywhere(client: TestClient, north: Headers, ids: dict[str, int]) -> None:
+def test_collections_of_elsewhere_are_not_found_anywhere(
+    client: TestClient, north: Headers, ids: dict[str, int]
+) -> None:
     """Every route that takes the name of a collection: as if there were none of the name."""
     document, tried = client.get("/openapi.json").json(), 0
     for path, item in document["paths"].items():

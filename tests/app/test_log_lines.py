@@ -53,7 +53,10 @@ def test_requests_forge_no_line(settings: Settings, core: Core, ingest: IngestFo
             path = quote(evil, safe="")
             for url in (f"/v1/jobs/{path}", f"/v1/queries/{path}", f"/{path}", f"/static/{path}"):
                 assert client.get(url).status_code in (404, 422)
-            sent = {"X-Request-ID": evil.encode("latin-1", "replace"), "User-Agent": evil.encode("latin-1", "replace")}
+            sent = {
+                b"X-Request-ID": evil.encode("latin-1", "replace"),
+                b"User-Agent": evil.encode("latin-1", "replace"),
+            }
             client.get("/v1/gallery", params={"a": evil}, headers=sent)
             client.post("/v1/search/text", json={"query": evil, "collection": evil, "purpose": evil}, headers=sent)
             client.post("/v1/search/text", json={"query": evil, "filters": {evil: evil}})

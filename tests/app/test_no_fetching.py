@@ -123,9 +123,7 @@ def bodies(schema: Json, address: str) -> Iterator[Json]:
     yield from ({**needed, name: value} for name, value in whole.items() if name not in needed)
 
 
-def test_addresses_in_texts_are_texts(
-    client: TestClient, core: Core, ingest: IngestFolder, tmp_path: Path
-) -> None:
+def test_addresses_in_texts_are_texts(client: TestClient, core: Core, ingest: IngestFolder, tmp_path: Path) -> None:
     picture(tmp_path / "p" / "1.jpg", "red")
     ingest(tmp_path / "p")
     query = client.post("/v1/search/text", json={"query": "red"}).json()["query_id"]
@@ -137,7 +135,9 @@ def test_addresses_in_texts_are_texts(
                     continue  # the first key would end the open mode; a stream does not end
                 place = re.sub(r"\{[^}]+\}", lambda name: query if "query" in name[0] else "1", path)
                 given = [one for one in operation.get("parameters", []) if one["in"] != "path"]
-                named = {kind: {one["name"]: address for one in given if one["in"] == kind} for kind in ("query", "header")}
+                named = {
+                    kind: {one["name"]: address for one in given if one["in"] == kind} for kind in ("query", "header")
+                }
                 contents = operation.get("requestBody", {}).get("content", {})
                 schema = contents.get("application/json", {}).get("schema")
                 for body in bodies(schema, address) if schema else [None]:
@@ -188,7 +188,9 @@ def strings_of(value: Any, place: tuple[Any, ...] = ()) -> Iterator[tuple[Any, .
             yield from strings_of(part, (*place, key))
 
 
-@pytest.mark.parametrize("name", ["{address}", "hf-hub:descry/none", "hf-hub:{address}", "descry/none", "timm/vit_base"])
+@pytest.mark.parametrize(
+    "name", ["{address}", "hf-hub:descry/none", "hf-hub:{address}", "descry/none", "timm/vit_base"]
+)
 def test_a_checkpoint_names_no_address(client: TestClient, tmp_path: Path, name: str) -> None:
     """Libraries of models download what their names ask for. A checkpoint brings all that it needs, or is refused."""
     folder = compact_checkpoint(tmp_path / "outside")
@@ -200,7 +202,11 @@ def test_a_checkpoint_names_no_address(client: TestClient, tmp_path: Path, name:
             for key in place[:-1]:
                 part = part[key]
             part[place[-1]] = name.format(address=address)
-            files = {"spec": json.dumps(changed).encode(), "weights": (folder / WEIGHTS).read_bytes(), "card": (folder / CARD).read_bytes()}
+            files = {
+                "spec": json.dumps(changed).encode(),
+                "weights": (folder / WEIGHTS).read_bytes(),
+                "card": (folder / CARD).read_bytes(),
+            }
             answer = client.post("/v1/models", files=files, data={"name": f"n{place}"})
             assert answer.status_code in (201, 422), answer.text
             refused += answer.status_code == 422
@@ -214,10 +220,16 @@ def test_the_watch_sees_what_it_is_there_for() -> None:
         socket.create_connection((host, int(port))).close()
         while len(reached) < 3:
             pass
-    assert sorted(text.split("(")[0].split(":")[0] for text in reached) == ["listener", "socket.connect", "socket.getaddrinfo"]
+    assert sorted(text.split("(")[0].split(":")[0] for text in reached) == [
+        "listener",
+        "socket.connect",
+        "socket.getaddrinfo",
+    ]
 
 
 def test_addresses_in_settings_are_those_of_stores() -> None:
     """No setting turns fetching on. A new setting that holds an address has to be looked at here."""
-    named = {name for name in Settings.model_fields if re.search("ur[il]|endpoint|address|webhook|proxy|proxies|hook", name)}
+    named = {
+        name for name in Settings.model_fields if re.search("ur[il]|endpoint|address|webhook|proxy|proxies|hook", name)
+    }
     assert named == {"database_url", "s3_endpoint", "milvus_uri", "trusted_proxies"}

@@ -203,5 +203,5 @@ def test_whole_characters_and_what_looks_like_halves_are_taken(client: TestClien
 
 @pytest.mark.parametrize("origin", ["http://[", "http://[::1", "null", "", "http://evil.example", "\xff"])
 def test_an_origin_that_is_none_is_refused(client: TestClient, origin: str) -> None:
-    answer = client.post("/v1/search/text", json={"query": "red"}, headers={"Origin": origin.encode("latin-1")})  # type: ignore[dict-item]
+    answer = client.post("/v1/search/text", json={"query": "red"}, headers={b"Origin": origin.encode("latin-1")})
     check(answer, 403, "origin_not_allowed")

@@ -1,6 +1,6 @@
 """A gallery as each release before left it, opened by this one: the same data, the same answers, no index file needed.
 
-What an older release left is made by the migrations' own way down, from a gallery that this release filled. (0001, which
+What an older release left is made by the migrations' own way down, from a gallery that this release filled. (0001, that
 knew no collections, is in `test_upgrade_0002`.)"""
 
 import shutil
@@ -54,7 +54,9 @@ def told(settings: Settings) -> list[Any]:
         people = [one["identity"]["id"] for one in answers[0][1]]
         assert len(people) == len(COLOURS) + 1
         details = [client.get(f"/v1/identities/{person}").json() for person in sorted(people)]
-        pictures = [client.get(f"/v1/images/{image['id']}/file").content for detail in details for image in detail["images"]]
+        pictures = [
+            client.get(f"/v1/images/{image['id']}/file").content for detail in details for image in detail["images"]
+        ]
         return [_known(answers), _known(details), pictures]
 
 

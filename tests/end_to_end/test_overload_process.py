@@ -1,5 +1,5 @@
-"""Ten times as many clients as may be answered, for a while: each is answered or told when to come again, and what comes
-after is served as if nothing had been.
+"""Ten times as many clients as may be answered, for a while: each is answered or told when to come again, and what
+comes after is served as if nothing had been.
 
 `DESCRY_OVERLOAD_S` (3) is how long; `make chaos` gives it a minute."""
 
@@ -25,7 +25,7 @@ BUDGET_S = Settings.model_fields["query_timeout_s"].default
 
 
 def crowd(url: str, number: int, stop: threading.Event) -> list[tuple[int, str, float]]:
-    """What one client hears, and after how long: it asks again and again, without the patience that it is told to have."""
+    """What one client hears, and after how long: it asks again and again, impatiently."""
     heard: list[tuple[int, str, float]] = []
     with httpx.Client(base_url=url, timeout=BUDGET_S + 10) as client:
         while not stop.is_set():

@@ -51,7 +51,9 @@ def fuzz(
     try:
         each()
     except BaseException as error:
-        error.add_note(f"DESCRY_FUZZ_SEED={SEED} DESCRY_FUZZ_INPUTS={INPUTS}, after {seen.total()} inputs: {last!r:.3000}")
+        error.add_note(
+            f"DESCRY_FUZZ_SEED={SEED} DESCRY_FUZZ_INPUTS={INPUTS}, after {seen.total()} inputs: {last!r:.3000}"
+        )
         raise
     finally:
         words = ", ".join(f"{word} {count:,}" for word, count in seen.most_common())
@@ -100,4 +102,4 @@ def _damage(draw: st.DrawFn, data: bytearray) -> None:
         data[place : place + size], data[other : other + size] = data[other : other + size], data[place : place + size]
 
 
-_ORDERS: st.SearchStrategy = st.sampled_from(["little", "big"])  # type: ignore[type-arg]
+_ORDERS: st.SearchStrategy = st.sampled_from(["little", "big"])

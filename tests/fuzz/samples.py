@@ -13,12 +13,19 @@ from PIL import Image
 
 from tests.app.videos import Block, write
 
-_VIDEOS = (("a.mp4", "libx264"), ("a.mkv", "mpeg4"), ("a.avi", "mpeg4"), ("a.ts", "mpeg2video"), ("a.webm", "libvpx"), ("a.mov", "libx264"))
+_VIDEOS = (
+    ("a.mp4", "libx264"),
+    ("a.mkv", "mpeg4"),
+    ("a.avi", "mpeg4"),
+    ("a.ts", "mpeg2video"),
+    ("a.webm", "libvpx"),
+    ("a.mov", "libx264"),
+)
 
 
 @cache
 def pictures() -> tuple[bytes, ...]:
-    """JPEGs (progressive, CMYK, grey, turned by EXIF, with a comment), PNGs (every kind of pixel), WebPs; animations."""
+    """JPEGs (progressive, CMYK, grey, turned, with a comment), PNGs (every kind of pixel), WebPs, animations."""
     pixels = np.random.default_rng(1).integers(0, 256, (40, 24, 3), np.uint8)
     plain, exif = Image.fromarray(pixels), Image.Exif()
     exif[0x0112], exif[0x010F], exif[0x8825] = 6, "maker", {1: "N", 2: (1.0, 2.0, 3.0)}
@@ -52,14 +59,41 @@ def pngs(draw: st.DrawFn) -> bytes:
     small = st.integers(1, 12)
     width, height = draw(small | sizes), draw(small | sizes)
     depth, colour = draw(st.sampled_from([1, 2, 4, 8, 16, 3])), draw(st.sampled_from([0, 2, 3, 4, 6, 5]))
-    head = struct.pack(">IIBBBBB", width, height, depth, colour, draw(st.sampled_from([0, 1])), 0, draw(st.sampled_from([0, 1, 2])))
+    head = struct.pack(
+        ">IIBBBBB", width, height, depth, colour, draw(st.sampled_from([0, 1])), 0, draw(st.sampled_from([0, 1, 2]))
+    )
     chunks = [(b"IHDR", head)]
-    extra = st.sampled_from([b"tRNS", b"PLTE", b"gAMA", b"iCCP", b"eXIf", b"tEXt", b"zTXt", b"iTXt", b"acTL", b"fcTL", b"fdAT", b"pHYs", b"sRGB"])
-    content = st.binary(max_size=40) | st.binary(max_size=40).map(zlib.compress) | st.sampled_from([b"a\0\0" + zlib.compress(bytes(2_000_000))])
+    extra = st.sampled_from(
+        [
+            b"tRNS",
+            b"PLTE",
+            b"gAMA",
+            b"iCCP",
+            b"eXIf",
+            b"tEXt",
+            b"zTXt",
+            b"iTXt",
+            b"acTL",
+            b"fcTL",
+            b"fdAT",
+            b"pHYs",
+            b"sRGB",
+        ]
+    )
+    content = (
+        st.binary(max_size=40)
+        | st.binary(max_size=40).map(zlib.compress)
+        | st.sampled_from([b"a\0\0" + zlib.compress(bytes(2_000_000))])
+    )
     chunks += draw(st.lists(st.tuples(extra, content), max_size=3))
     rows = bytes(draw(st.integers(0, 4000)))
-    chunks += [(b"IDAT", draw(st.sampled_from([zlib.compress(rows), rows[:20], zlib.compress(rows)[:-4]]))), (b"IEND", b"")]
-    return b"\x89PNG\r\n\x1a\n" + b"".join(struct.pack(">I", len(d)) + k + d + struct.pack(">I", zlib.crc32(k + d)) for k, d in chunks)
+    chunks += [
+        (b"IDAT", draw(st.sampled_from([zlib.compress(rows), rows[:20], zlib.compress(rows)[:-4]]))),
+        (b"IEND", b""),
+    ]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(d)) + k + d + struct.pack(">I", zlib.crc32(k + d)) for k, d in chunks
+    )
 
 
 @cache
@@ -67,6 +101,13 @@ def videos() -> tuple[bytes, ...]:
     """A second of each container, of half a dozen codecs."""
     with TemporaryDirectory() as folder:
         return tuple(
-            write(Path(folder) / name, [Block("red")], seconds=1.0, codec=codec, size=(64, 48), metadata={"creation_time": "2026-11-21T10:00:00Z"}).read_bytes()
+            write(
+                Path(folder) / name,
+                [Block("red")],
+                seconds=1.0,
+                codec=codec,
+                size=(64, 48),
+                metadata={"creation_time": "2026-11-21T10:00:00Z"},
+            ).read_bytes()
             for name, codec in _VIDEOS
         )

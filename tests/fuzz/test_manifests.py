@@ -19,7 +19,19 @@ from tests.fuzz.harness import INPUTS, Record, fuzz, mutated, often
 from tests.fuzz.values import scalars, texts, trees
 
 __all__ = ["core", "empty_core"]
-FIELDS = ("file", "identity", "camera", "track", "captured_at", "description", "attributes", "hair", "", "a\0b", "\ud800")
+FIELDS = (
+    "file",
+    "identity",
+    "camera",
+    "track",
+    "captured_at",
+    "description",
+    "attributes",
+    "hair",
+    "",
+    "a\0b",
+    "\ud800",
+)
 ODD_NAMES = ["./1.jpg", "../1.jpg", "/etc/passwd", "1.jpg\0", "link.jpg", "below/../1.jpg", "http://127.0.0.1:9/1.jpg"]
 sound: dict[str, st.SearchStrategy[Any]] = {
     "file": st.sampled_from(["1.jpg", "2.jpg"]),

@@ -1,4 +1,4 @@
-"""Videos: frames, or an error by name. FFmpeg reads them, which a crash of would end: so this runs in the test itself."""
+"""Videos: frames, or an error by name. FFmpeg reads them in the test itself, whose process a crash would end."""
 
 from pathlib import Path
 
@@ -12,7 +12,13 @@ from tests.fuzz.harness import INPUTS, Record, fuzz, mutated, often
 from tests.fuzz.samples import videos
 
 MOST_PIXELS, MOST_FRAMES = 100_000, 30
-TIMES = [b"2026-11-21T10:00:00Z", b"9999-12-31T23:59:59-14", b"0001-01-01T00:00:00+14", b"9999-12-31T23:59-09:00", b"\xff" * 20]
+TIMES = [
+    b"2026-11-21T10:00:00Z",
+    b"9999-12-31T23:59:59-14",
+    b"0001-01-01T00:00:00+14",
+    b"9999-12-31T23:59-09:00",
+    b"\xff" * 20,
+]
 sound = st.deferred(lambda: st.sampled_from(videos()))
 given = often((1, sound), (12, mutated(sound)), (1, st.binary(max_size=300)))
 
