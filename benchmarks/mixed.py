@@ -3,8 +3,8 @@
 Two replicas and two workers on one PostgreSQL. Clients search by words and by pictures, look at images, send batches,
 delete, activate and roll back; at random moments a replica (its server, or the supervisor too), a worker, or one of
 each is killed with SIGKILL. In the second half (`--spared`) the first replica and the first worker are spared, so that
-the memory of processes that live long can be told. Answers are judged as in `benchmarks.replicas`; at the end everything is
-compared with everything. The exit status is 1 if anything was not as it must be.
+the memory of processes that live long can be told. Answers are judged as in `benchmarks.replicas`; at the end
+everything is compared with everything. The exit status is 1 if anything was not as it must be.
 """
 
 import io
