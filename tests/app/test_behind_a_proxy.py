@@ -1,13 +1,12 @@
 """What is believed of a reverse proxy."""
 
-import asyncio
-
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from app.errors import ConfigurationError
 from app.settings import load_settings
+from tests.loops import finished
 
 
 async def seen(trusted: tuple[str, ...], peer: str) -> tuple[str, str]:
@@ -36,7 +35,7 @@ async def seen(trusted: tuple[str, ...], peer: str) -> tuple[str, str]:
     [("172.30.20.7", ("203.0.113.9", "https")), ("198.51.100.1", ("198.51.100.1", "http"))],
 )
 def test_a_network_is_believed_and_nobody_else(peer: str, expected: tuple[str, str]) -> None:
-    assert asyncio.run(seen(("172.30.20.0/24", "::1"), peer)) == expected
+    assert finished(seen(("172.30.20.0/24", "::1"), peer)) == expected
 
 
 def test_the_variable_is_a_list_of_addresses(monkeypatch: pytest.MonkeyPatch) -> None:

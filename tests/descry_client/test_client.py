@@ -26,6 +26,7 @@ from descry_client import (
 from descry_client.models import ComposedPart, Filters, RetentionRuleIn
 from tests.app.conftest import IngestFolder
 from tests.app.test_jobs_api import run
+from tests.loops import finished
 
 
 def test_a_folder_is_uploaded_searched_and_deleted(descry: Client, core: Core, folder: Path) -> None:
@@ -120,7 +121,7 @@ def test_the_same_with_async_and_await(url: str, core: Core, folder: Path, tmp_p
             assert ended.value.job.state == "cancelled"
             return [one.identity.id async for one in descry.search.text_candidates("red coat", page=4)]
 
-    assert len(set(asyncio.run(walk()))) == 6
+    assert len(set(finished(walk()))) == 6
 
 
 def test_the_server_s_code_is_in_the_error(descry: Client) -> None:

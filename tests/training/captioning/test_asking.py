@@ -1,6 +1,5 @@
 """The tool against an endpoint that misbehaves in every way that endpoints do."""
 
-import asyncio
 import base64
 import email.utils
 import io
@@ -14,6 +13,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from tests.loops import finished
 from tests.training.captioning.endpoint import GOOD, Asked, Handler, serving
 from training.captioning import load_descriptions
 from training.captioning.asking import Describer, Limits, open_tasks
@@ -62,7 +62,7 @@ def describe(
             local=True,
             rng=random.Random(0),
         )
-        asyncio.run(describer.run(tasks))
+        finished(describer.run(tasks))
     finally:
         ledger.close()
     return ledger.counts.totals, describer.stopped
@@ -297,7 +297,7 @@ def test_pictures_leave_small_upright_and_without_metadata(tmp_path: Path) -> No
         describer = Describer(
             Endpoint(endpoint.url, "m"), ledger, Limits(most_side=300), prices=None, local=True, rng=random.Random(0)
         )
-        asyncio.run(describer.run(tasks))
+        finished(describer.run(tasks))
     ledger.close()
     sent = base64.b64decode(endpoint.seen[0].data.removeprefix("data:image/jpeg;base64,"))
     with Image.open(io.BytesIO(sent)) as image:
@@ -315,7 +315,7 @@ def test_an_unreadable_picture_fails_alone(tmp_path: Path) -> None:
         describer = Describer(
             Endpoint(endpoint.url, "m"), ledger, Limits(), prices=None, local=True, rng=random.Random(0)
         )
-        asyncio.run(describer.run(tasks))
+        finished(describer.run(tasks))
         ledger.close()
     totals = ledger.counts.totals
     assert (totals.finished, totals.failed, totals.requests) == (1, 1, 1)
@@ -335,7 +335,7 @@ def test_one_picture_at_two_paths_is_asked_about_once_for_each_style(tmp_path: P
         describer = Describer(
             Endpoint(endpoint.url, "m"), ledger, Limits(), prices=None, local=True, rng=random.Random(0)
         )
-        asyncio.run(describer.run(tasks))
+        finished(describer.run(tasks))
     ledger.close()
     assert len(endpoint.seen) == 2
     texts = load_descriptions(tmp_path / "out.jsonl")
