@@ -940,6 +940,7 @@ class SessionOut(Model):
     """Who makes this request."""
 
     open: bool
+    key_id: int | None
     name: str
     scopes: list[Literal["search", "ingest", "admin"]]
     collections: list[str] | None

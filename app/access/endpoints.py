@@ -10,6 +10,7 @@ from app.access.principal import OPEN
 from app.access.rules import SCOPES, Need, granted
 from app.access.schemas import KeyList, KeyMade, KeyOut, NewKey, SessionOut
 from app.access.service import KeyService
+from app.audit.note import noted
 from app.collections.service import CollectionService
 from app.dependencies import CoreDep, Id, PrincipalDep
 from app.errors import (
@@ -47,6 +48,7 @@ def create_key(body: NewKey, core: CoreDep, directory: DirectoryDep) -> KeyMade:
     """Make a key. The answer is the only place where it can be read. With the first key, open access ends."""
     with core.database.write() as session:
         made = KeyService(session).create(body)
+        noted(facts={"key": made.id}, name=made.name)
     directory.forget()
     return made
 
@@ -85,7 +87,13 @@ def who(principal: PrincipalDep, core: CoreDep) -> SessionOut:
             names = [one.name for one in CollectionService(session).all() if one.id in principal.collections]
     scopes = [scope for scope in SCOPES if granted(Need(scope), principal.scopes)]
     return SessionOut.model_validate(
-        {"open": principal is OPEN, "name": principal.name, "scopes": scopes, "collections": names}
+        {
+            "open": principal is OPEN,
+            "key_id": principal.key_id,
+            "name": principal.name,
+            "scopes": scopes,
+            "collections": names,
+        }
     )
 
 

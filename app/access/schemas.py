@@ -66,6 +66,7 @@ class SessionOut(BaseModel):
     """Who makes this request."""
 
     open: bool = Field(description="No key was created yet: everyone on this machine may do everything.")
+    key_id: int | None = Field(description="Id of the key; null in open mode.")
     name: str
     scopes: list[ScopeName]
     collections: list[str] | None

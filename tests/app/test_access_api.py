@@ -91,6 +91,7 @@ def test_a_route_without_a_row_is_not_open(client: TestClient, keys: dict[str, d
 def test_the_first_key_ends_open_access_for_ever(client: TestClient) -> None:
     assert client.get("/v1/session").json() == {
         "open": True,
+        "key_id": None,
         "name": "open",
         "scopes": list(SCOPES),
         "collections": None,

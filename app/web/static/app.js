@@ -5,6 +5,7 @@ import { announce, byId, el } from "./dom.js";
 import * as format from "./format.js";
 import { failure } from "./messages.js";
 import { here, link, onChange } from "./router.js";
+import { session } from "./session.js";
 import { stock } from "./stock.js";
 import { VIEWS } from "./views.js";
 
@@ -39,18 +40,27 @@ async function show() {
 
 function mark(view) {
   for (const item of document.querySelectorAll("#menu a")) {
-    if (item.dataset.view === view.name) item.setAttribute("aria-current", "page");
-    else item.removeAttribute("aria-current");
+    if (item.dataset.view === view.name) {
+      item.setAttribute("aria-current", "page");
+      // On a phone the menu is wider than the screen.
+      const nav = item.closest("nav");
+      nav.scrollLeft = Math.max(0, item.offsetLeft + item.offsetWidth - nav.offsetLeft - nav.clientWidth);
+    } else item.removeAttribute("aria-current");
   }
 }
 
+/** What the key may use; drawn anew only if that is something else, so that nobody loses the focus. */
 function menu() {
-  const items = VIEWS.map(({ name, title }, index) => {
-    const item = link(index === 0 ? {} : { view: name }, title);
+  const views = VIEWS.filter(({ need }) => session.may(need));
+  const drawn = [...document.querySelectorAll("#menu a")].map((item) => item.dataset.view);
+  if (views.map(({ name }) => name).join() === drawn.join()) return;
+  const items = views.map(({ name, title }) => {
+    const item = link(name === VIEWS[0].name ? {} : { view: name }, title);
     item.dataset.view = name;
     return el("li", {}, item);
   });
   byId("menu").replaceChildren(...items);
+  if (shown !== null) mark(shown.view);
 }
 
 function tellStock(found) {
@@ -64,6 +74,7 @@ function tellStock(found) {
 }
 
 menu();
+session.onChange(menu);
 stock.onChange(tellStock);
 onChange(() => void show());
 // Whoever has just run an ingest in the terminal comes back to a page that knows.
@@ -71,4 +82,6 @@ document.addEventListener("visibilitychange", () => {
   if (document.visibilityState === "visible") void stock.refresh();
 });
 void stock.refresh();
+// Whoever cannot be asked who they are is told why by the view.
+api.get("/v1/session").then((found) => session.set(found), () => {});
 void show();

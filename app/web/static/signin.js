@@ -2,8 +2,9 @@
 // browser is open: pictures and downloads, which carry no header, are let in by it as well.
 
 import { button, el } from "./dom.js";
+import { session } from "./session.js";
 
-const WHERE = "Whoever looks after this server makes keys, with descry keys create.";
+const WHERE = "Whoever looks after this server makes keys: in the page under Administration, or with descry keys create.";
 
 let asking = null;
 
@@ -47,17 +48,25 @@ function ask(problem) {
   });
 }
 
+/** Use a key from now on. Resolves to null, or to why it is not accepted; rejects if nobody answers. */
+export async function begin(key) {
+  const response = await fetch("/v1/session", { method: "POST", headers: { Authorization: `Bearer ${key}` } });
+  const told = await response.json();
+  if (!response.ok) return told.detail ?? "The key is not accepted.";
+  session.set(told);
+  return null;
+}
+
 async function enter(event, field, trouble, dialog) {
   event.preventDefault();
   trouble.textContent = "";
   try {
-    const headers = { Authorization: `Bearer ${field.value.trim()}` };
-    const response = await fetch("/v1/session", { method: "POST", headers });
-    if (response.ok) {
+    const refused = await begin(field.value.trim());
+    if (refused === null) {
       dialog.close("yes");
       return;
     }
-    trouble.textContent = (await response.json()).detail ?? "The key is not accepted.";
+    trouble.textContent = refused;
   } catch {
     trouble.textContent = "The server cannot be reached, or this is no key.";
   }

@@ -1,6 +1,6 @@
 // The table of views, in the order of the menu. A view is a module with `mount(root, parameters, signal)`: it fills
 // `root`, and stops what it began when the signal is aborted. `stays(before, now)`, if it has one, says that a change of
-// the address is its own affair. Further views, such as those for administrators, are lines of this table.
+// the address is its own affair. `need`: the scope without which it is not in the menu.
 
 import * as search from "./search/view.js";
 
@@ -11,4 +11,5 @@ export const VIEWS = [
   { name: "gallery", title: "Gallery", load: () => import("./work/gallery.js") },
   { name: "jobs", title: "Jobs", load: () => import("./work/jobs.js") },
   { name: "models", title: "Models", load: () => import("./work/models.js") },
+  { name: "admin", title: "Admin", need: "admin", load: () => import("./admin/view.js") },
 ];
