@@ -27,6 +27,7 @@ from app.commands import (
     search,
     serving,
     subject,
+    thumbnails,
     training,
     tune,
     video,
@@ -58,6 +59,7 @@ app.command("tune")(tune.tune)
 app.command("doctor")(doctor.doctor)
 app.command("retrain")(retraining.retrain)
 app.add_typer(index.index, name="index")
+intake.images.command("thumbnails")(thumbnails.thumbnails)
 app.add_typer(intake.images, name="images")
 app.add_typer(models.app, name="models")
 app.add_typer(jobs.app, name="jobs")

@@ -16,8 +16,10 @@ from app.database.sessions import Database
 from app.database.tables import DEFAULT_COLLECTION
 from app.embedding.decoding import DecodePool
 from app.errors import ConfigurationError, NoActiveModelError, StorageError
+from app.gallery.blurring import face_blur
 from app.gallery.open_store import open_store
 from app.gallery.repository import ImageRepository
+from app.gallery.showing import Showing
 from app.gallery.store import ImageStore
 from app.lanes import Lanes
 from app.queries.recorder import Recorder
@@ -73,6 +75,7 @@ class Core:
 
     def __init__(self, settings: Settings, database: Database, store: ImageStore) -> None:
         self.settings, self.database, self.store = settings, database, store
+        self.showing = Showing(store, settings)
         self._quick, self._slow = Lanes("descry-search", _QUICK), Lanes("descry-search-slow", _SLOW)
         self.recorder, self.decoding = Recorder(database), DecodePool(settings.query_queue)
         self.audit = AuditWriter(database)
@@ -165,7 +168,9 @@ def open_core(settings: Settings) -> Core:
 
     Raises:
         StorageError: the folder cannot be made or written.
+        FaceBlurNotInstalledError: faces are to be blurred, and cannot be here.
     """
+    face_blur(settings)  # before anything is made
     try:
         settings.images_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:

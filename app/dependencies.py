@@ -4,6 +4,7 @@ from typing import Annotated
 
 from fastapi import Depends, Path, Request
 
+from app.access.principal import Principal
 from app.core import Core
 
 
@@ -12,5 +13,11 @@ async def _core(request: Request) -> Core:  # not `def`: those are called in ano
     return core
 
 
+def _principal(request: Request) -> Principal:
+    principal: Principal = request.state.principal
+    return principal
+
+
 CoreDep = Annotated[Core, Depends(_core)]
+PrincipalDep = Annotated[Principal, Depends(_principal)]
 Id = Annotated[int, Path(ge=1, le=2**63 - 1)]

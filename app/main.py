@@ -36,6 +36,7 @@ from app.explanations.explainer import Explainer
 from app.exports.endpoints import router as exports
 from app.gallery.endpoints import router as gallery
 from app.guard import Guard
+from app.identifications.endpoints import router as identifications
 from app.identities.endpoints import router as identities
 from app.jobs.endpoints import router as jobs
 from app.metrics.endpoints import router as metrics
@@ -62,6 +63,7 @@ _ROUTERS = (
     composed,
     queries,
     identities,
+    identifications,
     explanations,
     association,
     gallery,

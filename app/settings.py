@@ -53,6 +53,9 @@ class Settings(BaseSettings):
     """Where pictures are kept: empty means `data_dir`, else s3://bucket/prefix (credentials: AWS_* variables)."""
     s3_endpoint: str = Field(default="", pattern=r"^(https?://[^/@?#]+/?)?$")
     """Address of an S3-compatible server, such as https://minio.example:9000; empty means Amazon's."""
+    blur_faces: bool = False
+    """Blur heads in everything that people see of the pictures. All processes of a gallery need the same value;
+    `descry images thumbnails` makes thumbnails anew that were stored before."""
     vector_engine: Literal["faiss", "milvus"] = "faiss"
     """What holds the vectors that are searched: FAISS in each process, or a Milvus that all processes share."""
     exact_up_to: int = Field(default=200_000, ge=0)
@@ -100,8 +103,10 @@ class Settings(BaseSettings):
     """Memory for the vectors of texts that were encoded within the last hour, for each model version; 0 keeps none."""
     encoder_stall_s: float = Field(default=20.0, gt=0)
     """Seconds after which a pass of the encoder over queries counts as hung, if it was not expected to take longer."""
+    identification_open_s: float = Field(default=7 * 24 * 3600.0, gt=0)
+    """Seconds within which a second person can confirm a proposed identification; then it lapses."""
     query_keep_s: float = Field(default=7 * 24 * 3600.0, ge=0)
-    """Seconds after which a query is forgotten that has neither a name nor feedback."""
+    """Seconds after which a query is forgotten that has neither a name nor feedback, and identified nobody."""
     ingest_chunk: int = Field(default=128, ge=1)
     """Images per transaction of an ingest."""
     encode_batch: int = Field(default=64, ge=1)

@@ -4,7 +4,9 @@ import contextlib
 import itertools
 import os
 import random
+import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -21,6 +23,8 @@ from typing import Any, Self
 
 import httpx
 
+from benchmarks.served import answering
+
 LIMIT_S = 90.0
 """Longest wait for a state that must come."""
 _QUICK = {
@@ -30,6 +34,7 @@ _QUICK = {
     "DESCRY_WORKER_LOST_S": "5",
 }
 _AT_ONCE_S, _PORTS = 0.02, (20_000, 30_000)
+_ID = re.compile(r"/([0-9]+|[0-9a-f-]{36})(?=/|$)")
 
 
 @contextmanager
@@ -88,6 +93,42 @@ class Fleet:
         self._processes[name].kill()
         self._processes[name].wait()
 
+    def kill_server(self, name: str) -> None:
+        """SIGKILL to the process of a replica that answers, which its supervisor starts again by itself."""
+        if (pid := self.working(name)) is None:
+            raise RuntimeError(f"{name} has no process that answers")
+        os.kill(pid, signal.SIGKILL)
+
+    def working(self, name: str) -> int | None:
+        """The process that does the work: a worker, or what answers for a replica; None while that is being started.
+
+        Raises:
+            OSError: it ends just now.
+        """
+        pid = self._processes[name].pid
+        if name not in self.replicas:
+            return pid
+        return None if (found := answering(pid)) == pid else found
+
+    def all_processes(self) -> list[int]:
+        """Every process on this machine that works for this data folder, whoever started it."""
+        found, mark = [], f"\0DESCRY_DATA_DIR={self._data}\0".encode()
+        for entry in Path("/proc").iterdir():
+            with contextlib.suppress(OSError):
+                if entry.name.isdecimal() and mark in b"\0" + (entry / "environ").read_bytes():
+                    found.append(int(entry.name))
+        return found
+
+    def stop(self) -> dict[str, int]:
+        """End everything in order; gives the exit code of each, and -9 for what did not end in time."""
+        for process in self._processes.values():
+            process.terminate()
+        for process in self._processes.values():
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(LIMIT_S)
+            process.kill()
+        return {name: process.wait() for name, process in self._processes.items()}
+
     def await_ready(self, name: str, limit_s: float = LIMIT_S) -> float:
         """Wait until a replica says that it is ready; returns the seconds that took."""
         began = time.monotonic()
@@ -106,6 +147,23 @@ class Fleet:
         return (self._data.parent / f"{name.replace(' ', '-')}.log").read_text()
 
 
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A request to one replica, and what came of it.
+
+    Attributes:
+        at: when it ended, by the monotonic clock.
+        what: method and path, with numbers and job ids as `{id}`.
+        outcome: the status, with the code of a refusal; or the error of the connection.
+        ms: since the client asked the first replica.
+    """
+
+    at: float
+    what: str
+    outcome: str
+    ms: float
+
+
 @dataclass
 class Tally:
     """What became of requests. Changed under `lock`.
@@ -114,11 +172,13 @@ class Tally:
         counts: `answered`, `broken` (attempts that ended without an answer), `busy` (503 and 429 with Retry-After),
             `unanswered` (requests that got no answer from any replica).
         bad: answers that nobody may get.
+        attempts: each request to one replica.
     """
 
     lock: threading.Lock = field(default_factory=threading.Lock)
     counts: Counter[str] = field(default_factory=Counter)
     bad: list[str] = field(default_factory=list)
+    attempts: list[Attempt] = field(default_factory=list)
 
     def add(self, name: str, detail: str = "") -> None:
         """Count one."""
@@ -126,6 +186,11 @@ class Tally:
             self.counts[name] += 1
             if detail:
                 self.counts[f"{name}: {detail}"] += 1
+
+    def tried(self, method: str, path: str, outcome: str, began: float) -> None:
+        """Note an attempt; `began` is of `time.perf_counter`."""
+        ms = (time.perf_counter() - began) * 1000
+        self.attempts.append(Attempt(time.monotonic(), f"{method} {_ID.sub('/{id}', path)}", outcome, ms))
 
     def accuse(self, text: str) -> None:
         """Note an answer that nobody may get."""
@@ -164,6 +229,7 @@ class Caller:
 
     def ask(self, method: str, path: str, **words: Any) -> httpx.Response | None:  # noqa: ANN401  httpx's own
         """The answer of the first replica that gives one; None if none does. What is asked may be done twice."""
+        asked = time.perf_counter()
         for name in self._front.turn():
             began = time.perf_counter()
             self.attempts += 1
@@ -171,10 +237,13 @@ class Caller:
                 response = self._clients[name].request(method, path, **words)
             except httpx.TransportError as error:
                 self.tally.add("broken", type(error).__name__)
+                self.tally.tried(method, path, type(error).__name__, asked)
                 continue
             if response.status_code in (429, 503) and "retry-after" in response.headers:
-                self.tally.add("busy", response.json()["code"])
+                self.tally.add("busy", code := response.json()["code"])
+                self.tally.tried(method, path, f"{response.status_code} {code}", asked)
                 continue
+            self.tally.tried(method, path, str(response.status_code), asked)
             if response.status_code >= 500:
                 self.tally.accuse(f"{name}: {method} {path}: {response.status_code} {response.text[:300]}")
             self.tally.add("answered")

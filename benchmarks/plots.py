@@ -73,6 +73,31 @@ def plot_memory(record: Record, path: Path) -> None:
     _save(figure, record, panels, path)
 
 
+def plot_mixed(record: Record, path: Path) -> None:
+    """A run of `benchmarks.mixed`: attempts and latency in each piece of time, memory of each life, and the kills."""
+    figure, (tried, spent, memory) = plt.subplots(3, 1, figsize=(10, 9), sharex=True, layout="constrained")
+    series = record["series"]
+    minutes = [piece["second"] / 60 for piece in series]
+    for kind, colour in (("answered", "C0"), ("refused", "C1"), ("broken", "C3")):
+        label = {"refused": "refused, 429 or 503", "broken": "no answer: refused or cut connections"}.get(kind, kind)
+        tried.plot(minutes, [piece.get(kind, 0) for piece in series], color=colour, label=label, linewidth=0.9)
+    tried.set(ylabel="attempts in 10 s", title="two replicas and two workers; lines: SIGKILL of a replica, of a worker")
+    for mark in ("p50", "p99"):
+        spent.plot(minutes, [piece["search_ms"].get(mark) for piece in series], label=f"search, {mark}", linewidth=0.9)
+    spent.set(ylabel="ms, with second attempts", yscale="log")
+    for at, (name, told) in enumerate(record["memory"].items()):
+        for number, life in enumerate(told["samples"]):
+            line = [second / 60 for second, _ in life], [value for _, value in life]
+            memory.plot(*line, color=f"C{at}", linewidth=0.9, label=None if number else name)
+    memory.set(ylabel="MiB", xlabel="minute", ylim=(0, None))
+    for axes in (tried, spent, memory):
+        for strike in record["strikes"]:
+            worker = strike["what"] == "worker"
+            axes.axvline(strike["second"] / 60, color="0.8" if worker else "0.55", linewidth=0.6, zorder=0)
+        axes.legend(frameon=False, loc="lower right" if axes is memory else "upper right", fontsize=8)
+    _save(figure, record, (tried, spent, memory), path)
+
+
 def _save(figure: Any, record: Record, panels: Sequence[Any], path: Path) -> None:  # noqa: ANN401  matplotlib has no types
     told = record["machine"]
     for axes in panels:

@@ -19,36 +19,24 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-import numpy as np
-import torch
+import httpx
 import typer
 from rich.console import Console
 from rich.table import Table as Shown
 from sqlalchemy import func, select
 
-from app.commands.models import activate_version, register_checkpoint
-from app.core import Core, opened
+from app.core import opened
 from app.database.tables import Embedding, Image
-from app.gallery import pictures
-from app.gallery.sources import open_source
 from app.settings import Settings
-from benchmarks.acknowledged import APART, Ledger, Table, name_of, number_of
+from benchmarks.acknowledged import Ledger, name_of, number_of
 from benchmarks.fleet import LIMIT_S, Caller, Fleet, Front, private_postgres
-from benchmarks.gallery import make_gallery
-from models.checkpoint import DEMO, load_checkpoint, save_checkpoint
+from benchmarks.prepared import PICTURE, QUERIES, prepare
 
-QUERIES = (
-    "a woman in a red coat",
-    "a man with a black backpack and blue jeans",
-    "someone in a white shirt",
-    "a person with a grey hat",
-    "a man in a green jacket",
-    "a woman with a yellow bag",
-)
-_EACH, _SEARCHERS, _SENDERS = 4, 4, 2
-_ENDED = ("succeeded", "failed", "cancelled")
+_SEARCHERS, _SENDERS = 4, 2
+ENDED = ("succeeded", "failed", "cancelled")
+Step = Callable[[Caller, random.Random], None]
 
 
 @dataclass
@@ -88,98 +76,116 @@ class Plan:
 class Trial:
     """One run over a fleet."""
 
+    poll_s, rest_s = 0.05, (0.2, 0.8)
+    """Between two looks at a job, and after a deletion."""
+
     def __init__(self, fleet: Fleet, ledger: Ledger, files: Sequence[bytes], plan: Plan) -> None:
-        self._fleet, self._ledger, self._files, self._plan = fleet, ledger, files, plan
-        self._front = Front(fleet.replicas)
-        self._stop = threading.Event()
-        self._lock = threading.Lock()
+        self.fleet, self.ledger, self.files, self.plan = fleet, ledger, files, plan
+        self.front = Front(fleet.replicas)
+        self.stop = threading.Event()
+        self.lock = threading.Lock()
         self.report = Report()
 
     def run(self) -> Report:
         """Clients and kills for the time of the plan; then a last look, when nothing is under way."""
-        work: list[tuple[str, Callable[[Caller, random.Random], None]]] = [
-            *((f"search {number}", self._search) for number in range(_SEARCHERS)),
-            *((f"send {number}", self._send) for number in range(_SENDERS)),
-            ("delete", self._delete),
-            ("activate", self._activate),
-        ]
+        work = self.work()
         with ThreadPoolExecutor(len(work)) as pool:
             clients = [pool.submit(self._client, name, step) for name, step in work]
             try:
-                self._kill(clients)
+                self.kill(clients)
             finally:
-                self._stop.set()
+                self.stop.set()
             for client in clients:
                 client.result()
-        with Caller(self._front) as caller:
-            for name in self._fleet.replicas:
-                self._fleet.await_ready(name)
-            for query in QUERIES * len(self._fleet.replicas):
-                self._ask(caller, query)
-        tally = self._front.tally
+        for name in self.fleet.replicas:
+            self.fleet.await_ready(name)
+        self.look_again()
+        tally = self.front.tally
         self.report.bad, self.report.counts = tally.bad, dict(tally.counts)
         return self.report
 
-    def _client(self, name: str, step: Callable[[Caller, random.Random], None]) -> None:
-        rng = random.Random(f"{self._plan.seed} {name}")
-        with Caller(self._front) as caller:
-            while not self._stop.is_set():
+    def work(self) -> list[tuple[str, Step]]:
+        """The clients: the name of each, and what it does again and again."""
+        return [
+            *((f"search {number}", self.search) for number in range(_SEARCHERS)),
+            *((f"send {number}", self.send) for number in range(_SENDERS)),
+            ("delete", self.delete),
+            ("activate", self.activate),
+        ]
+
+    def look_again(self) -> None:
+        """Ask everything once more of each replica."""
+        with Caller(self.front) as caller:
+            for query in QUERIES * len(self.fleet.replicas):
+                self.ask(caller, query)
+
+    def _client(self, name: str, step: Step) -> None:
+        rng = random.Random(f"{self.plan.seed} {name}")
+        with Caller(self.front) as caller:
+            while not self.stop.is_set():
                 step(caller, rng)
 
-    def _kill(self, clients: Sequence["Future[None]"]) -> None:
-        rng, began = random.Random(f"{self._plan.seed} kill"), time.monotonic()
-        replicas, turn = list(self._fleet.replicas), 0
-        due = {"replica": self._plan.kill_every, "worker": self._plan.worker_every}
-        while (passed := time.monotonic() - began) < self._plan.seconds:
+    def kill(self, clients: Sequence["Future[None]"]) -> None:
+        rng, began = random.Random(f"{self.plan.seed} kill"), time.monotonic()
+        replicas, turn = list(self.fleet.replicas), 0
+        due = {"replica": self.plan.kill_every, "worker": self.plan.worker_every}
+        while (passed := time.monotonic() - began) < self.plan.seconds:
             for client in clients:
                 if client.done():
                     client.result()  # a client that gave up must not leave a run that looks well
             kind = min(due, key=due.__getitem__)
             if passed < due[kind]:
-                self._stop.wait(min(0.2, due[kind] - passed))
+                self.stop.wait(min(0.2, due[kind] - passed))
                 continue
-            victim = replicas[turn % len(replicas)] if kind == "replica" else rng.choice(self._fleet.workers)
+            victim = replicas[turn % len(replicas)] if kind == "replica" else rng.choice(self.fleet.workers)
             turn += kind == "replica"
-            self._fleet.kill(victim)
+            self.fleet.kill(victim)
             self.report.killed.append(victim)
-            self._fleet.start(victim)
+            self.fleet.start(victim)
             if kind == "replica":
-                self.report.ready_again_s.append(self._fleet.await_ready(victim))
-            every = self._plan.kill_every if kind == "replica" else self._plan.worker_every
+                self.report.ready_again_s.append(self.fleet.await_ready(victim))
+            every = self.plan.kill_every if kind == "replica" else self.plan.worker_every
             due[kind] = max(due[kind] + every * rng.uniform(0.9, 1.1), time.monotonic() - began)
 
-    def _search(self, caller: Caller, rng: random.Random) -> None:
-        self._ask(caller, rng.choice(QUERIES))
-        self._stop.wait(rng.uniform(0, 0.1))
+    def search(self, caller: Caller, rng: random.Random) -> None:
+        self.ask(caller, rng.choice(QUERIES))
+        self.stop.wait(rng.uniform(0, 0.1))
 
-    def _ask(self, caller: Caller, query: str) -> None:
-        before = self._ledger.before()
-        asked = {"query": query, "limit": 100, "images_per_identity": 20}
-        if (response := caller.ask("POST", "/v1/search/text", json=asked)) is None:
+    def ask(self, caller: Caller, query: str) -> None:
+        """Ask one query, and judge the answer."""
+        before = self.ledger.before()
+        if (response := self._asked(caller, query)) is None:
             return
         if response.status_code != 200:
-            self._fault([f"{caller.answered_by}: {response.status_code} {response.text[:300]}"])
+            self.fault([f"{caller.answered_by}: {response.status_code} {response.text[:300]}"])
             return
         answer = response.json()
-        wrong, missing = self._ledger.judge(query, answer, before)
+        wrong, missing = self.ledger.judge(query, answer, before)
         told = f"{caller.answered_by}, version {answer['model_version']['id']}, {len(before.present)} known"
-        self._fault([f"{told}: {text}" for text in wrong], [f"{told}: {text}" for text in missing])
-        with self._lock:
+        self.fault([f"{told}: {text}" for text in wrong], [f"{told}: {text}" for text in missing])
+        with self.lock:
             self.report.search_ms.append(caller.took_ms)
-            self.report.late += answer["model_version"]["id"] != before.version == self._ledger.version
+            self.report.late += answer["model_version"]["id"] != before.version == self.ledger.version
 
-    def _send(self, caller: Caller, rng: random.Random) -> None:
-        taken = self._ledger.take_absent(rng, rng.randint(1, 4))
+    def _asked(self, caller: Caller, query: str) -> httpx.Response | None:
+        shown: dict[str, str | int] = {"limit": 100, "images_per_identity": 20}
+        if query.startswith(PICTURE):
+            file = ("q.jpg", self.files[int(query.removeprefix(PICTURE))])
+            return caller.ask("POST", "/v1/search/image", files={"file": file}, data=shown)
+        return caller.ask("POST", "/v1/search/text", json={"query": query, **shown})
+
+    def send(self, caller: Caller, rng: random.Random) -> None:
+        taken = self.ledger.take_absent(rng, rng.randint(1, 4))
         if taken:
             self._send_batch(caller, taken, f"{rng.getrandbits(64):x}")
-            self._ledger.release(*taken)
-        self._stop.wait(rng.uniform(0.1, 0.6))
+            self.ledger.release(*taken)
+        self.stop.wait(rng.uniform(0.1, 0.6))
 
     def _send_batch(self, caller: Caller, taken: dict[int, list[int]], key: str) -> None:
         body = {"archive": ("batch.zip", self._archive(taken))}
         sent = caller.insist("POST", "/v1/gallery/batches", files=body, headers={"Idempotency-Key": key})
         if sent.status_code != 202:
-            self._fault([f"a batch: {sent.status_code} {sent.text[:300]}"])
+            self.fault([f"a batch: {sent.status_code} {sent.text[:300]}"])
             return
         path, wanted = f"/v1/jobs/{sent.json()['id']}", {n for numbers in taken.values() for n in numbers}
         known: dict[int, int] = {}
@@ -188,15 +194,15 @@ class Trial:
             job = caller.insist("GET", path).json()
             items = caller.insist("GET", f"{path}/items", params={"limit": 1000}).json()["items"]
             new = {i["image_id"]: number_of(i["name"]) for i in items if i["status"] == "ingested"}
-            self._ledger.ingested({image: number for image, number in new.items() if image not in known})
+            self.ledger.ingested({image: number for image, number in new.items() if image not in known})
             known |= new
-            if job["state"] in _ENDED or time.monotonic() > deadline:
+            if job["state"] in ENDED or time.monotonic() > deadline:
                 break
-            time.sleep(0.05)
+            time.sleep(self.poll_s)
         if job["state"] != "succeeded" or set(known.values()) != wanted:
             odd = [item for item in items if item["status"] != "ingested"]
-            self._fault([f"a batch {job['state']}: {job['error']}, {odd}, {len(known)} of {len(wanted)}"])
-        with self._lock:
+            self.fault([f"a batch {job['state']}: {job['error']}, {odd}, {len(known)} of {len(wanted)}"])
+        with self.lock:
             self.report.ingested += len(known)
 
     def _archive(self, taken: dict[int, list[int]]) -> bytes:
@@ -206,12 +212,12 @@ class Trial:
             packed.writestr("manifest.jsonl", "\n".join(json.dumps(row) for row in rows))
             for numbers in taken.values():
                 for number in numbers:
-                    packed.writestr(name_of(number), self._files[number])
+                    packed.writestr(name_of(number), self.files[number])
         return target.getvalue()
 
-    def _delete(self, caller: Caller, rng: random.Random) -> None:
+    def delete(self, caller: Caller, rng: random.Random) -> None:
         """A person, or one image of one; asked until it is answered, for an unanswered one may have been done."""
-        if (found := self._ledger.take_present(rng)) is not None:
+        if (found := self.ledger.take_present(rng)) is not None:
             person, images = found
             if rng.random() < 0.6:
                 shown = caller.insist("GET", f"/v1/images/{min(images)}")
@@ -219,95 +225,47 @@ class Trial:
             else:
                 gone = [rng.choice(sorted(images))]
                 path = f"/v1/images/{gone[0]}"
-            self._ledger.doom(gone)
+            self.ledger.doom(gone)
             before = caller.attempts
             response = caller.insist("DELETE", path)
             done_before = (
                 response.status_code == 404 and caller.attempts > before + 1
             )  # by an attempt that told nothing
             if response.status_code != 204 and not done_before:
-                self._fault([f"DELETE {path}: {response.status_code} {response.text[:300]}"])
-            self._ledger.deleted(gone)
-            self._ledger.release(person)
-            with self._lock:
+                self.fault([f"DELETE {path}: {response.status_code} {response.text[:300]}"])
+            self.ledger.deleted(gone)
+            self.ledger.release(person)
+            with self.lock:
                 self.report.deleted += len(gone)
-        self._stop.wait(rng.uniform(0.2, 0.8))
+        self.stop.wait(rng.uniform(*self.rest_s))
 
-    def _activate(self, caller: Caller, rng: random.Random) -> None:
-        if self._stop.wait(self._plan.activate_every * rng.uniform(0.5, 1)):
+    def activate(self, caller: Caller, rng: random.Random) -> None:
+        """Let the other version answer."""
+        if self.stop.wait(self.plan.activate_every * rng.uniform(0.5, 1)):
             return
-        (other,) = set(self._ledger.tables) - {self._ledger.version}
-        response = caller.insist("POST", f"/v1/models/{other}/activate")
+        (other,) = set(self.ledger.tables) - {self.ledger.version}
+        self.switch(caller, caller.insist("POST", f"/v1/models/{other}/activate"), other)
+
+    def switch(self, caller: Caller, response: httpx.Response, version: int) -> None:
+        """See a switch to its end that was answered so."""
         if response.status_code == 202:
             path, deadline = f"/v1/jobs/{response.json()['id']}", time.monotonic() + LIMIT_S
-            while (job := caller.insist("GET", path).json())["state"] not in _ENDED and time.monotonic() < deadline:
+            while (job := caller.insist("GET", path).json())["state"] not in ENDED and time.monotonic() < deadline:
                 time.sleep(0.05)
             if job["state"] != "succeeded":
-                self._fault([f"the activation {job['state']}: {job['error']}"])
+                self.fault([f"the activation {job['state']}: {job['error']}"])
                 return
         elif response.status_code != 200:
-            self._fault([f"an activation: {response.status_code} {response.text[:300]}"])
+            self.fault([f"an activation: {response.status_code} {response.text[:300]}"])
             return
-        self._ledger.activated(other)
-        with self._lock:
+        self.ledger.activated(version)
+        with self.lock:
             self.report.activations += 1
 
-    def _fault(self, wrong: Sequence[str], missing: Sequence[str] = ()) -> None:
-        with self._lock:
+    def fault(self, wrong: Sequence[str], missing: Sequence[str] = ()) -> None:
+        with self.lock:
             self.report.wrong += wrong
             self.report.missing += missing
-
-
-def prepare(settings: Settings, folder: Path, people: int) -> tuple[Ledger, list[bytes]]:
-    """Two versions in an empty gallery, the first one active, and what each says about each picture of a pool."""
-    gallery = make_gallery(folder / "gallery", people)
-    files = [path.read_bytes() for path in sorted((gallery / "images").rglob("*.jpg"))]
-    save_checkpoint(_perturbed(), folder / "other", card="# perturbed\n")
-    with opened(settings) as core:
-        first = register_checkpoint(core, DEMO, "first").id
-        activate_version(core, first)
-        present = _filled(core, folder / "first", files, people)
-        second = register_checkpoint(core, folder / "other", "second").id
-        tables = {version: _table(core, version, files) for version in (first, second)}
-    apart = [np.abs(tables[first][query] - tables[second][query]) for query in QUERIES]
-    if float(np.median(apart)) < APART:
-        raise RuntimeError(
-            f"the two versions differ by {np.median(apart):.4f} only: they cannot be told apart by scores"
-        )
-    ledger = Ledger(tables, people, _EACH, first, present=present, sent=set(present.values()))
-    return ledger, files
-
-
-def _filled(core: Core, folder: Path, files: Sequence[bytes], people: int) -> dict[int, int]:
-    """The pictures of two thirds of the people in the gallery: image id to picture number."""
-    folder.mkdir()
-    rows = [{"file": name_of(n), "identity": f"P-{n // _EACH}"} for n in range(people * 2 // 3 * _EACH)]
-    (folder / "manifest.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
-    for row in rows:
-        (folder / row["file"]).write_bytes(files[number_of(row["file"])])
-    outcomes = list(core.ingest().run(open_source(folder)))
-    if any(outcome.status != "ingested" for outcome in outcomes):
-        raise RuntimeError(f"the pictures could not be taken in: {outcomes}")
-    return {outcome.image_id: number_of(outcome.name) for outcome in outcomes if outcome.image_id is not None}
-
-
-def _perturbed() -> Any:  # noqa: ANN401  an encoder
-    encoder = load_checkpoint(DEMO)
-    dice = torch.Generator().manual_seed(1)
-    for parameter in encoder.parameters():
-        parameter.mul_(1 + 0.3 * torch.randn(parameter.shape, generator=dice))
-    return encoder
-
-
-def _table(core: Core, version: int, files: Sequence[bytes]) -> Table:
-    _, _, encoder = core.active.load_encoder(version)
-    limits = core.settings
-    read = [pictures.decode(data, max_pixels=limits.max_pixels, max_bytes=limits.max_upload_bytes) for data in files]
-    stored = encoder.encode_images([encoder.encoder.preprocess(picture.image) for picture in read])
-    vectors = stored[encoder.spec.stored("text")].astype(np.float16).astype(np.float32)
-    table = {query: vectors @ encoder.submit_text(query).result(LIMIT_S).vector for query in QUERIES}
-    encoder.close()
-    return table
 
 
 def settled(settings: Settings, ledger: Ledger) -> list[str]:

@@ -88,7 +88,7 @@ def served(
         process = subprocess.Popen(command, stderr=handle, env={**os.environ, **(environment or {})})
     try:
         url = _ready(process, log, began)
-        yield Served(url, _answering(process.pid), time.perf_counter() - began)
+        yield Served(url, answering(process.pid), time.perf_counter() - began)
     finally:
         process.terminate()
         process.wait()
@@ -98,7 +98,7 @@ def _children(pid: int) -> list[int]:
     return [int(found) for path in Path(f"/proc/{pid}/task").glob("*/children") for found in path.read_text().split()]
 
 
-def _answering(pid: int) -> int:
+def answering(pid: int) -> int:
     """The process that answers: a child of what was started, where that supervises it."""
     serving = (child for child in _children(pid) if b"\0serve\0" in Path(f"/proc/{child}/cmdline").read_bytes())
     return next(serving, pid)

@@ -319,6 +319,12 @@ class ComposedQuery(Model):
     include_examples: bool = False
 
 
+class Confirmation(Model):
+    """A second person agrees."""
+
+    note: str | None = None
+
+
 class DatasetIn(Model):
     """A data set on the server: a folder of DESCRY_DATASETS_DIR, in a format that `descry datasets formats` lists."""
 
@@ -417,6 +423,7 @@ class GallerySummary(Model):
     identities: int
     images: int
     model_version: ModelRef | None
+    heads_blurred: bool
 
 
 class Health(Model):
@@ -430,6 +437,54 @@ class HistoryList(Model):
 
     events: list[EventOut]
     next_after: int | None
+
+
+class IdentifiedQuery(Model):
+    """The search that looked for the person, as far as whoever decides needs to know it."""
+
+    id: str
+    words: str
+    purpose: str | None
+    created_at: datetime
+
+
+class Said(Model):
+    """Who said something, when, and in which words."""
+
+    key_id: int
+    name: str
+    at: datetime
+    note: str | None
+
+
+class IdentificationOut(Model):
+    """An identification. It follows its images: `identity` is who has them now, after merges and splits."""
+
+    id: int
+    state: Literal["proposed", "confirmed", "refused", "withdrawn", "lapsed"]
+    notice: str
+    query_id: str
+    query: IdentifiedQuery | None
+    identity_id: int
+    identity: IdentityOut | None
+    proposed_identity_id: int
+    image_ids: list[int]
+    images_of_identity: int
+    purpose: str
+    proposed: Said
+    expires_at: datetime
+    decided: Said | None
+    withdrawn: Said | None
+    lapsed_at: datetime | None
+    lapsed_because: Literal["expired", "query_deleted", "key_revoked", "images_apart"] | None
+    may: list[Literal["confirm", "refuse", "withdraw"]]
+
+
+class IdentificationPage(Model):
+    """Identifications, newest first; `next_before` asks for those before them."""
+
+    identifications: list[IdentificationOut]
+    next_before: int | None
 
 
 class IdentityDetail(IdentityOut):
@@ -634,6 +689,17 @@ class NewExport(Model):
     """What to export."""
 
     collection: str | None = None
+    originals: bool = False
+
+
+class NewIdentification(Model):
+    """That a candidate is the person whom a query looked for. It counts for nothing until a second person confirms."""
+
+    query_id: str
+    identity_id: int
+    image_ids: list[int] | None = None
+    purpose: str
+    note: str
 
 
 class NewKey(Model):
@@ -734,7 +800,7 @@ class QueryVersion(Model):
     name: str | None
 
 
-class QueryOut(Model):
+class QueryOut(IdentifiedQuery):
     """A search that was answered.
 
     `definition` is the request's body; an uploaded picture is {"sha256"}, for pictures are not kept. `words`: the
@@ -742,12 +808,8 @@ class QueryOut(Model):
     any more, or was erased, so that it cannot be asked again without the picture.
     """
 
-    id: str
     kind: Literal["text", "image", "composed"]
-    created_at: datetime
     definition: dict[str, Any]
-    words: str
-    purpose: str | None
     model_version: QueryVersion
     name: str | None
     saved_at: datetime | None
@@ -786,6 +848,12 @@ class Readiness(Model):
     missing: list[str]
     reasons: list[Reason]
     behind: Behind
+
+
+class Refusal(Model):
+    """A second person does not agree, or one of the two no longer does."""
+
+    reason: str
 
 
 class RetentionRuleOut(Model):

@@ -4,6 +4,7 @@
 import hashlib
 import json
 import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -16,6 +17,7 @@ from models.calibration import CALIBRATION, read_calibration
 from models.encoder import EncoderSpec, PersonEncoder
 from models.errors import CheckpointError
 from models.registry import build
+from models.unfilled import Unfilled
 
 WEIGHTS, SPEC, CARD = "model.safetensors", "spec.json", "model_card.md"
 DEMO = Path(__file__).parent / "demo"
@@ -69,6 +71,11 @@ def read_info(folder: Path) -> CheckpointInfo:
     Raises:
         CheckpointError: the folder, a file in it, or a field of the spec is missing or wrong.
     """
+    spec, raw = _read_spec(folder)
+    return CheckpointInfo(folder, spec, _fingerprint(folder, raw), read_calibration(folder))
+
+
+def _read_spec(folder: Path) -> tuple[EncoderSpec, bytes]:
     for name in (WEIGHTS, SPEC):
         if not (folder / name).is_file():
             found = "the folder does not exist" if not folder.is_dir() else f"{name} is missing"
@@ -78,11 +85,15 @@ def read_info(folder: Path) -> CheckpointInfo:
         spec = EncoderSpec.from_dict(json.loads(raw))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{folder / SPEC} cannot be read: {type(error).__name__}: {error}") from error
+    return spec, raw
+
+
+def _fingerprint(folder: Path, raw: bytes) -> str:
     digest = hashlib.sha256(raw)
     with (folder / WEIGHTS).open("rb") as handle:
         while block := handle.read(1 << 20):
             digest.update(block)
-    return CheckpointInfo(folder, spec, digest.hexdigest(), read_calibration(folder))
+    return digest.hexdigest()
 
 
 def load_checkpoint(folder: Path, *, device: str | torch.device = "cpu") -> PersonEncoder:
@@ -91,19 +102,28 @@ def load_checkpoint(folder: Path, *, device: str | torch.device = "cpu") -> Pers
     Raises:
         CheckpointError: missing or damaged files, an unknown method, or weights that do not fit the spec.
     """
-    info = read_info(folder)
+    spec, raw = _read_spec(folder)
+    read_calibration(folder)  # one that is damaged is told now
+    with ThreadPoolExecutor(1, thread_name_prefix="fingerprint") as pool:  # a second for the weights of a ViT-B/16
+        fingerprint = pool.submit(_fingerprint, folder, raw)
+        encoder = _loaded(folder, spec)
+        encoder.fingerprint = fingerprint.result()
+    return encoder.to(device).eval().requires_grad_(False)
+
+
+def _loaded(folder: Path, spec: EncoderSpec) -> PersonEncoder:
     try:
         state = load_file(folder / WEIGHTS)
     except (SafetensorError, OSError, ValueError) as error:
         raise CheckpointError(f"{folder / WEIGHTS} is not a readable safetensors file: {error}") from error
     try:
-        encoder = build(info.spec)
-        # assign=False copies into the fp32 parameters that build made, whatever the storage type was.
+        with Unfilled():
+            encoder = build(spec)
+        # assign=False copies into the fp32 parameters that build made, whatever the storage type was; strict, into all.
         encoder.load_state_dict(state, strict=True)
     except (RuntimeError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"the weights in {folder} do not fit its spec: {error}") from error
-    encoder.fingerprint = info.fingerprint
-    return encoder.to(device).eval().requires_grad_(False)
+    return encoder
 
 
 def _write_text(path: Path, text: str) -> None:

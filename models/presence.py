@@ -11,8 +11,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-import numpy as np
-
 from models.encoder import SPACES, Space
 
 DEPTH = 10
@@ -73,7 +71,7 @@ class PresenceRule:
             images: how many images it has in what was searched, at least 1.
         """
         odds = self.slope * best + self.crowd * math.log(max(images, 1)) + self.shift
-        return float(1 / (1 + np.exp(-np.clip(odds, -50, 50))))
+        return 1 / (1 + math.exp(-min(50.0, max(-50.0, odds))))
 
     def no_good_match(self, probability: float, words: int | None = None) -> bool:
         """Whether a probability that the person is there, from `presence` or elsewhere, is too small for a match.
@@ -92,8 +90,9 @@ class PresenceRule:
                 not, and is not more than the first.
             there: the probability that the person is there.
         """
-        raised = np.exp(self.scale * (np.asarray(among[:DEPTH], np.float64) - among[0]))
-        return float(there * math.exp(min(0.0, self.scale * (score - among[0]))) / raised.sum())
+        # Plain numbers: each candidate of each answer is asked, and arrays of ten cost ten times as much.
+        raised = sum(math.exp(self.scale * (one - among[0])) for one in among[:DEPTH])
+        return there * math.exp(min(0.0, self.scale * (score - among[0]))) / raised
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready."""

@@ -112,6 +112,28 @@ def test_open_clip_is_imported_where_it_is_used() -> None:
     assert wrong == []
 
 
+def test_who_shows_pictures_asks_what_may_be_seen() -> None:
+    """Only what encodes, trains, keeps or makes thumbnails reads originals; all else goes through `Showing`."""
+    may = {
+        "app/gallery/showing.py",
+        "app/gallery/remaking.py",
+        "app/registry/encoding.py",
+        "app/retraining/dataset.py",
+        "app/explanations/service.py",  # the heat is that of the original; what it is laid over is `veiled`
+        "app/backup/service.py",
+        "app/subject/package.py",  # what is kept of a person, for that person
+    }
+    found = {
+        path.relative_to(ROOT).as_posix()
+        for path in sources("app")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call)
+        and ast.unparse(node.func).endswith(("store.read", "store.path", "store.picture_path", "store.thumbnail_path"))
+    }
+    assert found - may == set()
+    assert "app/gallery/showing.py" in found  # the check sees what it looks for
+
+
 def test_device_and_seed_are_not_fixed_at_module_level() -> None:
     wrong = [
         f"{path.relative_to(ROOT)}:{node.lineno}"

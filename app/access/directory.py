@@ -24,7 +24,7 @@ class Directory:
         self._database, self._may_be_open = database, may_be_open
         self._known: OrderedDict[str, tuple[float, Principal]] = OrderedDict()
         self._noted: dict[int, datetime] = {}
-        self._closed = False
+        self._closed, self._changes = False, 0
         self._looked = -_REMEMBERED_S
         self._lock = threading.Lock()
 
@@ -33,6 +33,17 @@ class Directory:
         with self._lock:
             self._known.clear()
             self._looked = -_REMEMBERED_S
+            self._changes += 1
+
+    def remembered(self, token: Token | None) -> Principal | None:
+        """Who asks with a key, or without one, as far as that is known without a look into the database: then a request
+        need not go to another thread."""
+        with self._lock:
+            if token is None:
+                looked = self._may_be_open and time.monotonic() - self._looked < _REMEMBERED_S
+                return OPEN if looked and not self._closed else None
+            at, principal = self._known.get(token.digest, (0.0, OPEN))
+            return principal if principal is not OPEN and time.monotonic() - at < _REMEMBERED_S else None
 
     def nobody(self) -> Principal:
         """Who asks without a key.
@@ -51,11 +62,13 @@ class Directory:
         with self._lock:
             if self._closed or time.monotonic() - self._looked < _REMEMBERED_S:
                 return self._closed
-            self._looked = time.monotonic()
+            asked, changes = time.monotonic(), self._changes
         with self._database.read() as session:
             exists = KeyRepository(session).exists()
         with self._lock:
             self._closed = self._closed or exists
+            if changes == self._changes:  # else the first key may have been made since
+                self._looked = asked
         return exists
 
     def holder(self, token: Token) -> Principal:
@@ -64,10 +77,8 @@ class Directory:
         Raises:
             KeyInvalidError: nobody's; or it was revoked, or has expired.
         """
-        with self._lock:
-            at, principal = self._known.get(token.digest, (0.0, OPEN))
-            if principal is not OPEN and time.monotonic() - at < _REMEMBERED_S:
-                return principal
+        if (known := self.remembered(token)) is not None:
+            return known
         with self._database.read() as session:
             principal = KeyService(session).holder(token, now())
         self._note(principal)

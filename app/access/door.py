@@ -61,7 +61,8 @@ class Door:
         given = _given(Headers(scope=scope))
         address = (scope.get("client") or ("",))[0]
         if given is None:
-            principal = await run_in_threadpool(directory.nobody)
+            known = directory.remembered(None)
+            principal = await run_in_threadpool(directory.nobody) if known is None else known
         else:
             principal = await self._recognised(directory, given, address)
         scope.setdefault("state", {})["principal"] = principal  # also of who is refused: the audit names them
@@ -78,7 +79,8 @@ class Door:
             token = Token.parse(given)
             if token is None:
                 raise KeyInvalidError("this is no key of Descry: they look like descry_xxxxxxxx_...")
-            return await run_in_threadpool(directory.holder, token)
+            known = directory.remembered(token)
+            return await run_in_threadpool(directory.holder, token) if known is None else known
         except (KeyRevokedError, KeyExpiredError):
             raise  # who held it does not guess
         except KeyInvalidError:

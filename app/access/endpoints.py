@@ -6,12 +6,12 @@ from fastapi import APIRouter, Depends, Request, Response, status
 
 from app.access.directory import Directory
 from app.access.door import COOKIE
-from app.access.principal import OPEN, Principal
+from app.access.principal import OPEN
 from app.access.rules import SCOPES, Need, granted
 from app.access.schemas import KeyList, KeyMade, KeyOut, NewKey, SessionOut
 from app.access.service import KeyService
 from app.collections.service import CollectionService
-from app.dependencies import CoreDep, Id
+from app.dependencies import CoreDep, Id, PrincipalDep
 from app.errors import (
     CollectionNotFoundError,
     KeyNotFoundError,
@@ -27,13 +27,7 @@ def _directory(request: Request) -> Directory:
     return directory
 
 
-def _principal(request: Request) -> Principal:
-    principal: Principal = request.state.principal
-    return principal
-
-
 DirectoryDep = Annotated[Directory, Depends(_directory)]
-PrincipalDep = Annotated[Principal, Depends(_principal)]
 
 
 @router.get("/admin/keys", tags=["access"])

@@ -30,6 +30,10 @@ class KeyRepository:
         """Every key, oldest first, revoked ones too."""
         return list(self._session.scalars(select(AccessKey).order_by(AccessKey.id)))
 
+    def names(self) -> dict[int, str]:
+        """What each key is called, by id; revoked ones too."""
+        return {row.id: row.name for row in self._session.execute(select(AccessKey.id, AccessKey.name))}
+
     def collections(self, key_id: int) -> list[Collection]:
         """The collections that a key is limited to; none: it is not."""
         statement = (

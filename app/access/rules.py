@@ -45,6 +45,12 @@ GET    /v1/queries/{id}/results                       search
 GET    /v1/queries/{id}/feedback                      search
 POST   /v1/queries/{id}/feedback                      search
 DELETE /v1/queries/{id}/feedback/{id}                 search
+GET    /v1/identifications                            search
+POST   /v1/identifications                            search
+GET    /v1/identifications/{id}                       search
+POST   /v1/identifications/{id}/confirm               search
+POST   /v1/identifications/{id}/refuse                search
+POST   /v1/identifications/{id}/withdraw              search
 GET    /v1/identities/{id}                            search
 PATCH  /v1/identities/{id}                            ingest
 DELETE /v1/identities/{id}                            admin

@@ -11,6 +11,7 @@ from app.access.tokens import Token
 from app.collections.service import CollectionService
 from app.database.tables import NAME_CHARS, AccessKey, now
 from app.errors import KeyExpiredError, KeyInvalidError, KeyNotFoundError, KeyRefusedError, KeyRevokedError
+from app.identifications.repository import IdentificationRepository
 from app.values import check_text
 
 
@@ -66,13 +67,14 @@ class KeyService:
         return KeyMade(**self.get(key_id).model_dump(), key=token.text)
 
     def revoke(self, key_id: int) -> KeyOut:
-        """End a key. Doing it twice does no harm.
+        """End a key, and what it has proposed and nobody has confirmed. Doing it twice does no harm.
 
         Raises:
             KeyNotFoundError: none has the id.
         """
         row = self._found(key_id)
         self._keys.revoke(key_id, now())
+        IdentificationRepository(self._session).key_revoked(key_id)
         self._session.refresh(row)
         return self.get(key_id)
 

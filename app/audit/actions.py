@@ -27,6 +27,12 @@ GET    /v1/queries/{id}/results                       export.results
 GET    /v1/queries/{id}/feedback                      view.feedback
 POST   /v1/queries/{id}/feedback                      change.feedback
 DELETE /v1/queries/{id}/feedback/{id}                 change.feedback.delete
+GET    /v1/identifications                            view.identifications
+POST   /v1/identifications                            change.identification
+GET    /v1/identifications/{id}                       view.identification
+POST   /v1/identifications/{id}/confirm               change.identification.confirm
+POST   /v1/identifications/{id}/refuse                change.identification.refuse
+POST   /v1/identifications/{id}/withdraw              change.identification.withdraw
 GET    /v1/identities/{id}                            view.identity
 PATCH  /v1/identities/{id}                            change.identity
 DELETE /v1/identities/{id}                            change.identity.delete
@@ -103,6 +109,7 @@ index encode          change.index
 index estimate        -
 index migrate         change.index
 images sweep          change.images
+images thumbnails     change.images
 models list           -
 models register       change.model
 models activate       change.model.activate

@@ -23,7 +23,7 @@ _LEAVE_FILES = {"export.create", "export.feedback", "export.subject", "export.ba
 """They write files while they run: their entry comes first. What `export.results` writes, it writes afterwards."""
 
 _WORDS = ("query", "purpose", "collection", "name", "camera", "out", "path", "folder")
-_EITHER = ("key", "version", "model", "job_id", "run", "number")
+_EITHER = ("key", "version", "model", "job_id", "run", "number", "originals")
 """Arguments and options that an entry tells: words, and what may be a number."""
 
 

@@ -37,7 +37,10 @@ class Audited:
         action, target = action_of(scope["method"], scope["path"])
         note = Note(action or "", facts={"target": target, "request": request_id()})
         answer = _Answer(scope, receive, send, note)
-        along = companion_of(note, answer.admitted) if action is not None and changes(action) else None
+        changing = action is not None and changes(action)
+        along = companion_of(note, answer.admitted) if changing else None
+        if action is not None and not changing:
+            note.begin = answer.begin
         with noting(note), committing(along):
             try:
                 await self._app(scope, receive, answer.send)
@@ -65,6 +68,12 @@ class _Answer:
             if int(found[2]) not in ids:
                 ids.append(int(found[2]))
         return True
+
+    def begin(self) -> "Future[None]":
+        """Hand the entry over to the writer, as it is."""
+        self.admitted()
+        writer: AuditWriter = self._scope["app"].state.core.audit
+        return writer.submit(self._note.row())
 
     async def send(self, message: Message) -> None:
         """Send on, once the entry is committed; else refuse in the answer's place."""
@@ -114,7 +123,9 @@ async def written(writer: AuditWriter, note: Note) -> None:
     Raises:
         AuditUnavailableError: it is not, and will not be unless it was being written just then.
     """
-    future: Future[None] = writer.submit(note.row())
+    future = note.begun
+    if future is None or (note.outcome != OK and not future.done() and future.cancel()):
+        future = writer.submit(note.row())
     try:
         await asyncio.wait_for(asyncio.wrap_future(future), WAIT_S)
     except TimeoutError:

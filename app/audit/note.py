@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -24,6 +25,8 @@ class Note:
         words: what people wrote; it can be erased later.
         refused: whether the door did not let it in.
         written: whether the entry is in the chain: with the change itself, or by the writer.
+        begin: hands the entry to the writer, where it is no part of a change.
+        begun: the entry as it was handed over before the answer was ready.
     """
 
     action: str
@@ -37,6 +40,8 @@ class Note:
     at: datetime = field(default_factory=now)
     refused: bool = False
     written: bool = False
+    begin: "Callable[[], Future[None]] | None" = None
+    begun: "Future[None] | None" = None
 
     def row(self) -> dict[str, Any]:
         """The entry's own columns; its place in the chain comes later."""
@@ -94,6 +99,13 @@ def noted_outcome(code: str) -> None:
     """Note the code of the error that is answered."""
     if (note := _note.get()) is not None:
         note.outcome = code
+
+
+def noted_all() -> None:
+    """Say that the answer is made: its entry is written while it is on its way to the client, who waits for both."""
+    note = _note.get()
+    if note is not None and note.begin is not None and note.begun is None:
+        note.begun = note.begin()
 
 
 def companion_of(note: Note, admitted: Callable[[], bool]) -> Callable[[Session], Callable[[], None] | None]:

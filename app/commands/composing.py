@@ -117,5 +117,5 @@ def answer_composed(core: "Core", asked: Composition, options: "SearchOptions") 
     answer = SearchService(core.database, model, protected=core.settings.protected_attributes).answer(
         ready, query, started=started
     )
-    core.recorder.note(ready, query, answer)
+    core.recorder.note(ready, query, answer.query_id, answer.model_version.id)
     return answer

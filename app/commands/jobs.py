@@ -98,7 +98,7 @@ def queue_archive(settings: "Settings", archive: Path, collection: str, *, as_js
         print_job(database, job.id, as_json=as_json)
 
 
-def queue_export(collection: str | None, data_dir: Path | None, *, as_json: bool) -> None:
+def queue_export(collection: str | None, data_dir: Path | None, *, originals: bool, as_json: bool) -> None:
     """Queue an export of a collection, or of everything."""
     from app.collections.service import CollectionService
     from app.jobs.service import JobService
@@ -107,7 +107,7 @@ def queue_export(collection: str | None, data_dir: Path | None, *, as_json: bool
         with database.write() as session:
             if collection is not None:
                 CollectionService(session).find(collection)
-            job_id = JobService(session).create("export", {"collection": collection}).id
+            job_id = JobService(session).create("export", {"collection": collection, "originals": originals}).id
         print_job(database, job_id, as_json=as_json)
 
 

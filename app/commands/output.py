@@ -16,6 +16,10 @@ DataDir = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
+Originals = Annotated[
+    bool, typer.Option("--originals", help="While heads are blurred (DESCRY_BLUR_FACES): pictures without that.")
+]
+
 
 @cache
 def results() -> Console:

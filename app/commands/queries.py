@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from rich.table import Table
 
 from app.commands.jobs import database_of
-from app.commands.output import AsJson, DataDir, print_json, progress_bar, results, shown
+from app.commands.output import AsJson, DataDir, Originals, print_json, progress_bar, results, shown
 
 if TYPE_CHECKING:
     from app.database.sessions import Database
@@ -215,7 +215,10 @@ def remove(
 
 @feedback.command("export")
 def export(
-    out: Annotated[Path, typer.Option(help="Folder to make.")], data_dir: DataDir = None, as_json: AsJson = False
+    out: Annotated[Path, typer.Option(help="Folder to make.")],
+    originals: Originals = False,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
 ) -> None:
     """Write confirmed candidates with the words of their queries: a data set to train on (`descry_gallery`).
 
@@ -228,7 +231,9 @@ def export(
 
     with opened(load_settings(data_dir=data_dir)) as core, progress_bar() as bar:
         task = bar.add_task("Exporting", total=None, note="")
-        made = export_pairs(core, out, lambda done, total: bar.update(task, completed=done, total=total))
+        made = export_pairs(
+            core, out, lambda done, total: bar.update(task, completed=done, total=total), originals=originals
+        )
     if as_json:
         print_json({"out": str(out), **asdict(made)})
         return

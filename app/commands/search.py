@@ -150,7 +150,7 @@ def _answer(
         asked = encoder.query({content: future.result() for content, future in encoder.begin().items()})
     answer = service.answer(asked, options, started=started)
     if keep:
-        core.recorder.note(asked, options, answer)
+        core.recorder.note(asked, options, answer.query_id, answer.model_version.id)
     return answer
 
 

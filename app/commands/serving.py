@@ -89,6 +89,10 @@ def run_server(
 
     `serving` is called once connections are answered.
     """
+    from app.gallery.blurring import face_blur
+
+    face_blur(settings)  # before all that takes long to import
+
     import uvicorn
 
     from app.connections import patient

@@ -12,7 +12,7 @@ from app.database import audit_table  # noqa: F401  its table is part of the sch
 from app.database.sessions import Database
 from app.errors import DatabaseUnreachableError
 
-HEAD_REVISION = "0014"
+HEAD_REVISION = "0015"
 """The newest migration; a test compares it with the files, so that start-up need not read them."""
 
 

@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -71,6 +72,7 @@ class Database:
         self.url = url
         self.engine = _engine(url)
         self._sessions = sessionmaker(self.engine, expire_on_commit=False)
+        self._writing = None if self.remote else threading.RLock()
         event.listen(self._sessions, "do_orm_execute", only_visible)
 
     @property
@@ -100,7 +102,7 @@ class Database:
             DatabaseUnreachableError: the database does not answer; if the connection broke during the commit, the
                 change may have been made.
         """
-        with _typed(), self._sessions.begin() as session:
+        with self._alone(), _typed(), self._sessions.begin() as session:
             session.connection(execution_options={_BEGIN: "IMMEDIATE"})
             yield session
             along = companion()
@@ -115,12 +117,28 @@ class Database:
         Raises:
             DatabaseWriteError, DatabaseUnreachableError: as `write`.
         """
-        with _typed(), self._sessions.begin() as session:
+        with self._alone(), _typed(), self._sessions.begin() as session:
             if self.engine.dialect.name == "sqlite":
                 session.connection(execution_options={_BEGIN: "IMMEDIATE"})
             else:
                 session.connection(execution_options={"isolation_level": "READ COMMITTED"})
             yield session
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Wait for the other writers of this process before SQLite is asked for its lock.
+
+        Who finds that taken looks again after a sleep, and after ever longer ones: here they are woken.
+        """
+        if self._writing is None:
+            yield
+            return
+        if not self._writing.acquire(timeout=_BUSY_S):
+            raise _locked()
+        try:
+            yield
+        finally:
+            self._writing.release()
 
     @contextmanager
     def settled(self) -> Iterator[Session]:
@@ -174,12 +192,16 @@ def _away(error: BaseException) -> DatabaseUnreachableError | None:
     if isinstance(cause, sqlite3.OperationalError):
         if (cause.sqlite_errorcode or 0) & 0xFF != sqlite3.SQLITE_BUSY:
             return None
-        return DatabaseUnreachableError(f"another process has kept the database locked for {_BUSY_S:.0f} s; try again")
+        return _locked()
     state = getattr(cause, "sqlstate", None) or ""
     broken = isinstance(error, OperationalError) or getattr(error, "connection_invalidated", False)
     if not (broken and not state) and not state.startswith(_AWAY_STATES):
         return None
     return DatabaseUnreachableError("the database does not answer; try again in a moment")
+
+
+def _locked() -> DatabaseUnreachableError:
+    return DatabaseUnreachableError(f"somebody has kept the database locked for {_BUSY_S:.0f} s; try again")
 
 
 def write_error(error: BaseException) -> DatabaseWriteError | None:

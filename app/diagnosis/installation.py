@@ -20,6 +20,7 @@ _EXTRAS = {
     "onnx": ("onnxruntime", "onnx", "onnxscript"),
     "openvino": ("openvino",),
     "video": ("av", "opencv-python-headless"),
+    "blur": ("opencv-python-headless",),
     "otel": ("opentelemetry-sdk", "opentelemetry-exporter-otlp-proto-http"),
 }
 """Distributions of each optional extra."""
@@ -103,6 +104,8 @@ def needed_extras(settings: Settings) -> dict[str, str]:
         needed["milvus"] = "DESCRY_VECTOR_ENGINE"
     if (family := settings.runtime.partition("-")[0]) in ("onnx", "openvino"):
         needed[family] = "DESCRY_RUNTIME"
+    if settings.blur_faces:
+        needed["blur"] = "DESCRY_BLUR_FACES"
     if wanted(settings):
         needed["otel"] = "DESCRY_TRACES or OTEL_EXPORTER_OTLP_ENDPOINT"
     return needed

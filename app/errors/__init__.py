@@ -14,6 +14,7 @@ models.errors.DescryError
     |   +-- JobResultGoneError            job_result_gone
     |   +-- QueryNotFoundError            query_not_found
     |   +-- FeedbackNotFoundError         feedback_not_found
+    |   +-- IdentificationNotFoundError   identification_not_found
     |   +-- KeyNotFoundError              key_not_found
     +-- InvalidError                  422 invalid_request
     |   +-- CollectionNameError           collection_name_invalid
@@ -78,6 +79,11 @@ models.errors.DescryError
     |   +-- JobNotRetryableError          job_not_retryable
     |   +-- JobSourceChangedError         job_source_changed
     |   +-- QueryOutdatedError            query_outdated
+    |   +-- SecondPersonMissingError      second_person_missing
+    |   +-- SamePersonError               second_person_needed
+    |   +-- NotAPartyError                not_a_party
+    |   +-- IdentificationSettledError    identification_settled
+    |   +-- IdentificationExistsError     identification_exists
     |   +-- JobTakenError                 job_taken
     |   +-- JobGivenUpError               job_given_up
     |   +-- ExportTooLargeError           export_too_large
@@ -133,6 +139,7 @@ models.errors.DescryError
         +-- TracesNotInstalledError       traces_not_installed
         +-- RuntimeUnavailableError       runtime_unavailable
         +-- RuntimeRefusedError           runtime_refused
+        +-- FaceBlurNotInstalledError     face_blur_not_installed
         +-- SnapshotError                 snapshot_invalid
         +-- DatabaseUrlError              database_url_invalid
         +-- VectorEngineMissingError      vector_engine_missing
@@ -169,6 +176,8 @@ from app.errors.base import (
     UnavailableError,
     responses,
 )
+from app.errors.identifications import *  # noqa: F403  what a room has many of, it lists itself
+from app.errors.identifications import __all__ as _of_identifications
 from app.errors.queries import FeedbackNotFoundError, QueryNotFoundError, QueryOutdatedError, ResultsTooLargeError
 from app.errors.requests import (
     ArchiveError,
@@ -256,6 +265,7 @@ from app.errors.service import (
     EncoderMemoryError,
     EncoderStalledError,
     EncoderTimeoutError,
+    FaceBlurNotInstalledError,
     FaissConflictError,
     HostNotAllowedError,
     NoActiveModelError,
@@ -285,16 +295,8 @@ from app.errors.vectors import (
     VectorStoreReleasedError,
     VectorStoreUnreachableError,
 )
-from app.errors.video import (
-    DetectorError,
-    NotAVideoError,
-    VideoDamagedError,
-    VideoEmptyError,
-    VideoError,
-    VideoNotInstalledError,
-    VideoStartError,
-    VideoTooLargeError,
-)
+from app.errors.video import *  # noqa: F403  the same
+from app.errors.video import __all__ as _of_video
 
 __all__ = [
     "PROBLEM_JSON",
@@ -325,7 +327,6 @@ __all__ = [
     "DatabaseUnreachableError",
     "DatabaseUrlError",
     "DatabaseWriteError",
-    "DetectorError",
     "DiskLowError",
     "EmptyFileError",
     "EncoderBusyError",
@@ -338,6 +339,7 @@ __all__ = [
     "ExportTargetError",
     "ExportTooLargeError",
     "ExternalIdTakenError",
+    "FaceBlurNotInstalledError",
     "FaissConflictError",
     "FeedbackNotFoundError",
     "FileChangedError",
@@ -383,7 +385,6 @@ __all__ = [
     "ModelRefusedError",
     "NoActiveModelError",
     "NoPredecessorError",
-    "NotAVideoError",
     "NotAnImageError",
     "NotFoundError",
     "OriginNotAllowedError",
@@ -431,12 +432,7 @@ __all__ = [
     "VectorStoreMismatchError",
     "VectorStoreReleasedError",
     "VectorStoreUnreachableError",
-    "VideoDamagedError",
-    "VideoEmptyError",
-    "VideoError",
-    "VideoNotInstalledError",
-    "VideoStartError",
-    "VideoTooLargeError",
     "WorkerNameTakenError",
     "responses",
 ]
+__all__ += [*_of_identifications, *_of_video]

@@ -151,6 +151,12 @@ class RuntimeUnavailableError(ConfigurationError):
     code, title = "runtime_unavailable", "The runtime cannot run here"
 
 
+class FaceBlurNotInstalledError(ConfigurationError):
+    """`DESCRY_BLUR_FACES` is on, and what finds faces is not installed."""
+
+    code, title = "face_blur_not_installed", "Faces cannot be blurred here"
+
+
 class RuntimeRefusedError(ConfigurationError):
     """A runtime cannot run this network, or gives vectors too far from the exact ones."""
 

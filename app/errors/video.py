@@ -4,6 +4,17 @@ from typing import ClassVar
 
 from app.errors.base import ConfigurationError, InvalidError
 
+__all__ = [
+    "DetectorError",
+    "NotAVideoError",
+    "VideoDamagedError",
+    "VideoEmptyError",
+    "VideoError",
+    "VideoNotInstalledError",
+    "VideoStartError",
+    "VideoTooLargeError",
+]
+
 
 class VideoError(InvalidError):
     """A file that gives no people because it gives no pictures."""

@@ -122,9 +122,10 @@ class ExplanationService:
             found = heat(encoder.encoder, pixels, vector - _VECTORS.common(encoder))
         except NotExplainableError as error:
             raise ModelNotExplainableError(error.message) from error
-        picture.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
+        seen = self._core.showing.veiled(picture)
+        seen.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
         buffer = io.BytesIO()
-        overlay(picture, found.values).save(buffer, "PNG")
+        overlay(seen, found.values).save(buffer, "PNG")
         return Heatmap(buffer.getvalue(), _cosine(float(found.vector @ vector)))
 
     def _image(self, image_id: int) -> str:

@@ -16,10 +16,10 @@ router = APIRouter(prefix="/v1/exports", tags=["exports"])
 @router.post("", status_code=status.HTTP_202_ACCEPTED, responses=responses(CollectionNotFoundError))
 def create_export(body: NewExport, core: CoreDep, response: Response) -> JobOut:
     """Queue an export: a zip of pictures and a manifest, as an ingest reads them, at the job's `result_url`."""
-    noted(collection=body.collection)
+    noted(collection=body.collection, facts={"originals": body.originals})
     with core.database.write() as session:
         if body.collection is not None:
             CollectionService(session).find(body.collection)
-        job = JobOut.of(JobService(session).create("export", {"collection": body.collection}), {})
+        job = JobOut.of(JobService(session).create("export", body.model_dump()), {})
     response.headers["Location"] = f"/v1/jobs/{job.id}"
     return job

@@ -32,6 +32,7 @@ from app.errors import ExportTooLargeError, StorageError
 from app.exports.results import file_of
 from app.files import sync_files, sync_folder
 from app.gallery.repository import ImageRepository
+from app.gallery.showing import Showing
 from app.gallery.store import ImageStore
 from app.identities.repository import IdentityRepository
 from app.settings import Settings
@@ -44,12 +45,24 @@ Going = Callable[[], bool]
 
 
 class Export:
-    """Writes one collection, or everything, to `target`: a zip if its name ends so, else a folder."""
+    """Writes one collection, or everything, to `target`: a zip if its name ends so, else a folder.
+
+    Pictures are as people see them: while heads are blurred, an export has the originals only if they are asked for.
+    """
 
     def __init__(
-        self, database: Database, store: ImageStore, settings: Settings, target: Path, collection: str | None
+        self,
+        database: Database,
+        store: ImageStore,
+        settings: Settings,
+        target: Path,
+        collection: str | None,
+        *,
+        originals: bool = False,
     ) -> None:
-        self._database, self._store, self._settings = database, store, settings
+        self._database, self._settings = database, settings
+        self._showing, self._originals = Showing(store, settings), originals
+        self.blurred = self._showing.blurred and not originals
         self._target, self._collection = target, collection
         self.folder = target.with_name(f"{target.name}.partial")
         self._state: dict[str, Any] = {}
@@ -67,7 +80,7 @@ class Export:
             collection_id = None if self._collection is None else CollectionService(session).find(self._collection)
             images, head = ImageRepository(session), LogRepository(session).head()
             fresh: dict[str, Any] = {
-                "of": [head.history, collection_id],
+                "of": [head.history, collection_id, self.blurred],
                 "last": images.last_id(),
                 "after": 0,
                 "done": 0,
@@ -158,7 +171,7 @@ class Export:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _copy_one(self, image_id: int, collection_id: int, store_name: str) -> int:
-        if (data := self._store.read(store_name)) is None:
+        if (data := self._showing.picture(store_name, original=self._originals)) is None:
             with self._database.read() as session:
                 if ImageRepository(session).get(image_id) is not None:  # else it was deleted meanwhile
                     self.lost.append(image_id)
@@ -173,7 +186,7 @@ class Export:
 
     def _write_manifests(self) -> tuple[set[int], int]:
         """The ids that are in the export now, and the place in the log that this is true of."""
-        last, (history, only) = self._state["last"], self._state["of"]
+        last, (history, only, _) = self._state["last"], self._state["of"]
         ids: set[int] = set()
         with self._database.read() as session:
             sequence = LogRepository(session).head().sequence

@@ -9,3 +9,4 @@ class NewExport(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     collection: str | None = Field(default=None, description="One collection; null is everything.")
+    originals: bool = Field(default=False, description="While heads are blurred: the pictures without that.")

@@ -24,6 +24,7 @@ def get_gallery(core: CoreDep) -> GallerySummary:
             identities=IdentityRepository(session).count(),
             images=ImageRepository(session).count(),
             model_version=ModelRef(id=loaded.version_id, name=loaded.name) if loaded else None,
+            heads_blurred=core.showing.blurred,
         )
 
 

@@ -7,7 +7,10 @@ from pathlib import Path
 
 from app.errors import StorageError
 from app.files import sync_files, sync_folder
-from app.gallery.store import PICTURE, THUMBNAIL, ImageStore, Referenced
+from app.gallery.store import BLURRED, KINDS, PICTURE, THUMBNAIL, ImageStore, Referenced
+
+_NEW = ".new"
+"""Follows the name of a file until it is whole."""
 
 
 class LocalStore(ImageStore):
@@ -43,8 +46,19 @@ class LocalStore(ImageStore):
 
     def read(self, name: str, *, thumbnail: bool = False) -> bytes | None:
         """The bytes of the file."""
+        return self._read(self.thumbnail_path(name) if thumbnail else self.picture_path(name))
+
+    def read_blurred(self, name: str) -> bytes | None:
+        """The bytes of the file."""
+        return self._read(self.folder / f"{name}{BLURRED}")
+
+    def holds(self, name: str, kind: str) -> bool:
+        """Asks the file system."""
+        return (self.folder / f"{name}{kind}").is_file()
+
+    def _read(self, path: Path) -> bytes | None:
         try:
-            return (self.thumbnail_path(name) if thumbnail else self.picture_path(name)).read_bytes()
+            return path.read_bytes()
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -54,7 +68,7 @@ class LocalStore(ImageStore):
         """Walks the folders."""
         latest = time.time() - older_than_s
         for path in self.folder.glob("??/??/*.jpg"):
-            if not path.name.endswith(THUMBNAIL) and path.stat().st_mtime <= latest:
+            if not path.name.endswith((THUMBNAIL, BLURRED)) and path.stat().st_mtime <= latest:
                 yield str(path.relative_to(self.folder))[: -len(PICTURE)]
 
     def _begin(self, folder: str) -> None:
@@ -68,6 +82,29 @@ class LocalStore(ImageStore):
         except OSError as error:
             raise StorageError(f"a picture cannot be stored in {self.folder}: {error.strerror}") from error
 
+    def _write_blurred(self, name: str, data: bytes) -> None:
+        try:
+            _create(f"{self.folder}/{name}{BLURRED}", data)
+        except OSError as error:
+            raise StorageError(f"a picture cannot be stored in {self.folder}: {error.strerror}") from error
+
+    def _put(self, name: str, kind: str, data: bytes) -> None:
+        path = self.folder / f"{name}{kind}"
+        new = path.with_name(f"{path.name}{_NEW}")
+        try:
+            new.unlink(missing_ok=True)  # of a process that was killed
+            _create(str(new), data, sync=True)
+            new.replace(path)
+            sync_folder(path.parent)
+        except OSError as error:
+            raise StorageError(f"a thumbnail cannot be stored in {self.folder}: {error.strerror}") from error
+
+    def _drop(self, name: str, kind: str) -> None:
+        try:
+            (self.folder / f"{name}{kind}").unlink(missing_ok=True)
+        except OSError as error:
+            raise StorageError(f"a thumbnail in {self.folder} cannot be removed: {error.strerror}") from error
+
     def _seal(self, folder: str) -> None:
         place = self.folder / folder
         try:
@@ -79,8 +116,10 @@ class LocalStore(ImageStore):
         folders = set()
         try:
             for name in names:
-                self.picture_path(name).unlink(missing_ok=True)
-                (self.folder / f"{name}{THUMBNAIL}").unlink(missing_ok=True)
+                for kind in KINDS:
+                    (self.folder / f"{name}{kind}").unlink(missing_ok=True)
+                for kind in (THUMBNAIL, BLURRED):
+                    (self.folder / f"{name}{kind}{_NEW}").unlink(missing_ok=True)
                 folders.add(self.picture_path(name).parent)
             for folder in folders:  # erased means erased, also after a power failure
                 if folder.is_dir():
@@ -89,7 +128,7 @@ class LocalStore(ImageStore):
             raise StorageError(f"pictures in {self.folder} cannot be removed: {error.strerror}") from error
 
 
-def _create(path: str, data: bytes) -> None:
+def _create(path: str, data: bytes, *, sync: bool = False) -> None:
     # No rename: nothing reads a name before its row is committed, and a torn file has no row. No file object either:
     # every system call beyond these three is one more wait for the interpreter's lock.
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
@@ -97,5 +136,7 @@ def _create(path: str, data: bytes) -> None:
         view = memoryview(data)
         while view:
             view = view[os.write(descriptor, view) :]
+        if sync:
+            os.fsync(descriptor)
     finally:
         os.close(descriptor)

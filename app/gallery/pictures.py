@@ -125,12 +125,16 @@ def encode(picture: Picture) -> bytes:
 
 def thumbnail(picture: Picture) -> bytes | None:
     """A JPEG whose longer side has `THUMBNAIL_SIDE` pixels; None for a picture that is no larger than that itself."""
-    image = picture.image
+    return small(picture.image) if max(picture.size) > THUMBNAIL_SIDE else None
+
+
+def small(image: Image.Image) -> bytes:
+    """A JPEG whose longer side has at most `THUMBNAIL_SIDE` pixels."""
     scale = THUMBNAIL_SIDE / max(image.size)
-    if scale >= 1.0:
-        return None
-    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
-    return _jpeg(image.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0), quality=_THUMBNAIL_QUALITY)
+    if scale < 1.0:
+        size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+        image = image.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0)
+    return _jpeg(image, quality=_THUMBNAIL_QUALITY)
 
 
 def _open(data: bytes) -> Image.Image:

@@ -17,7 +17,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, NoCredentialsError, PartialCredentialsError
 
 from app.errors import BucketMissingError, StorageError, StoreDeniedError, StoreUnreachableError
-from app.gallery.store import PICTURE, THUMBNAIL, ImageStore, Referenced
+from app.gallery.store import BLURRED, KINDS, PICTURE, THUMBNAIL, ImageStore, Referenced
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
@@ -70,6 +70,21 @@ class S3Store(ImageStore):
             return found
         return self._get(f"{name}{PICTURE}")
 
+    def read_blurred(self, name: str) -> bytes | None:
+        """Fetch an object."""
+        return self._get(f"{name}{BLURRED}")
+
+    def holds(self, name: str, kind: str) -> bool:
+        """Asks for the object's head."""
+        with self._errors():
+            try:
+                self._client.head_object(Bucket=self._bucket, Key=f"{self._prefix}{name}{kind}")
+            except ClientError as error:
+                if _code(error) in _ABSENT:
+                    return False
+                raise
+        return True
+
     def names(self, *, older_than_s: float = 0.0) -> Iterator[str]:
         """Lists the bucket, a thousand objects for each request."""
         latest = datetime.now(UTC) - timedelta(seconds=older_than_s)
@@ -78,7 +93,11 @@ class S3Store(ImageStore):
             for page in pages.paginate(Bucket=self._bucket, Prefix=self._prefix):
                 for item in page.get("Contents", ()):
                     key = item["Key"].removeprefix(self._prefix)
-                    if key.endswith(PICTURE) and not key.endswith(THUMBNAIL) and item["LastModified"] <= latest:
+                    if (
+                        key.endswith(PICTURE)
+                        and not key.endswith((THUMBNAIL, BLURRED))
+                        and item["LastModified"] <= latest
+                    ):
                         yield key[: -len(PICTURE)]
 
     def _begin(self, folder: str) -> None:
@@ -88,13 +107,13 @@ class S3Store(ImageStore):
         """Every object is durable since its request was answered."""
 
     def _write(self, name: str, picture: bytes, thumbnail: bytes | None) -> None:
-        self._put(f"{name}{PICTURE}", picture)
+        self._put_object(f"{name}{PICTURE}", picture)
         if thumbnail is not None:
-            self._put(f"{name}{THUMBNAIL}", thumbnail)
+            self._put_object(f"{name}{THUMBNAIL}", thumbnail)
 
     def _remove(self, names: Sequence[str]) -> None:
         keys: list[ObjectIdentifierTypeDef] = [
-            {"Key": f"{self._prefix}{name}{kind}"} for name in names for kind in (PICTURE, THUMBNAIL)
+            {"Key": f"{self._prefix}{name}{kind}"} for name in names for kind in KINDS
         ]
         with self._errors():
             for start in range(0, len(keys), _DELETE_AT_ONCE):
@@ -104,7 +123,17 @@ class S3Store(ImageStore):
                     code, count = errors[0].get("Code", "no code"), len(errors)
                     raise StorageError(f"{self.place} did not remove {count} objects ({code}); allow s3:DeleteObject")
 
-    def _put(self, key: str, data: bytes) -> None:
+    def _write_blurred(self, name: str, data: bytes) -> None:
+        self._put_object(f"{name}{BLURRED}", data)
+
+    def _put(self, name: str, kind: str, data: bytes) -> None:
+        self._put_object(f"{name}{kind}", data)
+
+    def _drop(self, name: str, kind: str) -> None:
+        with self._errors():
+            self._client.delete_object(Bucket=self._bucket, Key=f"{self._prefix}{name}{kind}")
+
+    def _put_object(self, key: str, data: bytes) -> None:
         with self._errors():
             self._client.put_object(
                 Bucket=self._bucket, Key=f"{self._prefix}{key}", Body=data, ContentType="image/jpeg"

@@ -13,6 +13,7 @@ class GallerySummary(BaseModel):
     identities: int
     images: int
     model_version: ModelRef | None
+    heads_blurred: bool = Field(description="Whether heads are blurred in all pictures that are shown.")
 
 
 class CameraFacet(BaseModel):

@@ -2,6 +2,7 @@
 
     <2 hex>/<2 hex>/<32 hex>.jpg         the upright picture
     <2 hex>/<2 hex>/<32 hex>.thumb.jpg   its thumbnail, unless it is as small itself
+    <2 hex>/<2 hex>/<32 hex>.blur.jpg    instead of that, while heads are blurred, the thumbnail in which they are
 
 The database decides what exists. A change writes the names that it touches into a journal file, then the pictures,
 then commits its rows; whatever way it ends, `settle` removes those named pictures that no row refers to. A process
@@ -26,8 +27,9 @@ from app.files import check_free, sync_folder
 _log = logging.getLogger(__name__)
 _NAME = re.compile(r"[0-9a-f]{2}/[0-9a-f]{2}/[0-9a-f]{32}")
 _SWEEP = 1000
-PICTURE, THUMBNAIL = ".jpg", ".thumb.jpg"
+PICTURE, THUMBNAIL, BLURRED = ".jpg", ".thumb.jpg", ".blur.jpg"
 """What follows the name."""
+KINDS = (PICTURE, THUMBNAIL, BLURRED)
 
 Referenced = Callable[[Sequence[str]], set[str]]
 """Which of these store names some row refers to."""
@@ -58,6 +60,14 @@ class ImageStore(ABC):
     @abstractmethod
     def read(self, name: str, *, thumbnail: bool = False) -> bytes | None:
         """The bytes of a picture, or of its thumbnail (a small picture is its own); None if there is none."""
+
+    @abstractmethod
+    def read_blurred(self, name: str) -> bytes | None:
+        """The bytes of a thumbnail with blurred heads; None if none is stored."""
+
+    @abstractmethod
+    def holds(self, name: str, kind: str) -> bool:
+        """Whether there is a file of one of `KINDS`."""
 
     @abstractmethod
     def names(self, *, older_than_s: float = 0.0) -> Iterator[str]:
@@ -95,11 +105,22 @@ class ImageStore(ABC):
     def _write(self, name: str, picture: bytes, thumbnail: bytes | None) -> None: ...
 
     @abstractmethod
+    def _write_blurred(self, name: str, data: bytes) -> None: ...
+
+    @abstractmethod
+    def _put(self, name: str, kind: str, data: bytes) -> None:
+        """Write a file beside a picture that has its row: whole or not at all, durable when it returns."""
+
+    @abstractmethod
+    def _drop(self, name: str, kind: str) -> None:
+        """Remove one file of a name, if it is there."""
+
+    @abstractmethod
     def _seal(self, folder: str) -> None: ...
 
     @abstractmethod
     def _remove(self, names: Sequence[str]) -> None:
-        """Remove picture and thumbnail of names, some of which may not exist; gone for good when it returns."""
+        """Remove every file of names, some of which may not exist; gone for good when it returns."""
 
     @contextmanager
     def change(self, *, new: int = 0) -> Iterator["StoreChange"]:
@@ -238,6 +259,31 @@ class StoreChange:
             StorageError: the store is full, away, or refuses.
         """
         self._store._write(name, picture, thumbnail)
+
+    def write_blurred(self, name: str, data: bytes) -> None:
+        """Write the thumbnail with blurred heads of a name, as `write` does.
+
+        Raises:
+            StorageError: the store is full, away, or refuses.
+        """
+        self._store._write_blurred(name, data)
+
+    def replace(self, name: str, *, put: tuple[str, bytes] | None, drop: str) -> None:
+        """Put another thumbnail beside a picture that has its row, then remove the one that it stands for.
+
+        The name must be noted before: if its image is erased meanwhile, the end of the change removes what was put.
+
+        Args:
+            put: kind and bytes; None if only the other one goes.
+            drop: the kind that goes.
+
+        Raises:
+            StorageError: the store is full, away, or refuses.
+        """
+        assert name in self.noted
+        if put is not None:
+            self._store._put(name, *put)
+        self._store._drop(name, drop)
 
     def seal(self) -> None:
         """Wait until everything that was written is on stable storage. Call it before the commit.

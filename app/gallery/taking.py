@@ -24,6 +24,7 @@ from app.errors import (
 )
 from app.gallery import pictures
 from app.gallery.likeness import Look, look
+from app.gallery.showing import blurred_thumbnail
 from app.gallery.sources import Entry
 from app.gallery.store import StoreChange
 from app.settings import Settings
@@ -114,7 +115,7 @@ def take(waiting: Sequence[Waiting], change: StoreChange, encoder: EncoderServic
         except InvalidError as error:
             taken.refused[item.position] = error
             continue
-        change.write(item.store_name, pictures.encode(picture), pictures.thumbnail(picture))
+        _store(picture, item.store_name, change, settings)
         decoded.append((item, encoder.encoder.preprocess(picture.image), picture.size, look(picture.image)))
     for (item, _, size, seen), own in zip(decoded, _encode([one[1] for one in decoded], encoder), strict=True):
         hashed = item.hashed
@@ -123,6 +124,14 @@ def take(waiting: Sequence[Waiting], change: StoreChange, encoder: EncoderServic
             continue
         taken.prepared[item.position] = Prepared(hashed.entry, hashed.sha256, item.store_name, size, seen, own)
     return taken
+
+
+def _store(picture: pictures.Picture, name: str, change: StoreChange, settings: Settings) -> None:
+    if (blurred := blurred_thumbnail(picture, settings)) is None:
+        change.write(name, pictures.encode(picture), pictures.thumbnail(picture))
+        return
+    change.write(name, pictures.encode(picture), None)
+    change.write_blurred(name, blurred)
 
 
 def _encode(pixels: Sequence[Tensor], encoder: EncoderService) -> list[dict[Space, Half] | EncoderMemoryError]:

@@ -16,6 +16,7 @@ from app.errors import (
     MergeNotUndoableError,
 )
 from app.gallery.repository import ImageRepository
+from app.identifications.repository import IdentificationRepository
 from app.identities.history import MERGES, HistoryRepository
 from app.identities.repository import IdentityRepository
 from app.identities.service import IdentityService
@@ -58,6 +59,7 @@ class IdentityChanges:
         self._images = ImageRepository(session)
         self._history = HistoryRepository(session)
         self._feedback = FeedbackRepository(session)
+        self._identifications = IdentificationRepository(session)
 
     def merge(
         self, into: int, others: Sequence[int], *, drop_names: bool = False, run_id: int | None = None
@@ -104,6 +106,7 @@ class IdentityChanges:
             raise InvalidError(f"the merged attributes cannot be kept: {error}") from None
         self._identities.move({image: into for owned in images.values() for image in owned})
         self._feedback.carry(others, into)
+        self._identifications.follow(image for owned in images.values() for image in owned)
         self._identities.delete(*others)
         target.external_id, target.attributes, target.provisional = after.name, after.attributes, after.provisional
         self._session.flush()
@@ -127,6 +130,7 @@ class IdentityChanges:
         (new,) = self._identities.add_provisional(1)
         self._identities.move(dict.fromkeys(chosen, new))
         self._feedback.follow(chosen)
+        self._identifications.follow(chosen)
         self._history.add(
             [
                 {
@@ -191,6 +195,7 @@ class IdentityChanges:
         self._identities.bring_back(rows)
         self._identities.move(back)
         self._feedback.follow(back)
+        self._identifications.follow(back)
         for event, has, _ in done:
             self._feedback.give_back(event.from_id, has)
         self._history.mark_undone(event.id for event, _, _ in done)

@@ -5,6 +5,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response, status
 from fastapi.responses import FileResponse
 
+from app.access.principal import Principal
+from app.access.rules import Need
 from app.audit.note import noted
 from app.database.tables import Image
 from app.dependencies import CoreDep, Id
@@ -19,6 +21,7 @@ from app.errors import (
     ImageNotFoundError,
     InvalidError,
     MergeNotUndoableError,
+    ScopeMissingError,
     StorageError,
     StoreUnreachableError,
     responses,
@@ -172,12 +175,23 @@ def delete_image(image_id: Id, core: CoreDep) -> None:
     "/images/{image_id}/file",
     tags=["images"],
     response_class=FileResponse,
-    responses={**_JPEG, **responses(ImageNotFoundError, StorageError, StoreUnreachableError)},
+    responses={**_JPEG, **responses(ImageNotFoundError, ScopeMissingError, StorageError, StoreUnreachableError)},
 )
-def get_file(image_id: Id, request: Request, core: CoreDep) -> Response:
-    """The picture: upright JPEG, without the metadata of the original."""
+def get_file(
+    image_id: Id,
+    request: Request,
+    core: CoreDep,
+    original: Annotated[
+        bool, Query(description="While heads are blurred: without that. Needs a key with the scope `admin` then.")
+    ] = False,
+) -> Response:
+    """The picture: upright JPEG, without the metadata of the original; with blurred heads if the server blurs them."""
+    if original and core.showing.blurred:
+        principal: Principal = request.state.principal
+        principal.require(Need.ADMIN)
+        noted(facts={"original": True})
     row = _image(image_id, core)
-    return _send(request, core, row, thumbnail=False)
+    return _send(request, core, row, thumbnail=False, original=original)
 
 
 @router.get(
@@ -199,16 +213,18 @@ def _image(image_id: int, core: CoreDep) -> Image:
     return found
 
 
-def _send(request: Request, core: CoreDep, row: Image, *, thumbnail: bool) -> Response:
-    # An image never changes, but it may be deleted: browsers may keep it, and must ask before they show it again.
-    headers = {
-        "ETag": f'"{row.id}-{row.sha256[:16]}-{"t" if thumbnail else "f"}"',
-        "Cache-Control": "private, no-cache",
-    }
+def _send(request: Request, core: CoreDep, row: Image, *, thumbnail: bool, original: bool = False) -> Response:
+    # An image never changes, but it may be deleted, and heads may be blurred from some day on: browsers may keep it,
+    # and must ask before they show it again.
+    shown = core.showing
+    kind = ("t" if thumbnail else "f") + ("b" if shown.blurred and not original else "")
+    headers = {"ETag": f'"{row.id}-{row.sha256[:16]}-{kind}"', "Cache-Control": "private, no-cache"}
     if headers["ETag"] in request.headers.get("if-none-match", ""):
         return Response(status_code=status.HTTP_304_NOT_MODIFIED, headers=headers)
-    if (path := core.store.path(row.store_name, thumbnail=thumbnail)) is not None:
+    if (path := shown.path(row.store_name, thumbnail=thumbnail, original=original)) is not None:
         return FileResponse(path, media_type="image/jpeg", headers=headers)
-    if (data := core.store.read(row.store_name, thumbnail=thumbnail)) is None:
+    name = row.store_name
+    data = shown.thumbnail(name) if thumbnail else shown.picture(name, original=original)
+    if data is None:
         raise ImageNotFoundError(row.id)
     return Response(data, media_type="image/jpeg", headers=headers)

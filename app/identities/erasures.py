@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 from app.database.privacy import ERASED, Erasure
 from app.database.tables import Feedback, JobItem, Query
 from app.gallery.repository import pieces
+from app.identifications.repository import IdentificationRepository
 
 Entry = tuple[str, int, datetime]
 """Kind (identity or image), its number, and when."""
@@ -64,7 +65,7 @@ class ErasureRepository:
 
     def forget_named(self, names: Iterable[str | None]) -> None:
         """Erase what people wrote with some names in it: queries whose words have one, as a whole; else the name and
-        purpose of a query, and notes of verdicts. Reads every query and every note."""
+        purpose of a query, notes of verdicts and what was said of identifications. Reads all of them."""
         wanted = [name.casefold() for name in names if name is not None and len(name) >= _LEAST_NAME]
         if not wanted:
             return
@@ -77,6 +78,10 @@ class ErasureRepository:
         notes = self._session.execute(select(Feedback.id, Feedback.note).where(Feedback.note.is_not(None)))
         for part in pieces(row.id for row in notes.all() if _holds(row.note, wanted)):
             self._session.execute(update(Feedback).where(Feedback.id.in_(part)).values(note=None))
+        identifications = IdentificationRepository(self._session)
+        identifications.forget_words(lambda words: _holds(words, wanted))
+        for query_id in worded:
+            identifications.query_gone(query_id)
         for part in pieces(named):
             gone = {"name": None, "saved_at": None, "purpose": None}
             self._session.execute(update(Query).where(Query.id.in_(part)).values(gone))

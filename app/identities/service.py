@@ -8,6 +8,7 @@ from app.audit.service import AuditService
 from app.database.tables import Identity, Image
 from app.errors import ExternalIdTakenError, IdentityMergedError, IdentityNotFoundError, ImageNotFoundError
 from app.gallery.repository import ImageRepository
+from app.identifications.repository import IdentificationRepository
 from app.identities.erasures import Entry, ErasureRepository
 from app.identities.history import HistoryRepository
 from app.identities.repository import IdentityRepository
@@ -25,6 +26,7 @@ class IdentityService:
         self._log = LogRepository(session)
         self._history = HistoryRepository(session)
         self._feedback = FeedbackRepository(session)
+        self._identifications = IdentificationRepository(session)
         self._erasures = ErasureRepository(session)
         self._audit = AuditService(session)
 
@@ -80,7 +82,8 @@ class IdentityService:
         """Delete an identity with its images and their vectors; returns the store names that go with it.
 
         Its history keeps numbers only: what the identities that were merged into it were called is erased too. So is
-        what was said about it in answers to queries, and the vectors of pictures by which somebody found it.
+        what was said about it in answers to queries, that it was identified, and the vectors of pictures by which
+        somebody found it.
         """
         self._log.lock()
         person = self.identity(identity_id)
@@ -144,6 +147,7 @@ class IdentityService:
         self._images.delete(image_ids)
         for image_id in image_ids:
             self._feedback.forget_image(image_id)
+        self._identifications.forget_images(image_ids)
         self._erasures.forget_files(image_ids)
         self._erasures.note("image", image_ids)
 

@@ -17,8 +17,9 @@ class ExportJob:
     def __init__(self, hands: Hands) -> None:
         self._duty, core = Duty(hands), hands.core
         target = result_path(core.settings, hands.job_id)
-        collection = self._duty.parameters.get("collection")
-        self._export = Export(core.database, core.store, core.settings, target, collection)
+        asked = self._duty.parameters
+        collection, originals = asked.get("collection"), bool(asked.get("originals"))
+        self._export = Export(core.database, core.store, core.settings, target, collection, originals=originals)
         self._begun = False
 
     def prepare(self) -> None:
@@ -28,6 +29,8 @@ class ExportJob:
             CollectionNotFoundError: the collection does not exist.
         """
         self._duty.expect(self._begin())
+        if self._export.blurred:
+            self._duty.say("heads in the pictures are blurred (DESCRY_BLUR_FACES)")
 
     def advance(self) -> bool:
         """Copy pictures; when none is left, pack them and give the export its name in the job's last transaction.

@@ -39,9 +39,10 @@ from app.queries.service import QueryService
 from app.queries.sheet import MEDIA, Format, check_size, make_sheet, rendered
 from app.queries.sheet_html import CSP
 from app.registry.active import LoadedModel
-from app.search.asking import answer, gathered
+from app.search.asking import answer, gathered, sent
 from app.search.query import Query as AskedQuery
 from app.search.schemas import IMAGES, LIMIT, SearchAnswer
+from app.search.written import WrittenAnswer
 
 router = APIRouter(prefix="/v1/queries", tags=["queries"])
 QueryId = Annotated[str, Path(pattern="^[0-9a-f]{32}$")]
@@ -95,14 +96,17 @@ def delete_query(query_id: QueryId, core: CoreDep) -> None:
 
 @router.post(
     "/{query_id}/search",
+    response_model=SearchAnswer,
     responses=responses(*_AGAIN_ERRORS, CursorInvalidError, CursorMismatchError),
 )
-async def search_again(query_id: QueryId, body: SearchAgain, request: Request, core: CoreDep) -> SearchAnswer:
+async def search_again(query_id: QueryId, body: SearchAgain, request: Request, core: CoreDep) -> Response:
     """Ask a query again, with the model version that answers now; its id stays. Also for further pages."""
-    return await _ask_again(query_id, body, request, core)
+    return sent(await _ask_again(query_id, body, request, core, sent_as_it_is=True))
 
 
-async def _ask_again(query_id: str, body: SearchAgain, request: Request, core: Core) -> SearchAnswer:
+async def _ask_again(
+    query_id: str, body: SearchAgain, request: Request, core: Core, *, sent_as_it_is: bool
+) -> WrittenAnswer:
     started = time.perf_counter()
     row = await run_in_threadpool(QueryService(core.database, core.recorder).find, query_id)
 
@@ -111,7 +115,7 @@ async def _ask_again(query_id: str, body: SearchAgain, request: Request, core: C
         found = await gathered(again.queued, request, core.settings.query_timeout_s)
         return await run_in_threadpool(again.query, found, learn=body.use_feedback)
 
-    return await answer(core, encode, options_of(row, body), started)
+    return await answer(core, encode, options_of(row, body), started, sent_as_it_is=sent_as_it_is)
 
 
 @router.get(
@@ -140,10 +144,10 @@ async def export_results(
     row = await run_in_threadpool(QueryService(core.database, core.recorder).find, query_id)
     asked = options_of(row, body)
     check_size(format_name, asked)
-    found = await _ask_again(query_id, body, request, core)
+    found = await _ask_again(query_id, body, request, core, sent_as_it_is=False)
 
     def file() -> bytes:
-        return rendered(make_sheet(core, query, found, asked, format_name), format_name)
+        return rendered(make_sheet(core, query, found.read(), asked, format_name), format_name)
 
     headers = {
         "Content-Disposition": f'attachment; filename="descry-{query_id[:12]}.{format_name}"',

@@ -56,10 +56,17 @@ class Exported:
     held_out: int
 
 
-def export_pairs(core: Core, folder: Path, tell: Callable[[int, int], None] = lambda done, total: None) -> Exported:
+def export_pairs(
+    core: Core,
+    folder: Path,
+    tell: Callable[[int, int], None] = lambda done, total: None,
+    *,
+    originals: bool = False,
+) -> Exported:
     """Write the pairs to a new folder that `training.datasets.descry_gallery` reads, all of it train.
 
-    The images are written down as trained on, so that no retraining measures by them later.
+    While heads are blurred, the pictures have that too, unless the originals are asked for. The images are written
+    down as trained on, so that no retraining measures by them later.
 
     Raises:
         ExportTargetError: the folder is there already.
@@ -83,7 +90,7 @@ def export_pairs(core: Core, folder: Path, tell: Callable[[int, int], None] = la
         lines = []
         for done, image_id in enumerate(taken, start=1):
             check_free(folder, core.settings.min_free_bytes)
-            if (line := _write(core, folder, image_id, told[image_id])) is not None:
+            if (line := _write(core, folder, image_id, told[image_id], originals=originals)) is not None:
                 lines.append(line)
             tell(done, len(taken))
         (folder / "manifest.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines), encoding="utf-8")
@@ -94,12 +101,12 @@ def export_pairs(core: Core, folder: Path, tell: Callable[[int, int], None] = la
     return Exported(len(lines), pairs, len(told) - len(taken))
 
 
-def _write(core: Core, folder: Path, image_id: int, words: list[str]) -> dict[str, object] | None:
+def _write(core: Core, folder: Path, image_id: int, words: list[str], *, originals: bool) -> dict[str, object] | None:
     """Copy one picture; its line of the manifest, or None if the image was deleted meanwhile."""
     with core.database.read() as session:
         row = ImageRepository(session).get(image_id)
         names = {collection.id: collection.name for collection, _ in CollectionRepository(session).all()}
-    if row is None or (data := core.store.read(row.store_name)) is None:
+    if row is None or (data := core.showing.picture(row.store_name, original=originals)) is None:
         return None
     file = f"images/{image_id:08}.jpg"
     (folder / file).write_bytes(data)

@@ -21,7 +21,7 @@ from app.database.visible import asked_by, limited
 from app.errors import ServiceError
 from app.queries.definition import definition, fingerprints
 from app.queries.repository import QueryRepository
-from app.search.schemas import SearchAnswer, SearchOptions
+from app.search.schemas import SearchOptions
 
 if TYPE_CHECKING:
     from app.search.query import Query as Answered
@@ -93,13 +93,13 @@ class Recorder:
                 self._thread.start()
             self._changed.notify_all()
 
-    def note(self, query: "Answered", options: SearchOptions, answer: SearchAnswer) -> None:
+    def note(self, query: "Answered", options: SearchOptions, query_id: str, version_id: int) -> None:
         """Have a query written that was answered just now. A further page, and one asked again, are known already."""
         if options.cursor is None and query.id is None:
             asked = definition(query.definition, options)
             kind: Kind = "text" if "query" in asked else "image" if "picture" in asked else "composed"
             purpose = (options.purpose or "").replace("\0", "").strip() or None  # PostgreSQL stores no NUL
-            self.put(AskedQuery(answer.query_id, kind, asked, purpose, answer.model_version.id, query.uploaded))
+            self.put(AskedQuery(query_id, kind, asked, purpose, version_id, query.uploaded))
 
     def find(self, query_id: str) -> Query | None:
         """A query that is not written yet, as the row that it will be."""

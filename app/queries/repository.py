@@ -7,8 +7,10 @@ from typing import Any
 from sqlalchemy import ColumnElement, delete, exists, func, insert, or_, select, tuple_, update
 from sqlalchemy.orm import Session
 
+from app.database.identification_tables import Identification
 from app.database.tables import Feedback, Image, Query
 from app.gallery.repository import pieces
+from app.identifications.repository import STANDING, IdentificationRepository
 
 
 class QueryRepository:
@@ -25,6 +27,13 @@ class QueryRepository:
     def get(self, query_id: str) -> Query | None:
         """One query."""
         return self._session.get(Query, query_id)
+
+    def several(self, query_ids: Iterable[str]) -> dict[str, Query]:
+        """Those of some queries that exist, by id."""
+        found: dict[str, Query] = {}
+        for part in pieces(query_ids):
+            found.update((row.id, row) for row in self._session.scalars(select(Query).where(Query.id.in_(part))))
+        return found
 
     def known(self, query_ids: Iterable[str]) -> set[str]:
         """Those ids that a query has."""
@@ -43,7 +52,8 @@ class QueryRepository:
         return list(self._session.scalars(statement))
 
     def delete(self, query_id: str) -> None:
-        """Delete a query with its feedback."""
+        """Delete a query with its feedback; who was proposed as its answer is not confirmed any more."""
+        IdentificationRepository(self._session).query_gone(query_id)
         self._session.execute(delete(Feedback).where(Feedback.query_id == query_id))
         self._session.execute(delete(Query).where(Query.id == query_id))
 
@@ -52,7 +62,7 @@ class QueryRepository:
         return self._session.execute(select(Query.id).where(*_stale(before)).limit(1)).first() is not None
 
     def sweep(self, before: datetime) -> int:
-        """Delete queries from before an instant that have neither a name nor feedback; returns how many."""
+        """Delete queries from before an instant without name and feedback that identify nobody; returns how many."""
         # Rows are counted by RETURNING: a bulk DELETE's rowcount is not typed.
         return len(self._session.scalars(delete(Query).where(*_stale(before)).returning(Query.id)).all())
 
@@ -143,4 +153,5 @@ _NOT_IN_MEMORY = {"synchronize_session": False}
 
 def _stale(before: datetime) -> tuple[ColumnElement[bool], ...]:
     judged = exists().where(Feedback.query_id == Query.id)
-    return (Query.created_at < before, Query.name.is_(None), ~or_(judged))
+    found = exists().where(Identification.query_id == Query.id, Identification.state.in_(STANDING))
+    return (Query.created_at < before, Query.name.is_(None), ~or_(judged, found))

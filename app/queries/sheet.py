@@ -11,6 +11,9 @@ from typing import Any, Literal
 from app.core import Core
 from app.database.tables import now
 from app.errors import ResultsTooLargeError
+from app.identifications.answers import in_short
+from app.identifications.schemas import NOTICE, IdentificationOut
+from app.identifications.service import IdentificationService
 from app.identities.repository import IdentityRepository
 from app.queries.feedback import FeedbackService
 from app.queries.schemas import QueryOut
@@ -23,8 +26,8 @@ MEDIA: dict[Format, str] = {
     "html": "text/html; charset=utf-8",
     "pdf": "application/pdf",
 }
-WARNING = "Candidates, not identifications."
-"""Stands on every sheet and every page of it."""
+WARNING = NOTICE
+"""Stands on every sheet and every page of it; whom two people have identified is named beside it."""
 MOST_PICTURES = 500
 """On one sheet with pictures: some 5 MB."""
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
@@ -38,6 +41,7 @@ class Sheet:
     Attributes:
         asked: the options that this answer was made with.
         verdicts: what was said about identities as a whole, by id.
+        identifications: what was said of identities as the person that was looked for, by id.
         thumbnails: JPEGs by image id; empty for formats without pictures.
     """
 
@@ -46,6 +50,7 @@ class Sheet:
     asked: SearchOptions
     made_at: datetime
     verdicts: dict[int, str]
+    identifications: dict[int, IdentificationOut]
     thumbnails: dict[int, bytes]
 
     def heading(self) -> list[tuple[str, str]]:
@@ -62,11 +67,24 @@ class Sheet:
             ("Filters", _filters(asked)),
             ("Grouped by", answer.group_by),
             ("Shown", f"{len(answer.candidates)} candidates, best first"),
+            ("Identified", self._identified()),
             ("Weak below", "" if answer.weak_below is None else f"score {answer.weak_below:.3f}"),
             ("Notes", "; ".join(warning.message for warning in answer.warnings)),
             ("Query id", query.id),
         ]
         return [(name, value) for name, value in lines if value]
+
+    def _identified(self) -> str:
+        """How many candidates two people have confirmed, if any."""
+        shown = {candidate.identity.id for candidate in self.answer.candidates}
+        count = sum(one.state == "confirmed" for number, one in self.identifications.items() if number in shown)
+        people = f"{count} {'person' if count == 1 else 'people'}"
+        return f"{people}, each confirmed by two keys; everybody else is a candidate" if count else ""
+
+    def identification(self, candidate: Candidate) -> str:
+        """What was said of a candidate as the person that was looked for; empty if nothing was."""
+        found = self.identifications.get(candidate.identity.id)
+        return "" if found is None else in_short(found)
 
 
 def check_size(format_name: Format, asked: SearchOptions) -> None:
@@ -92,13 +110,15 @@ def make_sheet(core: Core, query: QueryOut, answer: SearchAnswer, asked: SearchO
     shown = [image.id for candidate in answer.candidates for image in candidate.images]
     with core.database.read() as session:
         listed = FeedbackService(session).listed(query.id).feedback
+        identifications = IdentificationService(session).of_query(query.id)
         names = {i: row.store_name for i, (row, _) in IdentityRepository(session).page(shown).items()}
     verdicts = {row.identity_id: row.verdict for row in listed if row.counts and row.image_id is None}
     found: dict[int, bytes] = {}
     if format_name in ("html", "pdf"):
-        read = ((image_id, core.store.read(name, thumbnail=True)) for image_id, name in names.items())
+        read = ((image_id, core.showing.thumbnail(name)) for image_id, name in names.items())
         found = {image_id: data for image_id, data in read if data is not None}
-    return Sheet(query, answer, asked, now(), {k: str(v) for k, v in verdicts.items()}, found)
+    judged = {number: str(verdict) for number, verdict in verdicts.items()}
+    return Sheet(query, answer, asked, now(), judged, identifications, found)
 
 
 def rendered(sheet: Sheet, format_name: Format) -> bytes:
@@ -124,6 +144,9 @@ def as_json(sheet: Sheet) -> str:
         "query": sheet.query.model_dump(mode="json"),
         "answer": sheet.answer.model_dump(mode="json", exclude={"took_ms", "next_cursor"}),
         "verdicts": {str(identity_id): verdict for identity_id, verdict in sheet.verdicts.items()},
+        "identifications": [
+            one.model_dump(mode="json", exclude={"may", "query", "identity"}) for one in sheet.identifications.values()
+        ],
     }
     return json.dumps(told, ensure_ascii=False, indent=1) + "\n"
 
@@ -132,7 +155,7 @@ def as_csv(sheet: Sheet) -> str:
     """A line for each image of each candidate. No cell can be taken for a formula."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\r\n")
-    lines = [{"notice": WARNING, **line} for line in _lines(sheet)]
+    lines = list(_lines(sheet))
     writer.writerow(COLUMNS)
     for line in lines:
         writer.writerow([_cell(line[name]) for name in COLUMNS])
@@ -146,6 +169,7 @@ COLUMNS = (
     "score",
     "confidence",
     "verdict",
+    "identification",
     "image_id",
     "image_score",
     "collection",
@@ -164,7 +188,9 @@ COLUMNS = (
 
 def _lines(sheet: Sheet) -> Iterator[dict[str, Any]]:
     for rank, candidate in enumerate(sheet.answer.candidates, start=1):
+        said = sheet.identifications.get(candidate.identity.id)
         for image in candidate.images:
+            rests = said is not None and image.id in said.image_ids  # one says nothing of a person's other images
             yield {
                 "rank": rank,
                 "identity_id": candidate.identity.id,
@@ -172,6 +198,7 @@ def _lines(sheet: Sheet) -> Iterator[dict[str, Any]]:
                 "score": candidate.score,
                 "confidence": candidate.confidence,
                 "verdict": sheet.verdicts.get(candidate.identity.id),
+                "identification": said.state if rests and said else None,
                 "image_id": image.id,
                 "image_score": image.score,
                 "collection": image.collection,
@@ -184,6 +211,7 @@ def _lines(sheet: Sheet) -> Iterator[dict[str, Any]]:
                 "purpose": sheet.query.purpose,
                 "query_id": sheet.query.id,
                 "model_version": sheet.answer.model_version.name,
+                "notice": said.notice if rests and said else WARNING,
             }
 
 

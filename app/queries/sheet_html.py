@@ -22,7 +22,8 @@ li.candidate { border-top: 1px solid #bbb; padding: .6rem 0 .8rem; break-inside:
 h2 { font-size: 1.05rem; margin: 0; overflow-wrap: anywhere; }
 h2 .rank { color: #555; margin-right: .4rem; }
 .figures { color: #333; margin: .1rem 0 .5rem; }
-.verdict { font-weight: 700; }
+.verdict, .identification { font-weight: 700; }
+.identification { margin: 0 0 .5rem; }
 .weak { color: #555; font-style: italic; }
 ul.images { list-style: none; margin: 0; padding: 0; display: flex; flex-wrap: wrap; gap: .8rem; }
 ul.images li { width: 7.5rem; font-size: .78rem; color: #333; overflow-wrap: anywhere; break-inside: avoid; }
@@ -61,11 +62,12 @@ def _candidate(sheet: Sheet, rank: int, candidate: Candidate) -> str:
     marks = f' <span class="verdict">({verdict} by a reader)</span>' if verdict else ""
     if sheet.answer.weak_below is not None and candidate.score < sheet.answer.weak_below:
         marks += ' <span class="weak">weak match</span>'
+    said = f'<p class="identification">{_own(said)}</p>\n' if (said := sheet.identification(candidate)) else ""
     images = "".join(_image(sheet, rank, image) for image in candidate.images)
     return (
         f'<li class="candidate"><h2><span class="rank">{rank}.</span>{_own(named(candidate))}</h2>\n'
         f'<p class="figures">{escape(figures(candidate))}, identity {candidate.identity.id}{marks}</p>\n'
-        f'<ul class="images">{images}</ul></li>\n'
+        f'{said}<ul class="images">{images}</ul></li>\n'
     )
 
 

@@ -110,6 +110,9 @@ class _Page(FPDF):
         self.multi_cell(0, 5, title, new_x="LMARGIN", new_y="NEXT", align="L", wrapmode=WrapMode.CHAR)
         self.set_font(_FONT, size=8.5)
         self.cell(0, _LINE, self._told(candidate), new_x="LMARGIN", new_y="NEXT")
+        if said := self.sheet.identification(candidate):
+            self.set_font(_FONT, "B", 8.5)
+            self.multi_cell(0, _LINE, self.known(said), new_x="LMARGIN", new_y="NEXT", align="L")
         self.ln(1)
         for row in rows:
             self.room_for(row_height)

@@ -9,16 +9,18 @@ from typing import Any, TypeVar
 from fastapi import Request
 from fastapi.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
+from starlette.responses import Response
 
-from app.audit.note import noted
+from app.audit.note import noted, noted_all
 from app.core import Core
 from app.errors import EncoderTimeoutError, ModelNotLoadedError
 from app.metrics.instruments import observe_search
 from app.registry.active import LoadedModel
 from app.search.purpose import asked_with, check_purpose
 from app.search.query import Query
-from app.search.schemas import SearchAnswer, SearchOptions
+from app.search.schemas import SearchOptions
 from app.search.service import SearchService, SupersededError
+from app.search.written import WrittenAnswer
 from app.tracing import record, span
 
 K = TypeVar("K")
@@ -29,12 +31,21 @@ _SWITCHES = 3
 
 
 async def answer(
-    core: Core, encode: Callable[[LoadedModel], Awaitable[Query]], options: SearchOptions, started: float
-) -> SearchAnswer:
+    core: Core,
+    encode: Callable[[LoadedModel], Awaitable[Query]],
+    options: SearchOptions,
+    started: float,
+    *,
+    sent_as_it_is: bool = True,
+) -> WrittenAnswer:
     """Encode and search with one version, from beginning to end; again, if another one has taken over meanwhile.
 
     One that has taken over and is being loaded is waited for where the present one cannot answer.
     The query is kept, off the path of its answer.
+
+    Args:
+        sent_as_it_is: whether nothing that can fail comes between this and the client. Then the entry of the audit,
+            for which the client waits, is begun at once.
 
     Raises:
         NoActiveModelError: no version answers. And what `encode` and `SearchService.answer` raise.
@@ -51,7 +62,7 @@ async def answer(
         service = SearchService(core.database, model, ready, core.settings.protected_attributes)
         try:
             found = await core.lanes(narrow=narrow or len(query.parts) > 1).run(
-                service.answer, query, options, started=started
+                _written, service, query, options, started, entered=sent_as_it_is
             )
         except SupersededError:
             switches += 1
@@ -61,10 +72,24 @@ async def answer(
                 raise
             await _loaded(core, error.version_id)
         else:
-            core.recorder.note(query, options, found)
-            observe_search(found.took_ms)
-            record({"search": found.took_ms.search, "fetch": found.took_ms.fetch})
+            core.recorder.note(query, options, found.query_id, found.version_id)
+            observe_search(found.took)
+            record({"search": found.took.search, "fetch": found.took.fetch})
             return found
+
+
+def _written(
+    service: SearchService, query: Query, options: SearchOptions, started: float, *, entered: bool
+) -> WrittenAnswer:
+    found = service.written(query, options, started=started)
+    if entered:
+        noted_all()
+    return found
+
+
+def sent(found: WrittenAnswer) -> Response:
+    """An answer as it goes over the wire. It was written to its schema; the framework need not do that again."""
+    return Response(found.json, media_type="application/json")
 
 
 def _never(version_id: int) -> bool:

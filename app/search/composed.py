@@ -9,6 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
+from starlette.responses import Response
 
 from app.audit.note import noted
 from app.dependencies import CoreDep
@@ -35,7 +36,7 @@ from app.errors import (
     responses,
 )
 from app.registry.active import LoadedModel
-from app.search.asking import answer, gathered
+from app.search.asking import answer, gathered, sent
 from app.search.encoding import QueryEncoder
 from app.search.query import Query
 from app.search.schemas import PARTS, ComposedQuery, SearchAnswer
@@ -74,6 +75,7 @@ _BODY: dict[str, Any] = {
 
 @router.post(
     "/composed",
+    response_model=SearchAnswer,
     openapi_extra=_BODY,
     responses=responses(
         CollectionNotFoundError,
@@ -97,7 +99,7 @@ _BODY: dict[str, Any] = {
         ImageNotEncodedError,
     ),
 )
-async def search_composed(request: Request, core: CoreDep) -> SearchAnswer:
+async def search_composed(request: Request, core: CoreDep) -> Response:
     """Find people by several descriptions, pictures and examples of the gallery at once, less what is denied.
 
     Send JSON, or multipart/form-data where pictures come with it. Pictures are not kept; their vectors are, with the
@@ -114,7 +116,7 @@ async def search_composed(request: Request, core: CoreDep) -> SearchAnswer:
         found = await gathered(queued, request, core.settings.query_timeout_s)
         return await run_in_threadpool(encoder.query, found)
 
-    return await answer(core, encode, asked, started)
+    return sent(await answer(core, encode, asked, started))
 
 
 async def _read(request: Request) -> tuple[ComposedQuery, dict[str, bytes]]:

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, File, Form, Request, UploadFile
+from starlette.responses import Response
 from torch import Tensor
 
 from app.audit.note import noted
@@ -36,7 +37,7 @@ from app.errors import (
 )
 from app.gallery import pictures
 from app.registry.active import LoadedModel
-from app.search.asking import answer, encoded, gathered
+from app.search.asking import answer, encoded, gathered, sent
 from app.search.filters import Filters
 from app.search.query import Part, Query
 from app.search.schemas import IMAGES, LIMIT, PURPOSE_CHARS, GroupBy, SearchAnswer, SearchOptions, TextQuery
@@ -65,6 +66,7 @@ _OPTION_ERRORS = (
 
 @router.post(
     "/text",
+    response_model=SearchAnswer,
     responses=responses(
         *_OPTION_ERRORS,
         QueryEmptyError,
@@ -74,7 +76,7 @@ _OPTION_ERRORS = (
         *_ENCODER_ERRORS,
     ),
 )
-async def search_text(body: TextQuery, request: Request, core: CoreDep) -> SearchAnswer:
+async def search_text(body: TextQuery, request: Request, core: CoreDep) -> Response:
     """Find people by a description. The answer is a list of candidates, not an identification."""
     started = time.perf_counter()
     noted(query=body.query)
@@ -83,7 +85,7 @@ async def search_text(body: TextQuery, request: Request, core: CoreDep) -> Searc
         encoder = DescriptionEncoder(model, body.query, core.settings.max_query_chars)
         return encoder.query(await gathered(encoder.begin(), request, core.settings.query_timeout_s))
 
-    return await answer(core, encode, body, started)
+    return sent(await answer(core, encode, body, started))
 
 
 def _form_options(
@@ -106,13 +108,17 @@ def _form_options(
     )
 
 
-@router.post("/image", responses=responses(*_OPTION_ERRORS, PictureError, BodyTooLargeError, *_ENCODER_ERRORS))
+@router.post(
+    "/image",
+    response_model=SearchAnswer,
+    responses=responses(*_OPTION_ERRORS, PictureError, BodyTooLargeError, *_ENCODER_ERRORS),
+)
 async def search_image(
     request: Request,
     core: CoreDep,
     file: Annotated[UploadFile, File(description="A JPEG, PNG or WebP picture of one person.")],
     options: Annotated[SearchOptions, Depends(_form_options)],
-) -> SearchAnswer:
+) -> Response:
     """Find people by an example picture. It is not kept; its vector is, with the query, until that is forgotten."""
     started = time.perf_counter()
     limits = core.settings
@@ -132,4 +138,4 @@ async def search_image(
         vector = await encoded(model.encoder.submit_picture(pixels), request, limits.query_timeout_s)
         return Query((Part(vector, "image"),), {"picture": {"sha256": sha256}}, uploaded={sha256: vector})
 
-    return await answer(core, encode, options, started)
+    return sent(await answer(core, encode, options, started))

@@ -1,41 +1,52 @@
-"""All SQL of a search: which images lie in its scope, and whose they are."""
+"""All SQL of a search: which images lie in its scope, whose they are, and what the answer says of them."""
 
 from collections.abc import Iterable
 from typing import Any
 
-from sqlalchemy import BindParameter, ColumnElement, Select, bindparam, func, select
+from sqlalchemy import ColumnElement, Text, cast, func, literal_column, select
 from sqlalchemy.orm import Session
 
-from app.database.packed import attributes, instant, packed, unpacked
+from app.database.packed import IDS, Prepared, among, document, joined, numbers, packed, rows, unpacked
 from app.database.tables import Collection, Identity, Image
-from app.gallery.repository import pieces
 from app.identities.schemas import image_addresses
 from app.search.conditions import conditions
 from app.search.scope import Scope
 
-# Every search asks these. They are made once, for making a statement takes as long as asking it.
-_IDS: BindParameter[int] = bindparam("ids", expanding=True)
+
+def _named(**columns: ColumnElement[Any]) -> document:
+    return document(*(part for name, column in columns.items() for part in (literal_column(f"'{name}'"), column)))
+
+
+def _columns(*columns: Any) -> dict[str, ColumnElement[Any]]:  # noqa: ANN401  columns of a table are typed as values
+    return {column.key: column for column in columns}
+
+
+def _address(template: str) -> ColumnElement[str]:
+    before, after = template.split("0")
+    return literal_column(f"'{before}'", Text) + cast(Image.id, Text) + literal_column(f"'{after}'", Text)
+
+
 _OWNERS = select(packed(Image.id, Image.identity_id)).select_from(Image)
-_OF_IMAGES, _OF_IDENTITIES = _OWNERS.where(Image.id.in_(_IDS)), _OWNERS.where(Image.identity_id.in_(_IDS))
-_NEWEST = select(func.coalesce(func.max(Image.id), 0))
-_IMAGE = (
-    *(Image.id, Image.identity_id, Image.width, Image.height, Image.camera, Image.captured_at, Image.track),
-    *(Image.description, Image.attributes, Image.source_name, Image.near_duplicate_of, Image.created_at),
+_OF_IMAGES = Prepared(_OWNERS.where(among(Image.id, IDS)))
+_OF_IDENTITIES = Prepared(_OWNERS.where(among(Image.identity_id, IDS)))
+_NEWEST = Prepared(select(func.coalesce(func.max(Image.id), 0)))
+_IMAGE = _named(
+    **_columns(Image.id, Image.identity_id),
+    collection=Collection.name.expression,
+    **_columns(Image.width, Image.height, Image.camera, Image.captured_at, Image.track, Image.description),
+    **_columns(Image.attributes, Image.source_name, Image.near_duplicate_of, Image.created_at),
+    **{name: _address(template) for name, template in image_addresses(0).items()},
 )
-_IDENTITY = (Identity.id, Identity.external_id, Identity.attributes, Identity.provisional, Identity.created_at)
-_PAGE = (
-    select(packed(*_IMAGE, Collection.name, *_IDENTITY))
+_IDENTITY = _named(
+    **_columns(Identity.id, Identity.external_id, Identity.attributes, Identity.provisional, Identity.created_at)
+)
+_PAGE = Prepared(
+    select(joined(Image.id, _IMAGE, _IDENTITY))
     .select_from(Image)
     .join(Identity, Identity.id == Image.identity_id)
     .join(Collection, Collection.id == Image.collection_id)
-    .where(Image.id.in_(_IDS))
+    .where(among(Image.id, IDS))
 )
-_IMAGE_FIELDS = (*(column.key for column in _IMAGE), "collection")
-_IDENTITY_FIELDS = tuple(column.key for column in _IDENTITY)
-_PERSON = len(_IMAGE_FIELDS)
-"""Where the identity begins in a row."""
-
-Fields = dict[str, Any]
 
 
 class SearchRepository:
@@ -49,7 +60,7 @@ class SearchRepository:
 
     def newest(self) -> int:
         """The id of the newest image of the gallery; 0 without one."""
-        return int(self._session.execute(_NEWEST).scalar_one())
+        return int(_NEWEST.one(self._session)[0])
 
     def some(self, limit: int) -> dict[int, int]:
         """Images of the scope, at most `limit` of them: image id to identity id."""
@@ -64,34 +75,23 @@ class SearchRepository:
         """Every image of some identities that lies in the scope: image id to identity id."""
         return self._owners(_OF_IDENTITIES, identity_ids)
 
-    def page(self, image_ids: Iterable[int]) -> dict[int, tuple[Fields, Fields]]:
-        """The fields of `ImageOut` and of its `IdentityOut` of some images that exist, by image id.
+    def page(self, image_ids: Iterable[int]) -> dict[int, tuple[str, str]]:
+        """`ImageOut` and its `IdentityOut` of some images that exist, each as JSON, by image id.
 
-        No objects: to make those of a page took longer than all else of a search.
+        The database writes them: to make objects of a page, to check them and to write them took longer than all else
+        of a search.
         """
-        found: dict[int, tuple[Fields, Fields]] = {}
-        people: dict[int, Fields] = {}
-        for part in pieces(image_ids):
-            for row in unpacked(self._session, _PAGE, ids=part):
-                image = _fields(_IMAGE_FIELDS, row) | image_addresses(row[0])
-                image["captured_at"] = instant(image["captured_at"])
-                if (person := people.get(row[_PERSON])) is None:
-                    person = people[row[_PERSON]] = _fields(_IDENTITY_FIELDS, row[_PERSON:])
-                found[row[0]] = image, person
-        return found
+        found = _PAGE.one(self._session, ids=numbers(self._session, list(image_ids)))[0]
+        return {int(image_id): (image, person) for image_id, image, person in rows(found)}
 
-    def _owners(self, statement: Select[str], ids: Iterable[int]) -> dict[int, int]:
-        found: dict[int, int] = {}
-        limited = statement.where(*self._of_given) if self._of_given else statement
-        for part in pieces(ids):
-            found.update((row[0], row[1]) for row in unpacked(self._session, limited, ids=part))
-        return found
-
-
-def _fields(names: tuple[str, ...], row: list[Any]) -> Fields:
-    found = dict(zip(names, row, strict=False))
-    found["attributes"], found["created_at"] = attributes(found["attributes"]), instant(found["created_at"])
-    return found
+    def _owners(self, statement: Prepared, ids: Iterable[int]) -> dict[int, int]:
+        values = {"ids": numbers(self._session, list(ids))}
+        if self._of_given:
+            limited = statement.statement.where(*self._of_given)
+            found = self._session.execute(limited, values).scalar_one()
+        else:
+            found = statement.one(self._session, **values)[0]
+        return {row[0]: row[1] for row in unpacked(found)}
 
 
 def _bounds(scope: Scope) -> list[ColumnElement[bool]]:

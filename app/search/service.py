@@ -2,7 +2,7 @@
 
 import time
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 
 import numpy as np
 from sqlalchemy.orm import Session
@@ -19,10 +19,11 @@ from app.search.protected import check_protected
 from app.search.purpose import asked_with
 from app.search.query import Query
 from app.search.ranking import Order, Ranking, ranking_of
-from app.search.repository import Fields, SearchRepository
-from app.search.schemas import PartScore, SearchAnswer, SearchOptions, Warned
+from app.search.repository import SearchRepository
+from app.search.schemas import ModelRef, SearchAnswer, SearchOptions, Took, Warned
 from app.search.scope import Scope
 from app.search.standing import PEOPLE, Standing, standing_of
+from app.search.written import AnswerParts, WrittenAnswer, write_answer
 from app.settings import PROTECTED_ATTRIBUTES
 from app.vectors.contract import Hits
 from app.vectors.repository import LogRepository
@@ -59,6 +60,10 @@ class SearchService:
         self._database, self._model, self._ready, self._protected = database, model, ready, protected
 
     def answer(self, query: Query, options: SearchOptions, *, started: float) -> SearchAnswer:
+        """`written`, read again."""
+        return self.written(query, options, started=started).read()
+
+    def written(self, query: Query, options: SearchOptions, *, started: float) -> WrittenAnswer:
         """One page of the answer to an encoded query.
 
         Args:
@@ -75,13 +80,13 @@ class SearchService:
         noted(**query.definition, **asked_with(options))
         found = self._page(query, options, started)
         noted(
-            identities=[candidate.identity.id for candidate in found.candidates],
-            images=[image.id for candidate in found.candidates for image in candidate.images],
-            facts={"version": found.model_version.id, "query_id": found.query_id},
+            identities=found.identities,
+            images=found.images,
+            facts={"version": found.version_id, "query_id": found.query_id},
         )
         return found
 
-    def _page(self, query: Query, options: SearchOptions, started: float) -> SearchAnswer:
+    def _page(self, query: Query, options: SearchOptions, started: float) -> WrittenAnswer:
         encoded = time.perf_counter()
         check_protected(options.filters, self._protected)
         digest = query.digest(options)
@@ -106,25 +111,19 @@ class SearchService:
             searched = time.perf_counter()
             rows = images.page(image for entry in page for image, _ in entry.images)
             told = ranking.explained(np.array([entry.images[0][0] for entry in page], np.int64))
-            candidates = [_candidate(entry, rows, ranking, standing, told) for entry in page]
         fetched = time.perf_counter()
         query_id = query.id or (uuid.uuid4().hex if cursor is None else cursor.query_id)
         place = Cursor(digest, self._model.version_id, newest, shown | _ids(page, options), query_id)
         more = len(found) > len(page)
-        return SearchAnswer.model_validate(  # of plain fields: one pass over them all
-            {
-                "query_id": query_id,
-                "model_version": {"id": self._model.version_id, "name": self._model.name},
-                "group_by": options.group_by,
-                "candidates": candidates,
-                "calibrated": ranking.calibrated,
-                "weak_below": ranking.weak_below,
-                "no_good_match": standing.no_good_match,
-                "next_cursor": place.token() if more and len(place.shown) < MOST_SHOWN else None,
-                "warnings": [*query.warnings, *_told(query, options, cursor, place, empty=not candidates, more=more)],
-                "took_ms": _took(started, encoded, searched, fetched),
-            }
+        parts = AnswerParts(
+            query_id=query_id,
+            model=ModelRef(id=self._model.version_id, name=self._model.name),
+            options=options,
+            next_cursor=place.token() if more and len(place.shown) < MOST_SHOWN else None,
+            warnings=[*query.warnings, *_told(query, options, cursor, place, empty=not page, more=more)],
+            took=_took(started, encoded, searched, fetched),
         )
+        return write_answer(parts, page, rows, told, ranking, standing)
 
     def _check_complete(self, session: Session, active: int | None) -> None:
         """Let the version of this service answer although another one is active, or say why not."""
@@ -211,30 +210,13 @@ def _nothing(query: Query, options: SearchOptions) -> Warned:
     return Warned(code="collection_empty", message=f"the collection “{options.collection.strip()}” holds no images yet")
 
 
-def _candidate(
-    ranked: RankedIdentity,
-    rows: dict[int, tuple[Fields, Fields]],
-    ranking: Ranking,
-    standing: Standing,
-    told: Mapping[int, list[PartScore]],
-) -> Fields:
-    """The fields of a `Candidate`."""
-    return {
-        "identity": rows[ranked.images[0][0]][1],
-        "score": ranking.shown(ranked.score),
-        "confidence": standing.confidence(ranked.score),
-        "images": [rows[image][0] | {"score": ranking.shown(score)} for image, score in ranked.images],
-        "parts": told.get(ranked.images[0][0]),
-    }
-
-
-def _took(started: float, encoded: float, searched: float, fetched: float) -> Fields:
-    return {
-        "encode": _ms(encoded - started),
-        "search": _ms(searched - encoded),
-        "fetch": _ms(fetched - searched),
-        "total": _ms(fetched - started),
-    }
+def _took(started: float, encoded: float, searched: float, fetched: float) -> Took:
+    return Took(
+        encode=_ms(encoded - started),
+        search=_ms(searched - encoded),
+        fetch=_ms(fetched - searched),
+        total=_ms(fetched - started),
+    )
 
 
 def _ms(seconds: float) -> float:

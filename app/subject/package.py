@@ -108,4 +108,5 @@ class Subject:
             "sightings": sightings,
             "history": [EventOut.of(event).model_dump(mode="json") for event in events],
             "returned_and_judged": found.judged(self._id),
+            "identified": found.identified(self._id),
         }

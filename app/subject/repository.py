@@ -7,8 +7,11 @@ import numpy as np
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from app.database.tables import Embedding, Feedback, Image, ModelVersion, Query
+from app.database.identification_tables import Identification
+from app.database.tables import Embedding, Feedback, Image, ModelVersion, Query, now
 from app.gallery.repository import pieces
+from app.identifications.acts import state_of
+from app.identifications.repository import IdentificationRepository
 
 
 class SubjectRepository:
@@ -33,6 +36,27 @@ class SubjectRepository:
                 told = {"model_version": name, "space": row.space, "vector": values}
                 found.setdefault(row.image_id, []).append(told)
         return found
+
+    def identified(self, identity_id: int) -> list[dict[str, Any]]:
+        """What was said of the person as the one who was looked for: what for, in which words, what became of it."""
+        mine = select(Identification).where(Identification.identity_id == identity_id).order_by(Identification.id)
+        rows, at = self._session.scalars(mine).all(), now()
+        images = IdentificationRepository(self._session).images([row.id for row in rows])
+        return [
+            {
+                "query_id": row.query_id,
+                "state": state_of(row, at),
+                "purpose": row.purpose,
+                "proposed_at": row.proposed_at.isoformat(),
+                "note": row.note,
+                "decided_at": row.decided_at and row.decided_at.isoformat(),
+                "decision_note": row.decision_note,
+                "ended_at": row.ended_at and row.ended_at.isoformat(),
+                "end_note": row.end_note,
+                "image_ids": images[row.id],
+            }
+            for row in rows
+        ]
 
     def judged(self, identity_id: int) -> list[dict[str, Any]]:
         """Queries in whose answers somebody judged the person, with what was asked, why and when."""

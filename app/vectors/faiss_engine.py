@@ -203,8 +203,8 @@ class FaissIndex(VectorIndex):
     def among(self, query: Query, ids: Ids, k: int) -> Hits:
         state = self._state
         query = np.ascontiguousarray(query, np.float32)
-        rows = [np.setdiff1d(segment.rows_of(ids), dead.rows, assume_unique=True) for segment, dead in state.pairs()]
-        chosen = np.flatnonzero(np.isin(state.delta_ids, ids))
+        rows = [dead.left(segment.rows_of(ids)) for segment, dead in state.pairs()]
+        chosen = np.flatnonzero(_in(state.delta_ids, ids))
         k = min(k, sum(map(len, rows)) + len(chosen))
         if k <= 0:
             return Hits(np.empty(0, np.int64), np.empty(0, np.float32))
@@ -241,10 +241,10 @@ class FaissIndex(VectorIndex):
 
     def scores(self, query: Query, ids: Ids) -> Hits:
         state = self._state
-        chosen = np.isin(state.delta_ids, ids)
+        chosen = _in(state.delta_ids, ids)
         found, vectors = [state.delta_ids[chosen]], [state.delta[chosen]]
         for segment, dead in state.pairs():
-            rows = np.setdiff1d(segment.rows_of(ids), dead.rows)
+            rows = dead.left(np.unique(segment.rows_of(ids)))
             found.append(segment.ids[rows])
             vectors.append(segment.vectors(rows))
         every = np.concatenate(found)
@@ -377,6 +377,10 @@ def _ids(state: _State, found: Sequence[tuple[Scores, Ids]]) -> Ids:
 
 def _scores(found: Sequence[tuple[Scores, Ids]]) -> Scores:
     return np.concatenate([scores for scores, _ in found])
+
+
+def _in(delta_ids: Ids, ids: Ids) -> NDArray[np.bool_]:
+    return np.isin(delta_ids, ids) if len(delta_ids) else np.zeros(0, np.bool_)  # mostly there is no delta
 
 
 def _alive(segment: Segment, dead: Dead, query: Query, k: int) -> tuple[Scores, Ids]:

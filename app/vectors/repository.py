@@ -7,11 +7,12 @@ import numpy as np
 from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.orm import Session
 
+from app.database.packed import Prepared
 from app.database.tables import HEAD_ID, Deletion, Embedding, Head
 from app.vectors.contract import Changes, Half
 
 PAGE = 10_000
-_HEAD = select(Head.sequence, Head.history, Head.active_version_id).where(Head.id == HEAD_ID)
+_HEAD = Prepared(select(Head.sequence, Head.history, Head.active_version_id).where(Head.id == HEAD_ID))
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,7 @@ class LogRepository:
 
     def head(self) -> HeadRow:
         """The present head. The cheapest question there is: each search asks it."""
-        return HeadRow(*self._session.execute(_HEAD).one())
+        return HeadRow(*_HEAD.one(self._session))
 
     def reserve(self, count: int) -> int:
         """Take `count` sequence numbers and return the first.

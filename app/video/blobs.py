@@ -8,8 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.video.background import Change
+from app.video.life import ALIVE, outline
 
 Box = tuple[float, float, float, float]
+UNSURE = 0.44
+"""Score of what may go on with a track and begins none."""
 _TALL, _WIDE = (1.15, 6.0), 0.95
 """Height by width of one person's blob; a blob with less is several people beside each other, or none."""
 _PAIR = 0.52
@@ -21,6 +24,8 @@ _LONGEST = 3.4
 """Height by width to which a body is followed down to its feet."""
 _PERSON = 0.42
 """Width by height of a person who walks."""
+_SHARP = 4.0
+"""Grey levels per pixel: the least difference from the background that counts, within three pixels."""
 
 
 class Blob(NamedTuple):
@@ -45,15 +50,28 @@ def blobs(mask: NDArray[np.uint8]) -> list[Blob]:
 
 
 def people(change: Change) -> list[tuple[Box, float]]:
-    """Boxes of people and their scores: blobs of a person's shape; wide ones are divided at their thinnest columns."""
+    """Boxes of people and their scores: blobs of a person's shape; wide ones are divided at their thinnest columns. A
+    blob that does not live may be what somebody left behind, a soft one light: they get the score `UNSURE`."""
     result: list[tuple[Box, float]] = []
+    line = outline(np.asarray(cv2.morphologyEx(change.front, cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8)), np.uint8))
     for blob in blobs(change.front):
         for box in divided(blob.box, change.front):
             whole = _to_the_feet(box, change.all)
             score = _likeness(whole, change.all)
             if score > 0:
-                result.append((whole, score))
+                result.append((whole, score if _somebody(whole, line, change) else UNSURE))
     return result
+
+
+def _somebody(box: Box, line: NDArray[np.uint8], change: Change) -> bool:
+    """Whether the outline of what is in a box has just changed, and is sharper than that of light and shadow."""
+    x0, y0, x1, y1 = (int(value) for value in box)
+    here = (slice(max(0, y0 - 1), y1 + 1), slice(max(0, x0 - 1), x1 + 1))
+    there = line[here] > 0
+    if not there.any():
+        return False
+    alive = np.mean(change.lively[here][there] > 0) >= ALIVE
+    return bool(alive and np.mean(change.steps[here][there]) >= _SHARP)
 
 
 def _to_the_feet(box: Box, mask: NDArray[np.uint8]) -> Box:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.video.background import Background
-from app.video.blobs import Box, people
+from app.video.blobs import UNSURE, Box, people
 from app.video.boxes import Detections, overlaps, suppress
 from app.video.detection import PersonDetector
 from app.video.footage import Frame, Pixels
@@ -86,11 +86,12 @@ def _together(moving: Detections, standing: Detections) -> Detections:
     if not len(standing.scores):
         return moving
     shared = overlaps(moving.boxes, standing.boxes)
-    scores = np.where(shared.max(axis=1, initial=0.0) > 0.4, _AGREED + 0.1 * moving.scores, moving.scores)
+    agreed = (shared.max(axis=1, initial=0.0) > 0.4) & (moving.scores > UNSURE)
+    scores = np.where(agreed, _AGREED + 0.1 * moving.scores, moving.scores)
     alone = (shared.max(axis=0, initial=0.0) < 0.3) & (standing.scores * 2 >= _SURE)
     boxes = np.concatenate([moving.boxes, standing.boxes[alone]])
     # Below what moves: the same person found twice keeps the box of motion.
-    return Detections(boxes, np.concatenate([scores, np.minimum(0.44, standing.scores[alone])]))
+    return Detections(boxes, np.concatenate([scores, np.minimum(UNSURE, standing.scores[alone])]))
 
 
 def _people_hog() -> cv2.HOGDescriptor:

@@ -24,7 +24,7 @@ class Rules:
 
     Attributes:
         sure: score from which a detection may begin a track.
-        births: detections after which a track is believed.
+        births: sure detections after which a track is believed.
         lost_s: seconds without a detection after which a track ends.
         doubt_s: the same for a track that is not believed yet.
         alike: appearance (cosine) below which a detection is somebody else, where both are near.
@@ -32,7 +32,7 @@ class Rules:
         reach: how far from where it is expected a lost track may appear, in its heights for each second.
         weight: of appearance against overlap, 0..1.
         least_overlap: from which a detection may be at the same place.
-        still, moved: a track is believed once it has a detection with the score `still`, or has gone `moved` of its
+        still, moved: a track is believed once it has a detection with the score `still`, or a sure one `moved` of its
             heights from where it began.
     """
 
@@ -57,6 +57,7 @@ class Track:
         key: of this track among all that the tracker ever began.
         number: from 1, given when the track is believed; 0 before.
         first_s, last_s: times of the first and the last detection.
+        hits: sure detections.
         origin: box of the first detection; `best`: the highest score.
         look: running mean of the appearance, unit-norm; None without.
     """
@@ -112,7 +113,7 @@ class Tracker:
     """Follows people through the frames of one camera, in the order of time."""
 
     def __init__(self, rules: Rules | None = None) -> None:
-        self._rules = rules or Rules()
+        self.rules = rules or Rules()
         self.tracks: list[Track] = []
         self._next, self._born, self._at_s = 1, 0, 0.0
 
@@ -129,11 +130,10 @@ class Tracker:
             track.motion.predict(dt)
         pairs = self._assign(at_s, found, looks)
         for track, row in pairs:
-            track.best = max(track.best, float(found.scores[row]))
-            self._go_on(track, at_s, found.boxes[row], None if looks is None else looks[row])
+            self._go_on(track, at_s, found.boxes[row], float(found.scores[row]), None if looks is None else looks[row])
         taken = {row for _, row in pairs}
         for row in range(len(found.scores)):
-            if row not in taken and found.scores[row] >= self._rules.sure:
+            if row not in taken and found.scores[row] >= self.rules.sure:
                 look = None if looks is None else looks[row].copy()
                 pairs.append((self._begin(at_s, found.boxes[row], float(found.scores[row]), look), row))
         return Step(pairs, self._bury(at_s))
@@ -158,8 +158,8 @@ class Tracker:
         self.tracks = [Track.from_json(one) for one in value["tracks"]]
 
     def _assign(self, at_s: float, found: Detections, looks: Floats | None) -> list[tuple[Track, int]]:
-        sure = [row for row, score in enumerate(found.scores) if score >= self._rules.sure]
-        unsure = [row for row, score in enumerate(found.scores) if score < self._rules.sure]
+        sure = [row for row, score in enumerate(found.scores) if score >= self.rules.sure]
+        unsure = [row for row, score in enumerate(found.scores) if score < self.rules.sure]
         pairs = self._match(self.tracks, sure, at_s, found, looks)
         with_one = {id(track) for track, _ in pairs}
         left = [track for track in self.tracks if id(track) not in with_one]
@@ -178,7 +178,7 @@ class Tracker:
 
     def _costs(self, tracks: Sequence[Track], boxes: Floats, at_s: float, looks: Floats | None) -> Floats:
         """(T, N): 0 for the same place and look, `_NEVER` for what cannot be the same person."""
-        rules = self._rules
+        rules = self.rules
         expected = np.stack([track.motion.box for track in tracks])
         shared = overlaps(expected, boxes)
         heights = np.maximum(4.0, expected[:, 3] - expected[:, 1])
@@ -196,22 +196,25 @@ class Tracker:
             costs = (1 - rules.weight) * costs + rules.weight * (1.0 - alike)
         return np.where(allowed, costs + 0.1 * np.minimum(apart, 5.0), _NEVER)
 
-    def _go_on(self, track: Track, at_s: float, box: Floats, look: Floats | None) -> None:
+    def _go_on(self, track: Track, at_s: float, box: Floats, score: float, look: Floats | None) -> None:
         track.motion.update(box)
-        track.hits, track.last_s = track.hits + 1, at_s
+        track.last_s, track.best = at_s, max(track.best, score)
         if look is not None:
             mean = look if track.look is None or len(track.look) != len(look) else 0.85 * track.look + 0.15 * look
             track.look = mean / max(1e-9, float(np.linalg.norm(mean)))
-        if not track.believed and track.hits >= self._rules.births and self._lives(track, box):
+        if score < self.rules.sure:
+            return
+        track.hits += 1
+        if not track.believed and track.hits >= self.rules.births and self._lives(track, box):
             track.number, self._next = self._next, self._next + 1
 
     def _lives(self, track: Track, box: Floats) -> bool:
         """Whether it has the look of a person, or moves as one."""
-        if track.best >= self._rules.still or track.origin is None:
+        if track.best >= self.rules.still or track.origin is None:
             return True
         tall = max(4.0, float(box[3] - box[1]))
         gone = np.linalg.norm(_middle(box[None]) - _middle(track.origin[None])) / tall
-        return bool(gone >= self._rules.moved)
+        return bool(gone >= self.rules.moved)
 
     def _begin(self, at_s: float, box: Floats, score: float, look: Floats | None) -> Track:
         track = Track(self._born, Motion.begin(box), at_s, at_s, origin=box.copy(), best=score, look=look)
@@ -220,7 +223,7 @@ class Tracker:
         return track
 
     def _bury(self, at_s: float) -> list[Track]:
-        rules, ended, left = self._rules, list[Track](), list[Track]()
+        rules, ended, left = self.rules, list[Track](), list[Track]()
         for track in self.tracks:
             silent = at_s - track.last_s
             if silent <= (rules.lost_s if track.believed else rules.doubt_s) + 1e-9:

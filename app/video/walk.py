@@ -20,7 +20,9 @@ from app.video.tracking import Rules, Track, Tracker
 _PRIME_S, _PRIME_FPS = 24.0, 1.0
 _HARVEST_S = 300.0
 """Somebody who stays is handed over again and again, not at the end of the day."""
-_STATE = 1
+_STATE = 2
+_UNSURE = 0.3
+"""Worth of a crop where the detector is not sure: the place that somebody has left may be sharp."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +168,10 @@ class Walk:
         if self._look is not None and len(found.scores):
             looks = self._look([cut(frame.pixels, _box(row), margin=0.0) for row in found.boxes.tolist()])
         step = self._tracker.step(frame.at_s, found, looks)
-        worth = qualities(frame.pixels, found.boxes)
+        worth = [
+            value if score >= self._tracker.rules.sure else _UNSURE * value
+            for value, score in zip(qualities(frame.pixels, found.boxes), found.scores, strict=True)
+        ]
         for track, row in step.seen:
             album = self._albums.setdefault(track.key, Album(self._options.crops, track.first_s))
             album.offer(

@@ -6,6 +6,7 @@ from typing import Self
 from descry_client._async.admin import AsyncKeys, AsyncModels, AsyncRetention
 from descry_client._async.audit import AsyncAudit
 from descry_client._async.gallery import AsyncCollections, AsyncExports, AsyncGallery
+from descry_client._async.identifications import AsyncIdentifications
 from descry_client._async.jobs import AsyncJobs
 from descry_client._async.people import AsyncAssociations, AsyncIdentities, AsyncImages
 from descry_client._async.search import AsyncQueries, AsyncSearch
@@ -44,6 +45,7 @@ class AsyncClient:
         )
         self.search = AsyncSearch(self._transport)
         self.queries = AsyncQueries(self._transport)
+        self.identifications = AsyncIdentifications(self._transport)
         self.identities = AsyncIdentities(self._transport)
         self.images = AsyncImages(self._transport)
         self.associations = AsyncAssociations(self._transport)

@@ -130,9 +130,13 @@ class AsyncExports:
     def __init__(self, transport: AsyncTransport) -> None:
         self._transport = transport
 
-    async def start(self, *, collection: str | None = None) -> JobOut:
-        """Export a collection, or everything; `jobs.save_result` fetches the file when the job has succeeded."""
-        return await self._transport.json(JobOut, "POST", "/v1/exports", body=given(collection=collection))
+    async def start(self, *, collection: str | None = None, originals: bool = False) -> JobOut:
+        """Export a collection, or everything; `jobs.save_result` fetches the file when the job has succeeded.
+
+        `originals`: pictures without blurred heads, where the server blurs them.
+        """
+        body = given(collection=collection, originals=originals or None)
+        return await self._transport.json(JobOut, "POST", "/v1/exports", body=body)
 
 
 def _idempotent(key: str | None) -> dict[str, str]:

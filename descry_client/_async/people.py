@@ -134,9 +134,10 @@ class AsyncImages:
         """Delete an image."""
         await self._transport.send("DELETE", "/v1/images/{image_id}", ids={"image_id": image_id})
 
-    async def file(self, image_id: int) -> bytes:
-        """The picture, a JPEG."""
-        return (await self._transport.send("GET", "/v1/images/{image_id}/file", ids={"image_id": image_id})).content
+    async def file(self, image_id: int, *, original: bool = False) -> bytes:
+        """The picture, a JPEG; `original`: without blurred heads where the server blurs them, for keys with `admin`."""
+        ids, params = {"image_id": image_id}, {"original": original or None}
+        return (await self._transport.send("GET", "/v1/images/{image_id}/file", ids=ids, params=params)).content
 
     async def thumbnail(self, image_id: int) -> bytes:
         """The small picture, a JPEG."""

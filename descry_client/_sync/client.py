@@ -6,6 +6,7 @@ from typing import Self
 from descry_client._sync.admin import Keys, Models, Retention
 from descry_client._sync.audit import Audit
 from descry_client._sync.gallery import Collections, Exports, Gallery
+from descry_client._sync.identifications import Identifications
 from descry_client._sync.jobs import Jobs
 from descry_client._sync.people import Associations, Identities, Images
 from descry_client._sync.search import Queries, Search
@@ -44,6 +45,7 @@ class Client:
         )
         self.search = Search(self._transport)
         self.queries = Queries(self._transport)
+        self.identifications = Identifications(self._transport)
         self.identities = Identities(self._transport)
         self.images = Images(self._transport)
         self.associations = Associations(self._transport)

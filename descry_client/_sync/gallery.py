@@ -130,9 +130,13 @@ class Exports:
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
 
-    def start(self, *, collection: str | None = None) -> JobOut:
-        """Export a collection, or everything; `jobs.save_result` fetches the file when the job has succeeded."""
-        return self._transport.json(JobOut, "POST", "/v1/exports", body=given(collection=collection))
+    def start(self, *, collection: str | None = None, originals: bool = False) -> JobOut:
+        """Export a collection, or everything; `jobs.save_result` fetches the file when the job has succeeded.
+
+        `originals`: pictures without blurred heads, where the server blurs them.
+        """
+        body = given(collection=collection, originals=originals or None)
+        return self._transport.json(JobOut, "POST", "/v1/exports", body=body)
 
 
 def _idempotent(key: str | None) -> dict[str, str]:

@@ -56,8 +56,8 @@ def read_language(text: str) -> Reading:
         return Reading(0, 0)
     if (script := _script(words)) is not None:
         return Reading(len(words), 0, script)
-    exact = sum(is_english(word) for word in words)
     strange = [word for word in words if not is_english(word)]
+    exact = len(words) - len(strange)
     hits = {language: sum(word in common for word in strange) for language, common in COMMON.items()}
     best = max(hits, key=lambda language: hits[language])
     foreign = hits[best] >= max(2, exact) or (hits[best] > 0 and exact == 0)
@@ -67,7 +67,10 @@ def read_language(text: str) -> Reading:
 
 def _script(words: list[str]) -> str | None:
     """The language of a text that is mostly in another script than Latin."""
-    scripts = [unicodedata.name(letter, "").split(" ")[0] for word in words for letter in word]
+    letters = "".join(words)
+    if letters.isascii():
+        return None
+    scripts = [unicodedata.name(letter, "").split(" ")[0] for letter in letters]
     other = [script for script in scripts if script not in ("LATIN", "MODIFIER", "")]
     if 2 * len(other) <= len(scripts):
         return None

@@ -15,6 +15,7 @@ from app.audit.repository import AuditRepository
 from app.audit.service import AuditService
 from app.core import Core
 from app.database.audit_table import AuditEntry
+from app.errors import StorageError
 from app.main import create_app
 from app.settings import Settings
 from tests.app.conftest import IngestFolder
@@ -262,4 +263,22 @@ def test_a_search_does_not_wait_for_ever_for_its_entry(
     new = entries(core)[before:]
     # The first one was being written already: that an access is in the audit that was refused does no harm.
     assert [entry.identity_ids for entry in new] in ([[1], [2]], [[2]])
+    assert whole(core)
+
+
+def test_a_file_of_results_that_could_not_be_made_is_entered_as_that(
+    filled: TestClient, core: Core, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A search hands its entry over before its answer is on its way; where more is to be done, it waits for that."""
+    query = filled.post("/v1/search/text", json={"query": "red"}).json()["query_id"]
+
+    def full(*_: object) -> bytes:
+        raise StorageError("no room")
+
+    monkeypatch.setattr("app.queries.endpoints.make_sheet", full)
+    answer = filled.get(f"/v1/queries/{query}/results?format=csv")
+    assert answer.status_code == 507
+    found = entries(core)
+    assert [(one.action, one.outcome) for one in found] == [("search.text", "ok"), ("export.results", "storage_failed")]
+    assert all(one.image_ids and one.identity_ids for one in found)
     assert whole(core)

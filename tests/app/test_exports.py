@@ -108,7 +108,9 @@ def test_everything_is_exported_by_collection(core: Core, tmp_path: Path, monkey
         assert row is not None
         row.attributes = {"age": 30}
     run = CliRunner().invoke(app, ["export", "--out", str(tmp_path / "all"), "--json"], catch_exceptions=False)
-    assert json.loads(run.stdout) == {"out": str(tmp_path / "all"), "collection": None, "images": 10, "lost": []}
+    out = str(tmp_path / "all")
+    told: dict[str, Any] = {"out": out, "collection": None, "images": 10, "blurred": False, "lost": []}
+    assert json.loads(run.stdout) == told
     named = json.loads((tmp_path / "all" / "collections.json").read_text())
     assert [(item["name"], item["images"]) for item in named] == [("default", 5), ("north/../x", 5)]
     for item in named:

@@ -11,6 +11,7 @@ from app.core import Core
 from descry_client import (
     AsyncClient,
     Client,
+    ConflictError,
     ConnectionFailedError,
     ForbiddenError,
     InvalidRequestError,
@@ -76,6 +77,26 @@ def test_pictures_and_parts_are_queries_too(descry: Client, ingest: IngestFolder
     descry.queries.judge(kept.id, [{"identity_id": both.candidates[0].identity.id, "verdict": "confirm"}])
     assert len(descry.queries.feedback(kept.id).feedback) == 1
     assert descry.queries.results(kept.id, form="pdf").startswith(b"%PDF")
+
+
+def test_two_keys_identify_a_person(url: str, descry: Client, ingest: IngestFolder, folder: Path) -> None:
+    ingest(folder)
+    boss = Client(url, descry.keys.create("boss", ["admin"]).key)
+    ann, ben = (Client(url, boss.keys.create(name, ["search"]).key) for name in ("ann", "ben"))
+    asked = ann.search.text("a red coat")
+    whom = asked.candidates[0].identity.id
+    made = ann.identifications.propose(asked.query_id, whom, purpose="case 17", note="her coat")
+    with pytest.raises(ConflictError) as refused:
+        ann.identifications.confirm(made.id)
+    assert refused.value.code == "second_person_needed"
+    assert [one.may for one in ben.identifications.all(state="proposed", page=1)] == [["confirm", "refuse"]]
+    assert ben.identifications.confirm(made.id, "hers").state == "confirmed"
+    assert ann.identifications.withdraw(made.id, "her sister").state == "withdrawn"
+    again = ben.identifications.propose(asked.query_id, whom, purpose="case 17", note="x", image_ids=made.image_ids)
+    assert ann.identifications.refuse(again.id, "her sister").state == "refused"
+    assert boss.identifications.get(again.id).decided is not None
+    for client in (boss, ann, ben):
+        client.close()
 
 
 def test_the_same_with_async_and_await(url: str, core: Core, folder: Path, tmp_path: Path) -> None:

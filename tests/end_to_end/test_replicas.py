@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.acknowledged import Ledger
-from benchmarks.replicas import QUERIES, Plan, trial
+from benchmarks.prepared import QUERIES
+from benchmarks.replicas import Plan, trial
 
 SEED = int(os.environ.get("DESCRY_CHAOS_SEED", "1"))
 PLAN = Plan(seconds=8, kill_every=3.5, worker_every=2, activate_every=3, seed=SEED)

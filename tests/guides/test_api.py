@@ -25,7 +25,17 @@ BLOCKS = re.findall(r"```(sh|python)\n(.*?)```", GUIDE, flags=re.DOTALL)
 README = (ROOT / "README.md").read_text()
 SHOWN = "\n".join(re.findall(r"```sh\n(.*?)```", README, flags=re.DOTALL))
 CURLS = re.findall(r"^curl (?:[^'\n\\]|'[^']*'|\\\n)*", SHOWN, flags=re.MULTILINE)
-SECTIONS = ("A key", "Ingest", "Search", "Feedback", "Retraining", "Export", "Errors", "The same with Python")
+SECTIONS = (
+    "A key",
+    "Ingest",
+    "Search",
+    "Feedback",
+    "Identification",
+    "Retraining",
+    "Export",
+    "Errors",
+    "The same with Python",
+)
 
 
 @pytest.fixture

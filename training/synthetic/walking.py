@@ -37,6 +37,7 @@ class WalkingConfig:
         people: who walk through; about two in five turn round on their way and are seen from another side.
         first_person: so many people of the seed are left out: they are in other videos.
         post: whether a post stands before the camera, which hides whoever passes behind.
+        stand_s: seconds for which everybody stands half-way, as still as a photograph; the first one was there before.
     """
 
     seed: int = 0
@@ -47,6 +48,7 @@ class WalkingConfig:
     fps: int = 15
     size: tuple[int, int] = (960, 540)
     post: bool = True
+    stand_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,8 @@ class Seen:
 @dataclass(frozen=True)
 class Walker:
     """One person's way. `x0`, `x1` are pixels at `begin` and `end` (seconds), `turn` the pixel at which they turn
-    round, half-way in time; `depth` 0 (far) to 1 (near) at both ends; `sprites` by direction, 1 to the right."""
+    round, half-way in time, where they stand for `stand_s`; `depth` 0 (far) to 1 (near) at both ends; `sprites` by
+    direction, 1 to the right."""
 
     person: int
     begin: float
@@ -74,19 +77,22 @@ class Walker:
     speed_m: float
     sprites: dict[int, list[Sprite]]
     description: str
+    stand_s: float = 0.0
 
     def at(self, at_s: float) -> tuple[float, float, Sprite] | None:
         """Column of the feet, depth and sprite at a time; None when they are not there."""
         if not self.begin <= at_s <= self.end:
             return None
-        share = (at_s - self.begin) / (self.end - self.begin)
+        length, gone = self.end - self.begin - self.stand_s, at_s - self.begin
+        gone = min(gone, max(length / 2, gone - self.stand_s))
+        share = gone / length
         if self.turn is None:
             x, way = self.x0 + share * (self.x1 - self.x0), 1 if self.x1 > self.x0 else -1
         else:
             out = 1 if self.turn > self.x0 else -1
             x = self.x0 + (1 - abs(2 * share - 1)) * (self.turn - self.x0)
             way = out if share < 0.5 else -out
-        step = int(STEPS * (at_s - self.begin) * self.speed_m / STRIDE_M) % STEPS
+        step = int(STEPS * gone * self.speed_m / STRIDE_M) % STEPS
         return x, self.depth[0] + share * (self.depth[1] - self.depth[0]), self.sprites[way][step]
 
 
@@ -149,17 +155,20 @@ def _walker(config: WalkingConfig, person: int, place: int) -> Walker:
     x0, x1 = (-0.4 * scale, width + 0.4 * scale) if rng.random() < 0.5 else (width + 0.4 * scale, -0.4 * scale)
     turn = width * rng.uniform(0.35, 0.65) if rng.random() < 0.4 else None
     length = abs(x1 - x0) if turn is None else 2 * abs(turn - x0)
-    begin = 0.0 if place == 0 else rng.uniform(0.0, max(0.1, config.seconds - length / (speed * scale)))
+    walks = length / (speed * scale)
+    begin = 0.0 if place == 0 else rng.uniform(0.0, max(0.1, config.seconds - walks - config.stand_s))
+    if place == 0 and config.stand_s:
+        begin = -walks / 2
     out, lean = 1 if x1 > x0 else -1, rng.choice((-1, 1)) * rng.uniform(0.2, 0.9)
     sprites, description = {}, ""
     for way in (out,) if turn is None else (out, -out):
         sprites[way], told = gait(identity, way * (pi / 2 - lean), lens, rng)
         description = description or told
     ends = (depth, min(1.0, max(0.0, depth + rng.uniform(-0.12, 0.12))))
-    end = begin + length / (speed * scale)
+    end = begin + walks + config.stand_s
     if turn is not None:
         x1 = x0
-    return Walker(person + 1, begin, end, x0, x1, turn, ends, speed, sprites, description)
+    return Walker(person + 1, begin, end, x0, x1, turn, ends, speed, sprites, description, config.stand_s)
 
 
 def _scale(config: WalkingConfig, depth: float) -> float:

@@ -6,9 +6,9 @@ const PATIENCE_MS = 60_000;
 
 /** Why there is no answer, in words for people. `again`: the same request may succeed later. */
 export class Problem extends Error {
-  constructor({ code, title, detail = "", again = false, retryAfter = null, requestId = null, fields = [] }) {
+  constructor({ code, title, status = null, detail = "", again = false, retryAfter = null, requestId = null, fields = [] }) {
     super(detail || title);
-    Object.assign(this, { code, title, detail, again, retryAfter, requestId, fields });
+    Object.assign(this, { code, title, status, detail, again, retryAfter, requestId, fields });
   }
 }
 
@@ -40,21 +40,36 @@ export function address(path, parameters) {
 
 /** An answer that is still being written; the caller reads its body. */
 export async function stream(path, signal) {
-  const response = await fetch(path, { signal, headers: { Accept: "text/event-stream" } }).catch((error) => {
-    throw error.name === "AbortError" ? error : unanswered(error);
+  const ask = () => fetch(path, { signal, headers: { Accept: "text/event-stream" } });
+  const response = await admitted(ask).catch((error) => {
+    throw error instanceof Problem || error.name === "AbortError" ? error : unanswered(error);
   });
   if (!response.ok) throw problemOf(response.status, response.headers, await response.text());
   return response.body;
 }
 
-/** Upload a form and tell how far it is: `onProgress(sent, all)`, in bytes. fetch() cannot tell. */
-export function upload(path, form, headers, onProgress, signal) {
+/**
+ * Upload a form or a file and tell how far it is: `onProgress(sent, all)`, in bytes. fetch() cannot tell. A key is asked
+ * for before: a server that refuses a large body may cut the connection before its reason is read.
+ */
+export async function upload(path, body, headers, onProgress, signal) {
+  for (;;) {
+    await get("/v1/session", signal);
+    try {
+      return await sent(path, body, headers, onProgress, signal);
+    } catch (error) {
+      if (error.status !== 401 || !(await signedIn(error))) throw error; // the key ended meanwhile
+    }
+  }
+}
+
+function sent(path, body, headers, onProgress, signal) {
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();
     request.open("POST", path);
     for (const [name, value] of Object.entries(headers)) request.setRequestHeader(name, value);
     request.upload.addEventListener("progress", (event) => onProgress(event.loaded, event.total));
-    request.addEventListener("error", () => reject(unanswered(new TypeError("network"), form)));
+    request.addEventListener("error", () => reject(unanswered(new TypeError("network"), body)));
     request.addEventListener("abort", () => reject(new DOMException("the upload was given up", "AbortError")));
     request.addEventListener("load", () => {
       const told = { get: (name) => request.getResponseHeader(name) };
@@ -62,7 +77,7 @@ export function upload(path, form, headers, onProgress, signal) {
       else reject(problemOf(request.status, told, request.responseText));
     });
     signal.addEventListener("abort", () => request.abort());
-    request.send(form);
+    request.send(body);
   });
 }
 
@@ -81,12 +96,12 @@ async function exchange(path, options, read, patience = PATIENCE_MS) {
   const limit = AbortSignal.timeout(patience);
   const signal = options.signal ? AbortSignal.any([options.signal, limit]) : limit;
   try {
-    let response = await fetch(path, { ...options, signal });
-    if (response.status === 401) {
-      const problem = problemOf(response.status, response.headers, await response.text());
-      if (!(await signedIn(problem))) throw problem;
-      response = await fetch(path, { ...options, signal: options.signal ?? AbortSignal.timeout(patience) });
-    }
+    let first = true;
+    const response = await admitted(() => {
+      const within = first ? signal : (options.signal ?? AbortSignal.timeout(patience)); // typing a key takes its time
+      first = false;
+      return fetch(path, { ...options, signal: within });
+    });
     if (!response.ok) throw problemOf(response.status, response.headers, await response.text());
     return await read(response);
   } catch (error) {
@@ -95,12 +110,21 @@ async function exchange(path, options, read, patience = PATIENCE_MS) {
   }
 }
 
+/** The answer to a request, which is made again once a key was given if it needs one. */
+async function admitted(request) {
+  const response = await request();
+  if (response.status !== 401) return response;
+  const problem = problemOf(response.status, response.headers, await response.text());
+  if (!(await signedIn(problem))) throw problem;
+  return request();
+}
+
 function unanswered(error, body) {
   if (error.name === "TimeoutError") {
     return new Problem({ code: "timeout", title: "No answer", again: true, detail: "The server takes too long." });
   }
   // A file that was moved or changed since it was chosen, and a connection that is cut, look alike to a browser.
-  const file = body instanceof FormData ? " If it runs, a file may be too large, or was moved: choose it again." : "";
+  const file = body instanceof FormData || body instanceof Blob ? " If it runs, a file may be too large, or was moved: choose it again." : "";
   return new Problem({
     code: "unreachable",
     title: "The server cannot be reached",
@@ -115,6 +139,7 @@ function problemOf(status, headers, text) {
   const seconds = Number.parseInt(headers.get("Retry-After") ?? "", 10);
   return new Problem({
     code: told.code ?? `http_${status}`,
+    status,
     title: status === 413 ? "This is too large" : (told.title ?? "The server refused the request"),
     detail: told.detail ?? `It answered with status ${status}.`,
     again,

@@ -54,11 +54,12 @@ function menu() {
 }
 
 function tellStock(found) {
-  const { identities, images, model_version: model } = found ?? {};
+  const { identities, images, model_version: model, heads_blurred: blurred } = found ?? {};
   byId("gallery").textContent = found === null ? "" : [
     format.count(identities, "identity", "identities"),
     format.count(images, "image", "images"),
     model === null ? "no active model" : `model ${model.name}`,
+    ...(blurred ? ["heads are blurred"] : []),
   ].join(" · ");
 }
 

@@ -7,6 +7,7 @@ import * as search from "./search/view.js";
 export const VIEWS = [
   { name: "search", title: "Search", load: async () => search },
   { name: "searches", title: "Past searches", load: () => import("./work/searches.js") },
+  { name: "identifications", title: "Identifications", load: () => import("./work/identifications.js") },
   { name: "gallery", title: "Gallery", load: () => import("./work/gallery.js") },
   { name: "jobs", title: "Jobs", load: () => import("./work/jobs.js") },
   { name: "models", title: "Models", load: () => import("./work/models.js") },

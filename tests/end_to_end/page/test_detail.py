@@ -194,3 +194,18 @@ def test_a_person_who_is_gone_is_said(visit: Visit) -> None:
     expect(visit.page.get_by_role("dialog").get_by_role("alert")).to_be_visible()
     visit.page.keyboard.press("Escape")
     visit.page.wait_for_url(re.compile("trousers$"))
+
+
+def test_without_keys_the_page_says_that_there_is_no_second_person(visit: Visit) -> None:
+    dialog = opened(visit, "black trousers", "P-0003")
+    dialog.get_by_role("button", name="Mark as identification").click()
+    form = dialog.get_by_role("form", name="Mark as identification")
+    form.get_by_label("Purpose or case").fill("x")
+    form.get_by_label("By what you recognise the person").fill("y")
+    form.get_by_role("button", name="Propose").click()
+    expect(form.get_by_role("alert")).to_contain_text("There is no second person")
+    expect(form.get_by_role("alert").locator("code")).to_have_text("descry keys create NAME --scope search")
+    visit.page.keyboard.press("Escape")
+    visit.page.get_by_role("link", name="Identifications", exact=True).click()
+    expect(visit.page.get_by_text("Nobody was identified yet")).to_be_visible()
+    visit.check_accessible()

@@ -1,16 +1,27 @@
 """The page where a key is needed: it asks for one, says what is wrong with it, and goes on."""
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Page, expect
 
 from app.access.schemas import NewKey
 from app.access.service import KeyService
 from app.core import opened
+from app.jobs.repository import JobRepository
+from app.jobs.service import JobService
 from app.settings import Settings
-from tests.end_to_end.page.conftest import QUERY, Visiting, serving, with_demo_model
+from tests.end_to_end.page.conftest import QUERY, Visiting, picture_of, serving, with_demo_model
+
+CUT_STREAMS = """() => {
+  const whole = window.fetch;
+  window.cut = true;
+  window.fetch = (path, options) =>
+    window.cut && path.endsWith("/events") ? Promise.reject(new TypeError("cut")) : whole(path, options);
+}"""
 
 
 @pytest.fixture(scope="module")
@@ -50,3 +61,38 @@ def test_the_page_asks_for_a_key_and_goes_on(visits: Visiting, locked: tuple[str
         page.reload()
         expect(visit.cards.first).to_be_visible()
         assert all(key not in url for url in visit.requested)
+
+
+def test_an_upload_and_a_stream_ask_for_the_key_themselves(
+    visits: Visiting, tmp_path_factory: pytest.TempPathFactory, people: Path
+) -> None:
+    settings = Settings(data_dir=tmp_path_factory.mktemp("locked-later"), device="cpu")
+    with_demo_model(settings)
+    with serving(settings) as address, visits(address) as visit:
+        page = visit.page
+        visit.go("/?view=gallery")
+        expect(page.get_by_role("heading", name="No images yet")).to_be_visible()
+        with opened(settings) as core, core.database.write() as session:
+            key = KeyService(session).create(NewKey(name="desk", scopes=["ingest", "search"])).key
+        while httpx.get(f"{address}/v1/session").status_code != 401:  # open access ends within a second
+            time.sleep(0.05)
+        page.evaluate(CUT_STREAMS)
+        page.locator("#upload-files").set_input_files(picture_of(people, 5))
+        sign_in(page, key)
+        card = page.get_by_role("article", name="1 file into default")
+        expect(card.get_by_text("trying again")).to_be_visible()
+        page.context.clear_cookies()
+        page.evaluate("() => { window.cut = false; }")
+        sign_in(page, key)
+        with opened(settings) as core, core.database.write() as session:
+            (job,) = JobRepository(session).open()
+            JobService(session).cancel(job.id)
+        expect(card.locator(".state")).to_have_text("cancelled")  # as the stream says
+
+
+def sign_in(page: Page, key: str) -> None:
+    dialog = page.get_by_role("dialog", name="A key is needed")
+    expect(dialog).to_be_visible()
+    dialog.get_by_label("Key").fill(key)
+    page.keyboard.press("Enter")
+    expect(dialog).to_have_count(0)

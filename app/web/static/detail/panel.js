@@ -9,6 +9,7 @@ import { attributeTable, split } from "./attributes.js";
 import { editor } from "./edit.js";
 import { Evidence } from "./evidence.js";
 import { Figures } from "./figures.js";
+import { identifications, proposal } from "./identify.js";
 import { timeline } from "./timeline.js";
 
 const VERDICTS = [["confirm", "Confirm"], ["reject", "Reject"]];
@@ -52,11 +53,12 @@ export class Detail {
     if (!this.element.open) this.element.showModal();
     this.element.scrollTop = 0;
     try {
-      const [identity, times] = await Promise.all([
+      const [identity, times, said] = await Promise.all([
         api.get(`/v1/identities/${id}`, ending.signal), api.get(`/v1/identities/${id}/timeline?limit=200`, ending.signal),
+        api.get(api.address("/v1/identifications", { identity_id: id }), ending.signal),
       ]);
-      head.firstChild.replaceWith(this.#title(identity, about));
-      this.#fill(body, identity, times, about, ending.signal);
+      head.firstChild.replaceWith(this.#title(identity, about, said.identifications));
+      this.#fill(body, { identity, times, said: said.identifications }, about, ending.signal);
     } catch (error) {
       if (error.name === "AbortError") return;
       body.replaceChildren(failure(api.asProblem(error), () => {
@@ -80,14 +82,15 @@ export class Detail {
     return button("✕", () => this.element.close(), { className: "close", ariaLabel: "Close", autofocus: true });
   }
 
-  #title(identity, { candidate, rank }) {
-    const place = candidate ? `Candidate ${rank}, ${worth(candidate)}. A candidate, not an identification.` : "A candidate, not an identification.";
+  #title(identity, { candidate, rank }, said = []) {
+    const notice = said.find(({ state }) => state === "confirmed")?.notice ?? "A candidate, not an identification.";
+    const place = candidate ? `Candidate ${rank}, ${worth(candidate)}. ${notice}` : notice;
     const name = identity === null ? "Candidate" : format.nameOf(identity);
     return el("div", {},
       el("h2", { id: "detail-title" }, name, identity?.provisional ? unnamed() : null), el("p", { className: "hint" }, place));
   }
 
-  #fill(body, identity, times, about, signal) {
+  #fill(body, { identity, times, said }, about, signal) {
     const { shared, own } = split(identity);
     const told = el("div", {});
     const figures = new Figures(identity, own, {
@@ -98,16 +101,19 @@ export class Detail {
     const evidence = about.words ? new Evidence(about.words, identity, about.candidate, figures, signal) : null;
     const facts = attributeTable(shared);
     body.replaceChildren(
-      this.#actions(identity, about, told),
+      this.#actions(identity, said, about, told),
       told,
-      ...[facts, evidence?.element].filter(Boolean),
+      ...[identifications(said, (one) => {
+        about.identified?.(one);
+        this.#again(identity.id, about);
+      }), facts, evidence?.element].filter(Boolean),
       el("section", { ariaLabel: "Images" }, el("h3", {}, format.count(identity.images.length, "image", "images")), figures.element),
       ...(times.sightings.length > 0 ? [timeline(times, (ids) => figures.reveal(ids))] : []),
     );
     announce(`${format.nameOf(identity)}: ${format.count(identity.images.length, "image", "images")}`);
   }
 
-  #actions(identity, about, told) {
+  #actions(identity, said, about, told) {
     const buttons = about.queryId === null ? [] : VERDICTS.map(([verdict, text]) => button(text, () => judge(verdict), {
       className: `quiet verdict ${verdict}`, "aria-pressed": String(about.verdict === verdict),
     }));
@@ -139,9 +145,31 @@ export class Detail {
       form.querySelector("input").focus();
     });
     const name = format.nameOf(identity);
-    return el("div", { className: "actions main-actions" }, buttons,
+    return el("div", { className: "actions main-actions" }, buttons, this.#identify(identity, said, about, told),
       button("More like this person", () => this.#handlers.onSearch({ person: identity.id }, name)), edit,
       button("Delete", () => void this.#deletePerson(identity, told), { className: "quiet dangerous" }));
+  }
+
+  /** The button by which a candidate of a search is proposed as the person who is looked for. */
+  #identify(identity, said, about, told) {
+    const standing = said.some(({ query_id: query, state }) => query === about.queryId && ["proposed", "confirmed"].includes(state));
+    if (about.queryId === null || standing) return null;
+    const mark = button("Mark as identification", () => {
+      const form = proposal(identity, {
+        queryId: about.queryId, purpose: about.purpose,
+        onDone: (made) => {
+          about.identified?.(made);
+          this.#again(identity.id, about);
+        },
+        onCancel: () => {
+          told.replaceChildren();
+          mark.focus();
+        },
+      });
+      told.replaceChildren(form);
+      form.querySelector("input").focus();
+    });
+    return mark;
   }
 
   #again(id, about) {

@@ -2,13 +2,14 @@
 
 import { button, el } from "../dom.js";
 import * as format from "../format.js";
+import { stateMark } from "../detail/identify.js";
 
 const ATTRIBUTES_SHOWN = 6;
 const WIDE = 0.8; // pictures wider than this part of their height are shown whole, not cut to a person's shape
 const NO_LENGTH = "Similarity of the query and the best image. This model version does not know what its scores mean.";
 
 /** The card of one candidate. `onOpen(id)` is called when it is chosen; `verdict` is confirm, reject or null. */
-export function card(candidate, rank, { onOpen, verdict, grouped }) {
+export function card(candidate, rank, { onOpen, verdict, said, grouped }) {
   const { identity, images } = candidate;
   const [best] = images;
   const name = format.nameOf(identity);
@@ -24,6 +25,7 @@ export function card(candidate, rank, { onOpen, verdict, grouped }) {
       el("h3", {}, open),
       identity.provisional ? provisional() : null,
       mark(verdict),
+      standing(said) ? stateMark(said) : null,
       scoreOf(candidate),
     ),
     el("div", { className: "strip" }, images.map((image) => thumbnail(image, grouped))),
@@ -57,6 +59,11 @@ export function provisional() {
 export function mark(verdict) {
   if (!verdict) return null;
   return el("span", { className: `badge ${verdict}` }, verdict === "confirm" ? "✓ confirmed" : "✕ rejected");
+}
+
+/** Whether what was said of somebody as the person who is looked for still stands. */
+function standing(said) {
+  return said?.state === "proposed" || said?.state === "confirmed";
 }
 
 /** Camera and time of an image. */

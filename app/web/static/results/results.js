@@ -22,6 +22,7 @@ export class Results {
   #cursor;
   #ending = new AbortController();
   #verdicts = new Map(); // identity id -> { id, verdict }
+  #identified = new Map(); // identity id -> what was said of it as the person who is looked for
   #weakSaid = false;
   #answer;
   #bar;
@@ -43,6 +44,7 @@ export class Results {
     this.#add(answer);
     this.#watchEnd();
     if (about.state.verdicts > 0) void this.#recallVerdicts();
+    if (about.state.query !== null) void this.#recallIdentifications();
   }
 
   /** Stop loading and watching. */
@@ -76,6 +78,14 @@ export class Results {
     this.#pages.redraw(id);
   }
 
+  /** Somebody was proposed as the person who is looked for, or decided on that. */
+  identified(one) {
+    if (one.query_id !== this.queryId) return;
+    this.#identified.set(one.identity_id, one);
+    this.#about.onNamed(this.queryId);
+    this.#pages.redraw(one.identity_id);
+  }
+
   /** An identity has another name or other attributes. */
   rename(identity) {
     this.#pages.redraw(identity.id, (candidate) => ({ ...candidate, identity: { ...candidate.identity, ...identity } }));
@@ -103,8 +113,21 @@ export class Results {
     for (const id of this.#verdicts.keys()) this.#pages.redraw(id);
   }
 
+  async #recallIdentifications() {
+    let found;
+    try {
+      found = await api.get(api.address("/v1/identifications", { query_id: this.queryId, limit: 500 }), this.#ending.signal);
+    } catch {
+      return; // the marks are lacking; the view of identifications tells what is wrong
+    }
+    for (const one of [...found.identifications].reverse()) {
+      if (this.#identified.get(one.identity_id)?.state !== "confirmed") this.#identified.set(one.identity_id, one);
+    }
+    for (const id of this.#identified.keys()) this.#pages.redraw(id);
+  }
+
   #card(candidate, rank) {
-    return card(candidate, rank, { onOpen: this.#about.onOpen, verdict: this.verdictOn(candidate.identity.id) });
+    return card(candidate, rank, { onOpen: this.#about.onOpen, verdict: this.verdictOn(candidate.identity.id), said: this.#identified.get(candidate.identity.id) });
   }
 
   #summary() {

@@ -238,6 +238,7 @@ class SearchView {
     void this.#detail.open(id, {
       candidate, rank, words: this.#state.words, queryId: this.#results?.queryId ?? null,
       verdict: this.#results?.verdictOn(id) ?? null, judge: (verdict) => this.#results.give(id, verdict),
+      purpose: this.#state.purpose, identified: (one) => this.#results?.identified(one),
     });
   }
 

@@ -3,6 +3,7 @@
 const ARCHIVE = /\.(zip|tar|tgz|tar\.gz|tar\.bz2|tar\.xz)$/i;
 const MANIFEST = /(^|\/)manifest\.(jsonl|csv)$/i;
 const PICTURE = /\.(jpe?g|png|webp)$/i;
+const VIDEO = /\.(mp4|m4v|mov|mkv|webm|avi|mpg|mpeg|ts|mts|m2ts|3gp|wmv|gif)$/i;
 const HIDDEN = /(^|\/)(\.|__MACOSX\/|Thumbs\.db$|desktop\.ini$)/i;
 
 /** The files of a drop, as {file, name}; `name` has the folders. Must be called within the event. */
@@ -19,7 +20,7 @@ export function chosen(files) {
 }
 
 /**
- * What is sent of some files: `{archive}`, or `{files, manifest}`. `left`: hidden files of the system, which are not sent.
+ * What is sent of some files: `{archive}`, `{video}`, or `{files, manifest}`. `left`: hidden files of the system, which are not sent.
  * `problem`: why they cannot be one upload.
  */
 export function sorted(all) {
@@ -28,6 +29,9 @@ export function sorted(all) {
   const archives = files.filter(({ name }) => ARCHIVE.test(name));
   if (archives.length > 0 && files.length > 1) return { problem: "An archive is uploaded alone: choose one archive, or pictures." };
   if (archives.length === 1) return { archive: archives[0], left };
+  const videos = files.filter(({ name }) => VIDEO.test(name));
+  if (videos.length > 0 && files.length > 1) return { problem: "Videos are uploaded one by one, each with its camera and its time: choose one video, or pictures." };
+  if (videos.length === 1) return { video: videos[0], left };
   const manifests = files.filter(({ name }) => MANIFEST.test(name));
   if (manifests.length > 1) return { problem: `There are ${manifests.length} manifests; upload the folders one by one.` };
   const pictures = files.filter((one) => one !== manifests[0]);

@@ -1,4 +1,4 @@
-// The gallery: its collections, and uploads of pictures with live progress and everything that was refused.
+// The gallery: its collections, and uploads of pictures and videos with live progress and everything that was refused.
 
 import * as api from "../api.js";
 import { announce, button, el, field } from "../dom.js";
@@ -8,9 +8,10 @@ import { link } from "../router.js";
 import { stock } from "../stock.js";
 import { chosen, dropped, formOf, sorted } from "./files.js";
 import { JobCard } from "./job.js";
+import { VIDEOS_PATH, videoForm } from "./video.js";
 
 const UPLOAD_PATH = "/v1/gallery/batches";
-const ACCEPT = "image/jpeg,image/png,image/webp,.zip,.tar,.tgz,.tar.gz,.jsonl,.csv";
+const ACCEPT = "image/jpeg,image/png,image/webp,.zip,.tar,.tgz,.tar.gz,.jsonl,.csv,video/*,.mkv,.avi,.mts,.m2ts,.wmv,.gif";
 
 export async function mount(root, parameters, signal) {
   const collections = el("div", {}, loading("Loading the collections …"));
@@ -50,8 +51,8 @@ class Uploader {
     const files = this.#input({ id: "upload-files", accept: ACCEPT });
     const folder = this.#input({ id: "upload-folder", webkitdirectory: true });
     const zone = el("div", { id: "upload-drop", className: "drop large" },
-      el("p", {}, el("strong", {}, "Drop pictures, a folder or an archive here")),
-      hint("JPEG, PNG or WebP; zip or tar. A manifest.csv or manifest.jsonl beside the pictures can say who, where and when."),
+      el("p", {}, el("strong", {}, "Drop pictures, a folder, an archive or a video here")),
+      hint("JPEG, PNG or WebP; zip or tar; MP4, MOV, MKV or AVI. A manifest.csv or manifest.jsonl beside the pictures can say who, where and when."),
       el("div", { className: "actions" }, files, el("label", { htmlFor: "upload-files", className: "primary" }, "Choose files"),
         folder, el("label", { htmlFor: "upload-folder", className: "quiet" }, "Choose a folder")));
     this.#collection.setAttribute("list", "collection-names");
@@ -99,30 +100,42 @@ class Uploader {
       return;
     }
     this.#say();
-    void this.#send(batch, collection);
+    if (batch.video) this.#ask(batch, collection);
+    else void this.#send(ofPictures(batch, collection));
   }
 
-  async #send(batch, collection) {
-    const size = [batch.archive, batch.manifest, ...(batch.files ?? [])].filter(Boolean).reduce((sum, { file }) => sum + file.size, 0);
-    const what = batch.archive ? batch.archive.file.name : format.count(batch.files.length, "file", "files");
+  /** Of a video it is asked which camera took it, and when. */
+  #ask({ video: { file }, left }, collection) {
+    const form = videoForm(file, collection, (about) => {
+      form.remove();
+      void this.#send({
+        what: file.name, collection, left, body: file, size: file.size, headers: { "Content-Type": "application/octet-stream", ...key() },
+        path: api.address(VIDEOS_PATH, { name: file.name, collection, ...about }),
+      });
+    });
+    this.#uploads.prepend(form);
+    form.querySelector("input").focus();
+  }
+
+  async #send(upload) {
+    const { what, collection, size } = upload;
+    const title = `${what} into ${collection}`;
     const bar = el("progress", { max: size || 1, value: 0, ariaLabel: `Upload of ${what}` });
     const line = el("p", { className: "hint" }, "Sending …");
     const stop = new AbortController();
     this.#signal.addEventListener("abort", () => stop.abort());
-    const left = batch.left > 0 ? hint(`${format.count(batch.left, "hidden file", "hidden files")} of the system left out.`) : null;
-    const cancel = button("Give up", () => stop.abort());
+    const left = upload.left > 0 ? hint(`${format.count(upload.left, "hidden file", "hidden files")} of the system left out.`) : null;
     const card = el("article", { className: "panel-card", ariaLabel: `Upload of ${what}` },
-      el("div", { className: "card-head" }, el("h3", {}, `${what} into ${collection}`), cancel), bar, line, left);
+      el("div", { className: "card-head" }, el("h3", {}, title), button("Give up", () => stop.abort())), bar, line, left);
     this.#uploads.prepend(card);
     announce(`Uploading ${what}`);
     try {
-      const job = await api.upload(api.address(UPLOAD_PATH, { collection }), formOf(batch), { "Idempotency-Key": crypto.randomUUID?.() ?? `${Date.now()}-${Math.random()}` },
-        (sent, of) => {
-          bar.max = of || size;
-          bar.value = sent;
-          line.textContent = `${format.bytes(sent)} of ${format.bytes(of || size)} sent`;
-        }, stop.signal);
-      const followed = new JobCard(job, { title: `${what} into ${collection}`, signal: this.#signal, onEnd: () => {
+      const job = await api.upload(upload.path, upload.body, upload.headers, (sent, of) => {
+        bar.max = of || size;
+        bar.value = sent;
+        line.textContent = `${format.bytes(sent)} of ${format.bytes(of || size)} sent`;
+      }, stop.signal);
+      const followed = new JobCard(job, { title, signal: this.#signal, onEnd: () => {
         void stock.refresh();
         void this.#onDone();
       } });
@@ -130,10 +143,23 @@ class Uploader {
       followed.follow();
     } catch (error) {
       if (error.name === "AbortError") card.replaceChildren(hint(`The upload of ${what} was given up; nothing of it is kept.`));
-      else card.replaceChildren(el("h3", {}, `${what} into ${collection}`), failure(api.asProblem(error), () => {
+      else card.replaceChildren(el("h3", {}, title), failure(api.asProblem(error), () => {
         card.remove();
-        void this.#send(batch, collection);
+        void this.#send(upload);
       }));
     }
   }
+}
+
+function ofPictures(batch, collection) {
+  const all = [batch.archive, batch.manifest, ...(batch.files ?? [])].filter(Boolean);
+  return {
+    what: batch.archive ? batch.archive.file.name : format.count(batch.files.length, "file", "files"), collection, left: batch.left, body: formOf(batch),
+    size: all.reduce((sum, { file }) => sum + file.size, 0), headers: key(), path: api.address(UPLOAD_PATH, { collection }),
+  };
+}
+
+/** One for each upload, however often it is tried: what had arrived after all is not taken in twice. */
+function key() {
+  return { "Idempotency-Key": crypto.randomUUID?.() ?? `${Date.now()}-${Math.random()}` };
 }

@@ -7,10 +7,11 @@ import { failure, hint } from "../messages.js";
 import { link } from "../router.js";
 import { ended, followJob } from "../sse.js";
 import { curves } from "./chart.js";
+import { videoFacts } from "./video.js";
 
 const KINDS = { ingest: "Taking in pictures", indexing: "Encoding the gallery", export: "Export", retraining: "Retraining", video: "Taking in a video", association: "Grouping people" };
 const STATES = { queued: "waits for a worker", running: "running", succeeded: "done", failed: "failed", cancelled: "cancelled" };
-const PHASES = { data: "writing the data set", training: "training", comparison: "comparing with the active model", done: "done" };
+const PHASES = { looking: "looking for people", data: "writing the data set", training: "training", comparison: "comparing with the active model", done: "done" };
 const ITEMS = 200;
 
 /** What kind of work a job is. */
@@ -75,7 +76,7 @@ export class JobCard {
     const curve = job.progress?.curve ? curves(job.progress.curve) : null;
     this.element.replaceChildren(...[
       el("div", { className: "card-head" }, el("h3", {}, this.#about.title ?? kindOf(job)), stateBadge(job)),
-      progressOf(job), counts, this.#outcome(job), curve, this.#told, this.#rejected, this.#actions(job),
+      progressOf(job), counts, job.kind === "video" ? videoFacts(job) : null, this.#outcome(job), curve, this.#told, this.#rejected, this.#actions(job),
       el("details", { className: "log-room", open: this.#about.openLog ?? false }, el("summary", {}, "Log"), this.#log),
     ].filter(Boolean));
     if (focused) this.element.querySelector(`[data-act="${focused}"]`)?.focus({ preventScroll: true });
