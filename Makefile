@@ -10,11 +10,12 @@ BIN := $(VENV)/bin
 MILVUS := $(if $(filter gpu,$(EXTRA)),milvus,milvus-lite)
 INSTALLED := $(VENV)/.installed-$(EXTRA)
 
-.PHONY: help install demo test chaos check format bench clean
+.PHONY: help install demo test chaos fuzz check format bench clean
 help:
 	@echo "make demo    install, build the demo gallery, serve it at http://127.0.0.1:$(PORT)"
 	@echo "make test    all tests        make check   lint, types, house rules"
 	@echo "make chaos   30 rounds of kill -9 (DESCRY_CHAOS_ROUNDS, DESCRY_CHAOS_SEED)"
+	@echo "make fuzz    10,000 hostile inputs for each parser (DESCRY_FUZZ_INPUTS, DESCRY_FUZZ_SEED)"
 	@echo "make bench   benchmarks       make format  apply the formatter        make clean  remove what make installed"
 
 install: $(INSTALLED)
@@ -36,7 +37,14 @@ test: install
 
 # DESCRY_CHAOS_SEED=7 make chaos   other rounds
 chaos: install
-	@DESCRY_CHAOS_ROUNDS=$${DESCRY_CHAOS_ROUNDS:-30} $(BIN)/python -m pytest tests/end_to_end/test_chaos.py $(ARGS)
+	@DESCRY_CHAOS_ROUNDS=$${DESCRY_CHAOS_ROUNDS:-30} DESCRY_OVERLOAD_S=$${DESCRY_OVERLOAD_S:-60} $(BIN)/python -m pytest \
+		tests/end_to_end/test_chaos.py tests/end_to_end/test_overload_process.py $(ARGS)
+
+# DESCRY_FUZZ_SEED=7 make fuzz   other inputs. Half an hour.
+fuzz: install
+	@DESCRY_FUZZ_INPUTS=$${DESCRY_FUZZ_INPUTS:-10000} DESCRY_FUZZ_EXAMPLES=$${DESCRY_FUZZ_EXAMPLES:-30} \
+		DESCRY_FUZZ_CHAINS=$${DESCRY_FUZZ_CHAINS:-100} OMP_NUM_THREADS=1 $(BIN)/python -m pytest \
+		tests/fuzz tests/app/test_document_fuzzing.py tests/app/test_document_chains.py $(ARGS)
 
 check: install
 	@$(BIN)/ruff check .

@@ -15,6 +15,7 @@ from app.errors import (
     BodyTimeoutError,
     BodyTooLargeError,
     HostNotAllowedError,
+    InvalidError,
     OriginNotAllowedError,
     ServerBusyError,
     ServiceError,
@@ -24,6 +25,7 @@ from app.problems import service_problem, unexpected_problem
 from app.settings import Settings, is_loopback
 from app.telemetry import FIELDS, begin_request
 from app.tracing import span
+from app.values import holds_half_characters
 
 _log = logging.getLogger(__name__)
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -64,6 +66,7 @@ class Guard:
         route = route_of(scope["path"])
         searches = self._searches if scope["path"].startswith(_SEARCH) else None
         exchange = _Exchange(scope["path"], request_id, receive, send, limit, self._settings, searches)
+        exchange.is_text = scope["path"] != _VIDEOS and not _is_form(headers)
         if searches is not None and searches.full:
             await searches.refused(scope["path"])(scope, receive, exchange.send)
             observe_request(scope["method"], route, exchange.status, exchange.milliseconds() / 1000)
@@ -101,7 +104,7 @@ class Guard:
                 ),
             )
         origin = headers.get("origin")
-        if scope["method"] not in _SAFE_METHODS and origin is not None and urlsplit(origin).netloc != host:
+        if scope["method"] not in _SAFE_METHODS and origin is not None and _place(origin) != host:
             return service_problem(path, OriginNotAllowedError("pages of other origins may not change anything here"))
         length = headers.get("content-length", "")
         if length.isdecimal() and int(length) > self._body_limit(path, headers):
@@ -121,7 +124,7 @@ class Guard:
     def _body_limit(self, path: str, headers: Headers) -> int:
         if path == _VIDEOS:
             return self._settings.max_video_bytes
-        if headers.get("content-type", "").lower().startswith("multipart/form-data"):
+        if _is_form(headers):
             if path == _BATCHES:
                 # Each part has headers of its own.
                 return self._settings.max_batch_bytes + 1024 * self._settings.max_batch_files
@@ -130,6 +133,18 @@ class Guard:
             pictures = _PICTURES if path == _COMPOSED else 1
             return pictures * self._settings.max_upload_bytes + _MULTIPART_OVERHEAD
         return self._settings.max_body_bytes
+
+
+def _is_form(headers: Headers) -> bool:
+    return headers.get("content-type", "").lower().startswith("multipart/form-data")
+
+
+def _place(origin: str) -> str | None:
+    """Host and port of an origin; None for what is none."""
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return None
 
 
 class _Searches:
@@ -188,6 +203,9 @@ class _Exchange:
         self._started = time.perf_counter()
         self._fault: ServiceError | None = None
         self.status = 0
+        self.is_text = False
+        """Whether the body is read as text: JSON, for all that is no upload."""
+        self._text = bytearray()
         self.left = False
         """Whether the client went away before its request was read."""
 
@@ -202,6 +220,7 @@ class _Exchange:
             self._received += len(message.get("body", b""))
             if self._received > self._limit:
                 raise _too_large(self._limit)
+            self._check_text(message)
         except ServiceError as error:
             self._fault = error
             raise
@@ -214,6 +233,13 @@ class _Exchange:
             self._searches.count += 1
             self._entered = True
         return message
+
+    def _check_text(self, message: Message) -> None:
+        """What is half a character could be stored, and no answer that holds it could be written."""
+        if self.is_text:
+            self._text += message.get("body", b"")
+            if not message.get("more_body", False) and holds_half_characters(bytes(self._text)):
+                raise InvalidError("body: the text is not valid Unicode: it holds half of a surrogate pair")
 
     def leave(self) -> None:
         """The search is over, if it was one."""

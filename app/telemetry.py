@@ -15,6 +15,8 @@ from typing import Literal
 
 _request: ContextVar[str] = ContextVar("descry_request_id", default="-")
 _ACCEPTED = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+"""What ends a line somewhere, moves the cursor or turns the direction of text; halves of characters."""
 LogFormat = Literal["text", "json"]
 FIELDS = "descry_fields"
 """Name under which a record carries fields of its own: `log.info("...", extra={FIELDS: {...}})`."""
@@ -33,12 +35,22 @@ def begin_request(offered: str | None) -> str:
 
 
 class _Format(logging.Formatter):
-    """time level logger request message; line breaks in data stay data."""
+    """time level logger request message; line breaks and control characters in data stay data. Lines of a traceback
+    may quote data and are indented: no line that begins like one is another one's."""
 
     def format(self, record: logging.LogRecord) -> str:
         record.request = request_id()
-        text = super().format(record)
-        return text if record.exc_info else text.replace("\n", "\\n").replace("\r", "\\r")
+        record.message, record.asctime = record.getMessage(), self.formatTime(record, self.datefmt)
+        line = _visible(self.formatMessage(record))
+        if not record.exc_info:
+            return line
+        told = self.formatException(record.exc_info).split("\n")
+        return "\n    ".join([line, *(_visible(part) for part in told)])
+
+
+def _visible(text: str) -> str:
+    """A text on one line, which can do nothing to a terminal."""
+    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 class _JsonFormat(logging.Formatter):

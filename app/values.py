@@ -1,9 +1,12 @@
 """Checks of values that come from outside and go into every kind of database and JSON."""
 
 import json
+import re
 from typing import Any
 
 ATTRIBUTES_BYTES, ATTRIBUTES_DEPTH = 16_384, 16
+_HALF = re.compile(rb"\\u[dD][89a-fA-F]|\xed[\xa0-\xbf]|\x00")
+"""What JSON with half of a surrogate pair has in it: escaped, as bytes, or in UTF-16 and UTF-32."""
 
 
 def check_text(value: str, what: str, limit: int) -> str | None:
@@ -52,3 +55,17 @@ def _deeper_than(levels: int, value: object) -> bool:
 def printable(name: str) -> str:
     """A file name that can be printed, stored and sent, whatever bytes it was made of."""
     return name.encode("utf-8", "replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")
+
+
+def holds_half_characters(body: bytes) -> bool:
+    """Whether JSON holds half of a surrogate pair: Python reads it, and nothing can write it again. False for what is
+    no JSON, which whoever reads it refuses."""
+    if _HALF.search(body) is None:
+        return False
+    try:
+        json.dumps(json.loads(body), ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return True
+    except (ValueError, RecursionError):
+        pass
+    return False

@@ -2,9 +2,9 @@
 
 Two replicas and two workers on one PostgreSQL. Clients search by words and by pictures, look at images, send batches,
 delete, activate and roll back; at random moments a replica (its server, or the supervisor too), a worker, or one of
-each is killed with SIGKILL. In the second half the first replica and the first worker are spared, so that the memory
-of processes that live long can be told. Answers are judged as in `benchmarks.replicas`; at the end everything is
-compared with everything. The exit status is 1 if anything was not as it must be.
+each is killed with SIGKILL. In the second half (`--spared`) the first replica and the first worker are spared, so that
+the memory of processes that live long can be told. Answers are judged as in `benchmarks.replicas`; at the end
+everything is compared with everything. The exit status is 1 if anything was not as it must be.
 """
 
 import io
@@ -70,6 +70,8 @@ class Mixed(Trial):
 
     report: MixedReport
     poll_s, rest_s = 0.2, (0.5, 3.0)
+    spared_from = 0.5
+    """From this part of the time on the first replica and the first worker are not killed."""
 
     def __init__(self, fleet: Fleet, ledger: Ledger, files: Sequence[bytes], plan: Plan) -> None:
         super().__init__(fleet, ledger, files, plan)
@@ -162,7 +164,7 @@ class Mixed(Trial):
                 self.stop.wait(min(0.2, due - passed))
                 continue
             for kind in rng.choice(_VICTIMS):
-                self._strike(kind, rng, spare=passed > self.plan.seconds / 2)
+                self._strike(kind, rng, spare=passed >= self.spared_from * self.plan.seconds)
             due = time.monotonic() - began + self._gap(rng)
 
     def _gap(self, rng: random.Random) -> float:
@@ -193,7 +195,7 @@ class Mixed(Trial):
         self.report.strikes.append(Strike(time.monotonic() - self.report.began, name, what))
 
 
-def trial(folder: Path, plan: Plan, people: int) -> MixedReport:
+def trial(folder: Path, plan: Plan, people: int, spared_from: float = 0.5) -> MixedReport:
     """Everything, from an empty database to the report. A fault that ends the run is in it."""
     examples = [number for number in _EXAMPLES if number < 4 * people]
     with private_postgres() as url:
@@ -201,7 +203,7 @@ def trial(folder: Path, plan: Plan, people: int) -> MixedReport:
         ledger, files = prepare(settings, folder, people, examples)
         with Fleet(settings.data_dir, url).running() as fleet:
             mixed = Mixed(fleet, ledger, files, plan)
-            report = mixed.report
+            mixed.spared_from, report = spared_from, mixed.report
             with MemoryWatch(fleet) as watch:
                 try:
                     mixed.run()
@@ -312,6 +314,9 @@ def run(
     seed: Annotated[int, typer.Option(help="Of all dice; moments are not repeated exactly.")] = 1,
     kill_every: Annotated[float, typer.Option(min=1, help="Seconds between two kills, in the mean.")] = 25.0,
     people: Annotated[int, typer.Option(min=4, max=100, help="People in the pool, four pictures each.")] = 60,
+    spared: Annotated[
+        float, typer.Option(min=0, max=1, help="Part of the time after which the first of each kind is not killed.")
+    ] = 0.5,
     keep: Annotated[Path | None, typer.Option(help="Folder for data and logs, kept.")] = None,
     out: Annotated[Path, typer.Option(help="Where the figures and the plot go.")] = Path("runs/mixed"),
 ) -> None:
@@ -319,7 +324,7 @@ def run(
     console, plan = Console(), Plan(60 * minutes, kill_every, kill_every, 45.0, seed)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # or the processes of a run that is ended would stay
     with tempfile.TemporaryDirectory(prefix="descry-mixed-") as scratch:
-        found = record(trial(keep or Path(scratch), plan, people), plan)
+        found = record(trial(keep or Path(scratch), plan, people, spared), plan)
     shown = Shown(title=f"Two replicas, two workers, {minutes:g} min, seed {seed}", show_header=False)
     for name, value in rows(found):
         shown.add_row(name, value)

@@ -73,8 +73,27 @@ def is_archive(path: Path) -> bool:
     """Whether a file is meant to be unpacked: by its name, or by what it holds. A folder never is."""
     return path.is_file() and (
         path.name.lower().endswith(SUFFIXES)
-        or (path.suffix.lower() not in _NEVER and (zipfile.is_zipfile(path) or tarfile.is_tarfile(path)))
+        or (path.suffix.lower() not in _NEVER and (zipfile.is_zipfile(path) or _is_tar(path)))
     )
+
+
+def _is_tar(path: Path) -> bool:
+    """By the first header alone: `tarfile.is_tarfile` reads as much as a header asks for, and fails on damaged gzip."""
+    try:
+        with _raw(path) as raw:
+            tarfile.TarInfo.frombuf(raw.read(tarfile.BLOCKSIZE), "utf-8", "surrogateescape")
+    except (*_DAMAGED, OSError):
+        return False
+    return True
+
+
+def _raw(archive: Path) -> IO[bytes]:
+    """A tar, without what packs it."""
+    with archive.open("rb") as head:
+        magic = head.read(6)
+    opener = next((found for start, found in _PACKED.items() if magic.startswith(start)), None)
+    raw: IO[bytes] = opener(archive) if opener else archive.open("rb")
+    return raw
 
 
 def _unpack_zip(archive: Path, stage: Stage, most: int) -> None:
@@ -94,12 +113,8 @@ def _unpack_zip(archive: Path, stage: Stage, most: int) -> None:
 
 
 def _unpack_tar(archive: Path, stage: Stage, most: int) -> None:
-    with archive.open("rb") as head:
-        magic = head.read(6)
-    opener = next((found for start, found in _PACKED.items() if magic.startswith(start)), None)
-    raw: IO[bytes] = opener(archive) if opener else archive.open("rb")
     written = 0
-    with raw, tarfile.open(fileobj=_Bounded(raw, most), mode="r:") as opened:  # type: ignore[call-overload]
+    with _raw(archive) as raw, tarfile.open(fileobj=_Bounded(raw, most), mode="r:") as opened:  # type: ignore[call-overload]
         for member in opened:
             if member.isdir():
                 continue

@@ -1,7 +1,8 @@
 """What the holder of a limited key can see: a rule that every statement carries, so that no endpoint can forget it.
 
-The door sets it for a request; sessions add it to each SELECT of images, identities, collections, queries and jobs,
-and of identifications, none of whose images may lie elsewhere. Workers and the command line see everything.
+The door sets it for a request; sessions add it to each SELECT of images, identities, collections, runs of associations,
+queries and jobs, and of identifications, none of whose images may lie elsewhere. Workers and the command line see
+everything.
 """
 
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import ORMExecuteState, with_loader_criteria
 
 from app.database.identification_tables import Identification, IdentificationImage
-from app.database.tables import Collection, Identity, Image, Job, Query
+from app.database.tables import AssociationRun, Collection, Identity, Image, Job, Query
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +72,7 @@ def only_visible(state: ORMExecuteState) -> None:
         with_loader_criteria(Image, Image.collection_id.in_(ids), include_aliases=True),
         with_loader_criteria(Identity, Identity.id.in_(here), include_aliases=True),
         with_loader_criteria(Collection, Collection.id.in_(ids), include_aliases=True),
+        with_loader_criteria(AssociationRun, AssociationRun.collection_id.in_(ids), include_aliases=True),
         with_loader_criteria(Query, Query.key_id == limits.key_id, include_aliases=True),
         with_loader_criteria(Identification, Identification.id.not_in(elsewhere), include_aliases=True),
         with_loader_criteria(Job, Job.key_id == limits.key_id, include_aliases=True),

@@ -3,6 +3,7 @@
 The encoder's own queues are left alone: a description takes some hundred phrases, which would fill them.
 """
 
+import contextvars
 import threading
 import weakref
 from collections.abc import Callable, Sequence
@@ -33,12 +34,14 @@ class Explainer:
         self._jobs: Batcher[Job, Any] = Batcher(_run, batch=1, waiting=_WAITING, name="descry-explain")
 
     def submit(self, job: Callable[[], Any]) -> "Future[Any]":
-        """Queue a job; the future has what it returns or raises, and drops it if cancelled before its turn.
+        """Queue a job; the future has what it returns or raises, and drops it if cancelled before its turn. It sees the
+        context of the caller, which says what the caller's key may see.
 
         Raises:
             EncoderBusyError: too many are waiting.
         """
-        return self._jobs.submit(job)
+        context = contextvars.copy_context()
+        return self._jobs.submit(lambda: context.run(job))
 
     def close(self) -> None:
         """Finish what is queued."""

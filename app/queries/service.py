@@ -3,8 +3,9 @@
 import base64
 import binascii
 import json
+import re
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from sqlalchemy.orm import Session
 
@@ -17,6 +18,8 @@ from app.queries.repository import FeedbackRepository, QueryRepository
 from app.queries.schemas import QueryOut, QueryPage, QueryPatch, QueryVersion
 from app.registry.repository import ModelRepository
 from app.vectors.repository import LogRepository
+
+_ID = re.compile("[0-9a-f]{32}")
 
 
 class QueryService:
@@ -147,9 +150,11 @@ def _place(cursor: str | None) -> tuple[datetime, str] | None:
         return None
     try:
         at, query_id = json.loads(base64.urlsafe_b64decode(cursor))
-        place = datetime.fromisoformat(at), str(query_id)
-    except (binascii.Error, ValueError, TypeError):
+        instant = datetime.fromisoformat(at)
+        # What a database would refuse is none of ours either: an instant outside its years, text that is no id.
+        place = (instant.astimezone(UTC), query_id) if instant.tzinfo and _ID.fullmatch(query_id) else None
+    except (binascii.Error, ValueError, TypeError, OverflowError, RecursionError):
         place = None
-    if place is None or place[0].tzinfo is None:
+    if place is None:
         raise InvalidError("the cursor is none that a list of queries gave; leave it out to begin again")
     return place

@@ -280,11 +280,11 @@ def _instant(value: str | None) -> datetime | None:
     """`creation_time`, unless it is the zero of some recorder's clock."""
     try:
         found = datetime.fromisoformat(value) if value else None
-    except ValueError:
+        if found is None or found.year < _FIRST_YEAR:
+            return None
+        return (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):
         return None
-    if found is None or found.year < _FIRST_YEAR:
-        return None
-    return (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC)
 
 
 def _ffmpeg_error() -> type[Exception]:

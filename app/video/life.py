@@ -48,7 +48,8 @@ class Life:
             return
         if at_s - self._before_s < _APART_S:
             return
-        changed = np.asarray(cv2.absdiff(levels, self._before)).max(axis=2) > limit
+        first, second, third = cv2.split(cv2.absdiff(levels, self._before))
+        changed = np.asarray(cv2.max(cv2.max(first, second), third)) > limit
         self._changed_s[changed] = at_s
         self._before, self._before_s = levels, at_s
 

@@ -205,6 +205,18 @@ def test_whoever_guesses_keys_waits(client: TestClient) -> None:
     assert client.get("/v1/gallery", headers=admin).status_code == 429  # a right guess is not told from a wrong one
 
 
+def test_who_guesses_keys_is_alone_in_waiting(client: TestClient) -> None:
+    admin, guess = make(client, "admin"), {"Authorization": "Bearer descry_00000000_" + "a" * 43}
+    while (refused := client.get("/v1/gallery", headers=guess)).status_code == 401:
+        pass
+    assert (refused.status_code, refused.json()["code"]) == (429, "rate_limited")
+    assert int(refused.headers["Retry-After"]) >= 1
+    assert client.get("/healthz").status_code == 200
+    elsewhere = TestClient(client.app, base_url="http://127.0.0.1:8000", client=("127.0.0.2", 50_000))
+    assert elsewhere.get("/v1/gallery", headers=admin).status_code == 200
+    assert elsewhere.get("/v1/gallery", headers=guess).status_code == 401  # it has its own guesses
+
+
 def test_a_bucket_refills() -> None:
     ticking = [100.0]
     limiter = Limiter(60, 2, clock=lambda: ticking[0])

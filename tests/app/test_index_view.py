@@ -2,13 +2,18 @@
 
 import logging
 import os
+import socket
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
+import httpx
 import numpy as np
 import pytest
+import uvicorn
 
 from app.core import Core
+from app.main import create_app
 from app.registry.active import ActiveModel
 from app.vectors.engines import FaissEngine, SnapshotFile
 from app.vectors.snapshot import SnapshotKey
@@ -97,6 +102,44 @@ def test_a_damaged_snapshot_is_rebuilt(
     fresh.close(save=False)
 
 
+def test_nothing_is_answered_before_a_damaged_snapshot_is_rebuilt(
+    core: Core, ingest: IngestFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(tmp_path / "p")
+    ingest(tmp_path / "p")
+    core.active.follow()
+    view = core.active.current().view("text")
+    view.save()
+    flip(file_of(view))
+    entered, gate, whole = threading.Event(), threading.Event(), VectorView._build
+
+    def build(self: VectorView, progress: Callable[[int], None]) -> None:
+        entered.set()
+        assert gate.wait(60)
+        whole(self, progress)
+
+    monkeypatch.setattr(VectorView, "_build", build)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        config = uvicorn.Config(create_app(core.settings), log_config=None, access_log=False, lifespan="on")
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        try:
+            assert entered.wait(60)
+            url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+            with httpx.Client(base_url=url, timeout=0.5) as early, pytest.raises(httpx.TransportError):
+                early.get("/readyz")
+            gate.set()
+            with httpx.Client(base_url=url, timeout=60) as client:
+                assert client.get("/readyz").status_code == 200
+                found = client.post("/v1/search/text", json={"query": "red", "limit": 100}).json()["candidates"]
+                assert len(found) == 24
+        finally:
+            gate.set()
+            server.should_exit = True
+            thread.join()
+
+
 def test_a_good_snapshot_is_used_and_the_rest_of_the_log_followed(
     core: Core, ingest: IngestFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -107,10 +150,10 @@ def test_a_good_snapshot_is_used_and_the_rest_of_the_log_followed(
     picture(tmp_path / "q" / "late.jpg", "red", "white", shade=99)
     ingest(tmp_path / "q")
 
-    def never(self: VectorView) -> None:
+    def never(self: VectorView, progress: object) -> None:
         raise AssertionError("a good snapshot was not used")
 
-    monkeypatch.setattr(VectorView, "rebuild", never)
+    monkeypatch.setattr(VectorView, "_build", never)
     fresh = ActiveModel(core.database, core.settings)
     fresh.follow()
     core.active.follow()

@@ -1,13 +1,14 @@
 """A key for some collections: what lies outside them does not exist for its holder, wherever it asks."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
 
-from app.access.rules import rules
+from app.access.rules import granted, need_of, rules
 from app.core import Core
 from app.gallery.sources import open_source
 from tests.app.test_access_api import make
@@ -80,30 +81,107 @@ def test_searches_find_what_the_key_is_for(
     assert (answer.status_code, answer.json()["code"]) == (404, "collection_not_found")
 
 
-def test_ids_of_elsewhere_are_not_found_anywhere(client: TestClient, north: Headers, ids: dict[str, int]) -> None:
-    tried = 0
-    for method, path in rules():
-        if path.startswith("/v1/images/{id}"):
-            where = path.replace("{id}", str(ids["south/both"]))
-        elif path.startswith("/v1/identities/{id}") and method != "DELETE":
-            where = path.replace("{id}", str(ids["there"]))
-        else:
-            continue
-        body: dict[str, Any] = {"description": "red"} if "support" in path or "heatmap" in path else {}
-        if path.endswith("/merge"):
-            body = {"identities": [ids["here"]]}
-        elif path.endswith("/split"):
-            body = {"images": [ids["north/here"]]}
-        answer = client.request(method, where, json=body if method in ("POST", "PATCH") else None, headers=north)
-        if method == "DELETE":
-            assert answer.status_code == 403
-            continue
+BODIES: dict[str, dict[str, Any]] = {
+    "/v1/identities/{id}": {"attributes": {"a": 1}},
+    "/v1/identities/{id}/merge": {"identities": ["here"]},
+    "/v1/identities/{id}/split": {"image_ids": ["north/here"]},
+    "/v1/images/{id}": {"description": "a person"},
+    "/v1/images/{id}/support": {"query": "red coat"},
+    "/v1/images/{id}/heatmap": {"query": "red coat"},
+    "/v1/identifications/{id}/confirm": {},
+    "/v1/identifications/{id}/refuse": {"reason": "somebody else"},
+    "/v1/identifications/{id}/withdraw": {"reason": "somebody else"},
+    "/v1/queries/{id}": {"name": "mine"},
+    "/v1/queries/{id}/search": {},
+    "/v1/queries/{id}/feedback": [{"identity_id": "both", "verdict": "confirm"}],  # type: ignore[dict-item]
+}
+"""A body that would be taken if the id were of one's own, so that nothing else can be what is refused."""
+NOBODYS = {"images": "9007199254740993", "identities": "9007199254740993", "queries": "f" * 32, "associations": "77"}
+NOBODYS |= {
+    "identifications": "9007199254740993",
+    "jobs": "00000000-0000-4000-8000-000000000000",
+    "feedback": "9007199254740993",
+}
+
+
+def own(body: Any, ids: dict[str, int]) -> Any:  # noqa: ANN401  JSON
+    """A body with ids for names."""
+    if isinstance(body, dict):
+        return {key: own(value, ids) for key, value in body.items()}
+    return [own(value, ids) for value in body] if isinstance(body, list) else ids.get(body, body)
+
+
+def of_elsewhere(client: TestClient, admin: Headers, ids: dict[str, int], tmp_path: Path) -> dict[str, str]:
+    """Ids of everything that there is outside the collection."""
+    query = client.post("/v1/search/text", json={"query": "red"}, headers=admin).json()["query_id"]
+    verdict = [{"identity_id": ids["there"], "verdict": "confirm"}]
+    given = client.post(f"/v1/queries/{query}/feedback", json=verdict, headers=admin).json()["feedback"][0]["id"]
+    picture(tmp_path / "new.jpg", "red", shade=7)
+    files = {"files": ("new.jpg", (tmp_path / "new.jpg").read_bytes())}
+    job = client.post("/v1/gallery/batches", files=files, params={"collection": "south"}, headers=admin).json()["id"]
+    run = client.post("/v1/associations", json={"collection": "south", "threshold": 0.5}, headers=admin)
+    assert run.status_code == 202, run.text
+    stated = {"query_id": query, "identity_id": ids["there"], "purpose": "case 1", "note": "a scar"}
+    marked = client.post("/v1/identifications", json=stated, headers=admin)
+    assert marked.status_code == 201, marked.text
+    found = {
+        "identifications": marked.json()["id"],
+        "images": ids["south/both"],
+        "identities": ids["there"],
+        "queries": query,
+        "feedback": given,
+        "jobs": job,
+    }
+    (listed,) = client.get("/v1/associations", headers=admin).json()["runs"]
+    return {kind: str(value) for kind, value in (found | {"associations": listed["id"]}).items()}
+
+
+def test_ids_of_elsewhere_are_not_found_anywhere(
+    client: TestClient, admin: Headers, north: Headers, ids: dict[str, int], tmp_path: Path
+) -> None:
+    """Every route with an id that such a key may ask: 404, in the very words of an id that nobody has."""
+    elsewhere, tried = of_elsewhere(client, admin, ids, tmp_path), 0
+    for (method, path), need in rules().items():
+        kinds = re.findall(r"([a-z]+)/\{id\}", path)
+        if not kinds or not granted(need, ["search", "ingest"]) or path.startswith("/v1/models"):
+            continue  # versions of the model belong to no collection
+        body = BODIES.get(path) if method in ("POST", "PATCH") else None
+        said = []
+        for numbers in (elsewhere, NOBODYS):
+            where = path
+            for kind in kinds:
+                where = where.replace(f"{kind}/{{id}}", f"{kind}/{numbers[kind]}", 1)
+            answer = client.request(method, where, json=own(body, ids) if body is not None else None, headers=north)
+            assert answer.status_code == 404, (method, path, answer.text)
+            told = answer.json()
+            said.append((told["code"], told["detail"].replace(numbers[kinds[0]], "?")))
+        assert said[0] == said[1], (method, path)
         tried += 1
-        assert answer.status_code in (404, 422), (method, path, answer.text)
-        if answer.status_code == 422:
-            assert method in ("POST", "PATCH"), (method, path)  # a body that is not right is told first
-    assert tried >= 10
-    assert client.get(f"/v1/images/{ids['north/both']}", headers=north).status_code == 200
+    assert tried >= 20
+    seen = client.get(f"/v1/images/{ids['north/both']}", headers=north)
+    assert seen.status_code == 200
+
+
+def test_collections_of_elsewhere_are_not_found_anywhere(
+    client: TestClient, north: Headers, ids: dict[str, int]
+) -> None:
+    """Every route that takes the name of a collection: as if there were none of the name."""
+    document, tried = client.get("/openapi.json").json(), 0
+    for path, item in document["paths"].items():
+        for method, operation in item.items():
+            need = need_of(method.upper(), re.sub(r"\{[^}]+\}", "1", path))
+            named = [one["name"] for one in operation.get("parameters", []) if one["name"] == "collection"]
+            if not named or not granted(need, ["search", "ingest"]):
+                continue
+            where = path.replace("{identity_id}", str(ids["both"]))
+            given = {"collection": "south", **({"name": "a.mp4"} if path.endswith("videos") else {})}
+            sent: dict[str, Any] = {"files": {"files": ("1.jpg", b"x")}} if path.endswith("batches") else {}
+            if path.endswith("videos"):
+                sent = {"content": b"x"}
+            answer = client.request(method, where, params=given, headers=north, **sent)
+            assert (answer.status_code, answer.json()["code"]) == (404, "collection_not_found"), (method, path)
+            tried += 1
+    assert tried >= 4
 
 
 def test_of_a_person_in_both_only_this_half_is_seen(client: TestClient, north: Headers, ids: dict[str, int]) -> None:

@@ -173,3 +173,35 @@ def test_the_reference_needs_no_other_host(client: TestClient) -> None:
     assert client.get("/docs/style.css").headers["content-type"].startswith("text/css")
     for path in client.get("/openapi.json").json()["paths"]:
         assert f"<code>{path}</code>" in page.text
+
+
+JSON_BODY = {"Content-Type": "application/json"}
+HALVES = (
+    rb'{"query": "\ud800"}',
+    rb'{"query": "red \uDFFF\uD83D"}',
+    b'{"query": "red \xed\xa0\x80"}',
+    '{"query": "red \ud800"}'.encode("utf-16", "surrogatepass"),
+    rb'{"query": "red", "collection": "\ud800"}',
+    rb'{"query": "red", "\ud800": 1}',
+    rb'{"query": "red", "filters": {"cameras": ["\ud800"]}}',
+)
+
+
+@pytest.mark.parametrize("body", HALVES)
+def test_half_a_character_is_refused_wherever_text_goes_in(client: TestClient, core: Core, body: bytes) -> None:
+    """One query that held it was stored, and no list of queries could be written any more."""
+    problem = check(client.post("/v1/search/text", content=body, headers=JSON_BODY), 422, "invalid_request")
+    assert "Unicode" in problem["detail"]
+    assert client.get("/v1/queries").json()["queries"] == []
+
+
+def test_whole_characters_and_what_looks_like_halves_are_taken(client: TestClient, core: Core) -> None:
+    for text in (rb"red \ud83d\ude00", rb"red \\ud800", "red 😀".encode(), "red \uffff".encode()):
+        answer = client.post("/v1/search/text", content=b'{"query": "' + text + b'"}', headers=JSON_BODY)
+        assert answer.status_code == 200, answer.text
+
+
+@pytest.mark.parametrize("origin", ["http://[", "http://[::1", "null", "", "http://evil.example", "\xff"])
+def test_an_origin_that_is_none_is_refused(client: TestClient, origin: str) -> None:
+    answer = client.post("/v1/search/text", json={"query": "red"}, headers={b"Origin": origin.encode("latin-1")})
+    check(answer, 403, "origin_not_allowed")

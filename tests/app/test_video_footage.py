@@ -57,6 +57,15 @@ def test_the_header_says_length_size_and_time(tmp_path: Path) -> None:
         assert footage.facts.created_at.isoformat() == "2026-11-21T10:00:00+00:00"
 
 
+@pytest.mark.parametrize(
+    "text", ["9999-12-31T23:59:59-14:00", "0001-01-01T00:00:00+14:00", "1904-01-01T00:00:00Z", "x"]
+)
+def test_an_impossible_time_is_none(tmp_path: Path, text: str) -> None:
+    path = write(tmp_path / "a.mkv", codec="mpeg4", seconds=0.5, metadata={"creation_time": text})
+    with Footage(path, MOST) as footage:
+        assert footage.facts.created_at is None
+
+
 def turned(path: Path, target: Path) -> Path:
     """The same file with a display matrix that turns it by 90 degrees, as a phone that was held upright writes it."""
     data = path.read_bytes()

@@ -38,7 +38,7 @@ NOISE = np.random.default_rng(7).normal(0, 2, (7, 180, 320, 3)).astype(np.float3
 
 
 def grainy(picture: Pixels, index: int) -> Pixels:
-    return np.clip(picture + NOISE[index % len(NOISE)], 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(picture + NOISE[index % len(NOISE)], 0, 255), np.uint8)
 
 
 def follow(scene: Scene, seconds: float, prime: Scene | None = None) -> tuple[Tracker, list[tuple[float, float]]]:
@@ -92,7 +92,7 @@ def test_light_on_a_wall_is_nobody() -> None:
         light = np.zeros((180, 320), np.float32)
         light[30:100, 140 + int(6 * at_s) : 165 + int(6 * at_s)] = 45
         soft = cv2.GaussianBlur(light, (0, 0), 12)
-        return np.clip(place() + soft[..., None], 0, 255).astype(np.uint8)
+        return np.asarray(np.clip(place() + soft[..., None], 0, 255), np.uint8)
 
     tracker, found = follow(scene, 12.0, prime=lambda _: place())
     assert found
@@ -125,7 +125,7 @@ def test_a_background_that_was_kept_goes_on_the_same() -> None:
         wanted, found = whole.differs(frame, at_s), kept.differs(frame, at_s)
         assert wanted is not None
         assert found is not None
-        assert all(np.array_equal(one, other) for one, other in zip(wanted, found, strict=True))
+        assert all(np.array_equal(np.asarray(one), np.asarray(other)) for one, other in zip(wanted, found, strict=True))
         assert wanted.lively.any()
     assert kept.to_bytes() == whole.to_bytes()
 

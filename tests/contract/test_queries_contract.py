@@ -1,5 +1,7 @@
 """Queries and feedback on both databases: written in groups, found, swept; verdicts follow people and go with them."""
 
+import base64
+import json
 import logging
 import threading
 from datetime import UTC, datetime, timedelta
@@ -10,6 +12,7 @@ import numpy as np
 import pytest
 from sqlalchemy import event, select, text
 from sqlalchemy.orm import Session
+from starlette.testclient import TestClient
 
 from app.database.sessions import Database
 from app.database.tables import Feedback, Query, now
@@ -278,3 +281,24 @@ def test_confirmed_candidates_are_described_by_the_words_of_their_queries(databa
     give(database, asked(9).id, {"identity_id": b, "verdict": "confirm"})
     with database.read() as session:
         assert confirmed_texts(session) == {of_a[0]: ["q7"], of_b[0]: ["q7", "q8"]}
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        ["0001-01-01T00:00:00+14:00", "f" * 32],
+        ["9999-12-31T23:59:59-12:00", "f" * 32],
+        ["2026-01-01T00:00:00Z", "a\0b"],
+        ["2026-01-01T00:00:00Z", "\ud800"],
+        ["2026-01-01T00:00:00Z", {"a": 1}],
+        ["2026-01-01T00:00:00", "f" * 32],
+        [1, 2],
+        "[" * 90,
+    ],
+    ids=str,
+)
+def test_a_cursor_that_no_list_gave_is_refused(client: TestClient, place: object) -> None:
+    """Also one that could be read, and that no database compares with anything."""
+    token = base64.urlsafe_b64encode(json.dumps(place).encode()).decode()
+    answer = client.get("/v1/queries", params={"cursor": token})
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")

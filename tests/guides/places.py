@@ -20,8 +20,7 @@ SHORTER: dict[str, tuple[str, ...]] = {
         "python -m training synthesise-pictures data/pictures --train 4 --test 2",
     ),
     "python -m training ablate hkgr-small-synthetic --data data/synthetic --people 1500 --seeds 0,1,2": (
-        "python -m training ablate hkgr-small-synthetic --data data/synthetic --people 16 --seeds 0 --row baseline"
-        + BRIEF,
+        "python -m training ablate hkgr-small-synthetic --data data/synthetic --people 16 --seeds 0" + BRIEF,
     ),
     # The synthetic people have the form of CUHK-PEDES.
     "python -m training parse data/CUHK-PEDES": ("python -m training parse data/synthetic",),
