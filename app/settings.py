@@ -27,7 +27,9 @@ class Settings(BaseSettings):
     data_dir: Path = Path("descry-data")
     """Folder of everything that Descry keeps: database, images, index snapshots, model versions."""
     host: str = "127.0.0.1"
+    """Address on which `descry serve` listens. Beyond this machine every request needs a key."""
     port: int = Field(default=8000, ge=0, le=65535)
+    """Port on which it listens; 0 takes one that is free."""
     allow_open: bool = False
     """Let everyone in until the first key is made, beyond this machine too."""
     key_rate_per_minute: float = Field(default=1200, ge=0)
@@ -82,6 +84,7 @@ class Settings(BaseSettings):
     max_pixels: int = Field(default=50_000_000, ge=1)
     """Largest picture, in pixels; checked from the header, before anything is decoded."""
     max_query_chars: int = Field(default=2000, ge=1)
+    """Longest description, in characters."""
     max_body_bytes: int = Field(default=2**20, ge=1)
     """Largest request body that is no upload, in bytes."""
     protected_attributes: Annotated[tuple[str, ...], NoDecode] = PROTECTED_ATTRIBUTES
@@ -93,6 +96,7 @@ class Settings(BaseSettings):
     query_queue: int = Field(default=256, ge=1)
     """Queries that may wait for the encoder; one more is answered 429."""
     query_batch: int = Field(default=32, ge=1)
+    """Most queries per pass of the encoder."""
     query_timeout_s: float = Field(default=20.0, gt=0)
     """Longest wait of one query for its embedding, in seconds; then 503."""
     query_cache_bytes: int = Field(default=16 * 2**20, ge=0)

@@ -19,7 +19,7 @@ from app.backup.container import DATABASE, PICTURES, BackupWriter
 from app.database.migrate import HEAD_REVISION
 from app.database.sessions import Database
 from app.database.tables import now
-from app.errors import StorageError
+from app.errors import BackupTargetError, StorageError
 from app.files import check_free
 from app.gallery.store import ImageStore
 from app.identities.erasures import ErasureRepository
@@ -46,10 +46,14 @@ class Backup:
         """Take it; returns its manifest.
 
         Raises:
-            BackupTargetError: something has the name already.
+            BackupTargetError: something has the name already, or it lies in the data folder.
             BackupError: there is no gallery, or its schema cannot be read by this release.
             StorageError: the target cannot be written, or the pictures' store does not answer.
         """
+        if self._target.resolve().is_relative_to(self._settings.data_dir.resolve()):
+            raise BackupTargetError(
+                f"{self._target} lies in the data folder, and would be lost with it; choose a place outside"
+            )
         writer = BackupWriter(self._target)
         scratch = self._target.absolute().with_name(f"{self._target.name}.database")
         try:

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from app.commands.output import AsJson, DataDir, errors, print_json, results, shown
+from app.commands.output import AsJson, DataDir, errors, print_json, results, shown, write_out
 
 
 def explain(
@@ -33,7 +33,7 @@ def explain(
         answer = service.support(image_id, text, embedding)
         png = None if out is None else service.heatmap(image_id, embedding).png
     if out is not None and png is not None:  # not before the entry of the audit is written
-        out.write_bytes(png)
+        write_out(out, png)
     if as_json:
         print_json(answer.model_dump(mode="json") | ({} if out is None else {"heatmap": str(out)}))
         return

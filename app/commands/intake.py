@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
-from app.commands.output import AsJson, DataDir, print_json, progress_bar, results, shown
+from app.commands.output import AsJson, DataDir, errors, print_json, progress_bar, results, shown
 
 if TYPE_CHECKING:
     from app.core import Core
@@ -125,6 +125,9 @@ def _print_report(report: dict[str, Any], path: Path) -> None:
         results().print(table)
     near = f" ({report['near_duplicates']:,} look like an image that was there)" if report["near_duplicates"] else ""
     extra = f", {report['ignored']:,} other files ignored" if report["ignored"] else ""
+    if not any(report[status] for status in ("ingested", "duplicate", "rejected")):
+        told = "no picture was found there: JPEG, PNG and WebP are taken, by the end of their names"
+        errors().print(f"[yellow]note[/]: {told}", highlight=False, soft_wrap=True)
     results().print(
         f"{shown(str(path))}: [bold]{report['ingested']:,} ingested[/]{near}, {report['duplicate']:,} duplicates, "
         f"{report['rejected']:,} rejected{extra} in {report['seconds']:.1f} s",

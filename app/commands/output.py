@@ -10,6 +10,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from app.errors import StorageError
+
 DataDir = Annotated[
     Path | None,
     typer.Option("--data-dir", help="Folder of database, images and index (DESCRY_DATA_DIR).", show_default=False),
@@ -31,6 +33,18 @@ def results() -> Console:
 def errors() -> Console:
     """The console on standard error."""
     return Console(stderr=True)
+
+
+def write_out(out: Path, data: bytes) -> None:
+    """Write what a verb was asked to write.
+
+    Raises:
+        StorageError: it cannot be written there.
+    """
+    try:
+        out.write_bytes(data)
+    except OSError as error:
+        raise StorageError(f"{out} cannot be written: {error.strerror or error}") from error
 
 
 def print_json(value: Any) -> None:  # noqa: ANN401  anything that JSON can carry

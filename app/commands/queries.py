@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from rich.table import Table
 
 from app.commands.jobs import database_of
-from app.commands.output import AsJson, DataDir, Originals, print_json, progress_bar, results, shown
+from app.commands.output import AsJson, DataDir, Originals, print_json, progress_bar, results, shown, write_out
 
 if TYPE_CHECKING:
     from app.database.sessions import Database
@@ -144,7 +144,7 @@ def export_results(
         core.active.follow()
         data = rendered(make_sheet(core, told, answer_again(core, row, asked), options, kind), kind)
     try:
-        out.write_bytes(data)
+        write_out(out, data)
     except OSError as error:
         raise StorageError(f"{out} cannot be written: {error.strerror or error}") from error
     results().print(f"{out}: {len(data):,} bytes", markup=False, highlight=False, soft_wrap=True)

@@ -6,7 +6,7 @@ import typer
 from rich.table import Table
 
 from app.commands.jobs import database_of
-from app.commands.output import AsJson, DataDir, print_json, results, shown
+from app.commands.output import AsJson, DataDir, errors, print_json, results, shown
 
 app = typer.Typer(help="Retention: how long images are kept.", no_args_is_help=True)
 
@@ -26,7 +26,12 @@ def set_rule(
     from app.retention.service import RetentionService
 
     with database_of(data_dir) as database, database.write() as session:
-        RetentionService(session).put(collection, camera, days)
+        service = RetentionService(session)
+        service.put(collection, camera, days)
+        unseen = camera is not None and not never and not service.has_images(collection, camera)
+    if unseen:
+        told = f"note: no image in {collection} is from the camera {camera}; the rule is kept for those that come"
+        errors().print(told, markup=False, highlight=False, soft_wrap=True)
     list_rules(data_dir, as_json)
 
 

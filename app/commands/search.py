@@ -92,7 +92,7 @@ def print_answer(answer: "SearchAnswer", *, as_json: bool) -> None:
     if answer.no_good_match:
         errors().print("[yellow]No good match[/]: the person is probably not in what was searched", highlight=False)
     table, described = (
-        Table("#", "Identity", "Score", "Confidence", "Camera", "Captured", "File"),
+        Table("#", "ID", "Identity", "Score", "Confidence", "Camera", "Captured", "Image", "File"),
         results().width >= _WIDE,
     )
     if described:
@@ -101,11 +101,13 @@ def print_answer(answer: "SearchAnswer", *, as_json: bool) -> None:
         best = candidate.images[0]
         table.add_row(
             str(rank),
-            shown(candidate.identity.external_id or f"unnamed {candidate.identity.id}"),
+            str(candidate.identity.id),
+            shown(candidate.identity.external_id or "unnamed"),
             f"{candidate.score:.3f}",
             "" if candidate.confidence is None else _percent(candidate.confidence),
             shown(best.camera or ""),
             best.captured_at.strftime("%Y-%m-%d %H:%M") if best.captured_at else "",
+            str(best.id),
             shown(best.source_name or ""),
             *(
                 (shown(shorten(best.description or "", results().width - _OTHERS, placeholder=" …")),)

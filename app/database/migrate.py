@@ -5,11 +5,11 @@ from pathlib import Path
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import inspect, text
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DatabaseError, OperationalError
 
 import migrations
 from app.database import audit_table  # noqa: F401  its table is part of the schema
-from app.database.sessions import Database
+from app.database.sessions import Database, damage
 from app.errors import DatabaseUnreachableError
 
 HEAD_REVISION = "0015"
@@ -21,11 +21,16 @@ def upgrade(database: Database) -> None:
 
     Raises:
         DatabaseUnreachableError: it does not answer, or does not let us in.
+        DatabaseDamagedError: SQLite's file is none, or is damaged.
     """
     try:
         revision = revision_of(database)
     except OperationalError as error:
         raise DatabaseUnreachableError(f"the database cannot be opened: {error.orig}") from error
+    except DatabaseError as error:
+        if (found := damage(error)) is not None:
+            raise found from error
+        raise
     if revision != HEAD_REVISION:
         run(database, "head")
 

@@ -18,7 +18,13 @@ from sqlalchemy.orm import Session, sessionmaker
 from app.database import functions
 from app.database.together import companion
 from app.database.visible import only_visible
-from app.errors import DatabaseUnreachableError, DatabaseUrlError, DatabaseWriteError, ServiceError
+from app.errors import (
+    DatabaseDamagedError,
+    DatabaseUnreachableError,
+    DatabaseUrlError,
+    DatabaseWriteError,
+    ServiceError,
+)
 
 _BEGIN = "descry_begin"
 _BUSY_S, _RETRY_S = 60.0, 0.02
@@ -30,6 +36,7 @@ _SCHEMES = {
 }
 """What a URL may begin with, and the driver that it means."""
 _NO_WRITE = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN}
+_DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _NO_WRITE_STATES = {"53100", "58030"}
 """What SQLite and PostgreSQL (disk_full, io_error) say when the disk is full or fails."""
 _EMPTY = ("{}", b"{}")
@@ -182,7 +189,16 @@ def _typed() -> Iterator[None]:
 
 def service_error(error: BaseException) -> ServiceError | None:
     """What a database library raised, as our error, if it means that the database is full, fails, or is away."""
-    return write_error(error) or _away(error)
+    return write_error(error) or damage(error) or _away(error)
+
+
+def damage(error: BaseException) -> DatabaseDamagedError | None:
+    """What a database library raised, as our error, if it means that SQLite's file cannot be read as one."""
+    cause = getattr(error, "orig", None)
+    if (getattr(cause, "sqlite_errorcode", None) or 0) & 0xFF not in _DAMAGED:
+        return None
+    told = f"the file of the database is damaged or none ({cause}); `descry restore` brings a backup into a new folder"
+    return DatabaseDamagedError(told)
 
 
 def _away(error: BaseException) -> DatabaseUnreachableError | None:

@@ -3,7 +3,7 @@
 import http.client
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from app.commands.serving import listen
@@ -14,13 +14,26 @@ from app.jobs.names import names_in_use
 from app.settings import Settings
 
 _ANSWER_S = 3.0
+_NO_SETTING = ("DESCRY_DESCRIBE", "DESCRY_TEST_", "DESCRY_FUZZ_", "DESCRY_CHAOS_", "DESCRY_SUPERVISED")
+"""What other programs of this repository read."""
 
 
 def machine(settings: Settings) -> Iterator[Finding]:
     """What Descry needs of the machine beside memory."""
+    yield settings_named(os.environ)
     yield _folder(settings.data_dir)
     yield _disk(settings)
     yield port(settings)
+
+
+def settings_named(environment: Mapping[str, str]) -> Finding:
+    """Whether each DESCRY_ variable is a setting: one that is misspelt would be in force nowhere, without a word."""
+    known = {f"DESCRY_{name.upper()}" for name in Settings.model_fields}
+    unknown = [name for name in sorted(environment) if name.upper().startswith("DESCRY_") and name.upper() not in known]
+    odd = [name for name in unknown if not name.upper().startswith(_NO_SETTING)]
+    if odd:
+        return warn("settings", f"no such setting: {', '.join(odd)}", "docs/settings.md lists all; it has no effect")
+    return ok("settings", "every DESCRY_ variable is a setting")
 
 
 def _folder(folder: Path) -> Finding:

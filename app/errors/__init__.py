@@ -119,6 +119,7 @@ models.errors.DescryError
     |   +-- ModelNotLoadedError           model_not_loaded
     |   +-- NoActiveModelError            no_active_model
     |   +-- AuditUnavailableError         audit_unavailable
+    |   +-- DatabaseDamagedError          database_damaged
     |   +-- DatabaseUnreachableError      database_unreachable
     |   +-- VectorStoreError              vector_store_failed
     |   |   +-- VectorStoreUnreachableError   vector_store_unreachable
@@ -256,6 +257,7 @@ from app.errors.service import (
     BodyTimeoutError,
     BodyTooLargeError,
     BucketMissingError,
+    DatabaseDamagedError,
     DatabaseUnreachableError,
     DatabaseUrlError,
     DatabaseWriteError,
@@ -324,6 +326,7 @@ __all__ = [
     "CursorInvalidError",
     "CursorMismatchError",
     "DamagedImageError",
+    "DatabaseDamagedError",
     "DatabaseUnreachableError",
     "DatabaseUrlError",
     "DatabaseWriteError",

@@ -91,6 +91,12 @@ class DatabaseUnreachableError(UnavailableError):
     code, title = "database_unreachable", "The database cannot be opened"
 
 
+class DatabaseDamagedError(UnavailableError):
+    """The file of the database is none, or is damaged."""
+
+    code, title = "database_damaged", "The database is damaged"
+
+
 class DatabaseWriteError(StorageError):
     """The database cannot write: its disk is full, or fails."""
 

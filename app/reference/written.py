@@ -1,6 +1,7 @@
-"""What is written from the API's own description and kept in the repository: `python -m app.reference` renews it.
+"""What is written from the code and kept in the repository: `python -m app.reference` renews it.
 
 * `docs/openapi.json`, the document, with sorted keys;
+* `docs/settings.md`, every setting;
 * `descry_client/models.py`, its schemas as typed models;
 * `descry_client/_sync/`, the blocking client, which is `descry_client/_async/` without its waiting.
 
@@ -14,6 +15,7 @@ from typing import Any
 
 from app.main import create_app
 from app.reference.models import models_module
+from app.reference.settings_page import settings_page
 from app.settings import Settings
 
 COMMAND = "python -m app.reference"
@@ -45,6 +47,7 @@ def written(root: Path = _ROOT) -> dict[Path, str]:
     found = document()
     files = {
         root / "docs" / "openapi.json": json.dumps(found, indent=1, sort_keys=True, ensure_ascii=False) + "\n",
+        root / "docs" / "settings.md": settings_page(),
         root / _CLIENT / "models.py": models_module(found),
     }
     for path in sorted((root / _CLIENT / "_async").glob("*.py")):

@@ -30,6 +30,11 @@ class RetentionRepository:
             row = {"collection_id": collection_id, "camera": camera, "days": days}
             self._session.execute(insert(RetentionRule), [row])
 
+    def has_images(self, collection_id: int, camera: str) -> bool:
+        """Whether any image is of that camera, in that collection."""
+        wanted = select(Image.id).where(Image.collection_id == collection_id, Image.camera == camera).limit(1)
+        return self._session.execute(wanted).first() is not None
+
     def clear(self) -> None:
         """Take every rule away."""
         self._session.execute(delete(RetentionRule))

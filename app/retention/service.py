@@ -42,6 +42,14 @@ class RetentionService:
         """
         self._rules.put(self._collections.find(collection), camera, days)
 
+    def has_images(self, collection: str, camera: str) -> bool:
+        """Whether a camera has any image in a collection: a rule for another name erases nothing.
+
+        Raises:
+            CollectionNotFoundError: there is no such collection.
+        """
+        return self._rules.has_images(self._collections.find(collection), camera)
+
     def replace(self, rules: Sequence[RetentionRuleIn]) -> None:
         """Set these rules and no others.
 

@@ -65,7 +65,8 @@ def test_a_sound_gallery_is_sound(filled: Core, settings: Settings) -> None:
     lines = found(settings)
     assert {line.status for line in lines.values()} == {"ok"}, lines
     assert set(lines) == {
-        *("python", "torch", "faiss", "device", "extras", "folder", "disk", "port", "database", "pictures", "model"),
+        *("python", "torch", "faiss", "device", "extras", "settings", "folder", "disk", "port", "database", "pictures"),
+        "model",
         *("runtime", "complete", "index", "memory", "workers", "access", "clock"),
     }
     assert "24 vectors, 0 entries behind" in lines["index"].message

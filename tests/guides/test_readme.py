@@ -47,3 +47,16 @@ def test_make_targets_exist() -> None:
 def test_links_and_pictures_exist(guide: Path) -> None:
     places = re.findall(r"\]\(([^)#\s]+)\)", guide.read_text())
     assert [place for place in places if "://" not in place and not (guide.parent / place).exists()] == []
+
+
+def headings(guide: Path) -> set[str]:
+    """What a link into a guide may end with, as GitHub makes it of headings."""
+    found = re.findall(r"^#+ (.+)$", guide.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-") for heading in found}
+
+
+@pytest.mark.parametrize("guide", GUIDES, ids=lambda guide: guide.name)
+def test_links_into_guides_find_their_heading(guide: Path) -> None:
+    links = re.findall(r"\]\(((?:[\w./-]+\.md)?)#([\w-]+)\)", guide.read_text())
+    lost = [link for link in links if link[1] not in headings(guide.parent / link[0] if link[0] else guide)]
+    assert lost == []
