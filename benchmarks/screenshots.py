@@ -57,6 +57,13 @@ def narrowed(page: Page, server: str) -> None:
     page.get_by_role("group", name="Cameras").wait_for()
 
 
+def audit(page: Page, server: str) -> None:
+    """What was done until now."""
+    page.goto(f"{server}/?view=admin&part=audit")
+    page.get_by_role("button", name="Verify").wait_for()
+    page.wait_for_load_state("networkidle")
+
+
 def detail(page: Page, server: str) -> None:
     """The first candidate, with heat for one thing of the description."""
     results(page, server)
@@ -126,6 +133,7 @@ SHOTS = (
     Shot("picture", picture),
     Shot("upload", upload, size=(1240, 980)),
     Shot("models", models, size=(1240, 1340)),
+    Shot("audit", audit, size=(1240, 980)),
 )
 
 
