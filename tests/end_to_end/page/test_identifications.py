@@ -46,6 +46,7 @@ def signed_in(visits: Visiting, server: Locked, key: str) -> Iterator[Visit]:
         visit.page.get_by_role("dialog", name="A key is needed").get_by_label("Key").fill(key)
         visit.page.keyboard.press("Enter")
         expect(visit.page.get_by_role("dialog")).to_have_count(0)
+        visit.page.locator("#purpose").fill("case 2026-116")
         yield visit
 
 
