@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -14,7 +15,7 @@ from app.access.service import KeyService
 from app.core import opened
 from app.settings import Settings
 from tests.end_to_end.page.conftest import HOSTILE, Visit, Visiting, serving, with_demo_model
-from tests.end_to_end.page.test_detail import opened as open_person
+from tests.end_to_end.page.test_detail import opened as opened_person
 
 
 @dataclass
@@ -39,6 +40,9 @@ def locked(people: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[L
         yield Locked(address, ann, ben)
 
 
+open_person = partial(opened_person, purpose="case 2026-116")
+
+
 @contextmanager
 def signed_in(visits: Visiting, server: Locked, key: str) -> Iterator[Visit]:
     with visits(server.address) as visit:
@@ -46,7 +50,6 @@ def signed_in(visits: Visiting, server: Locked, key: str) -> Iterator[Visit]:
         visit.page.get_by_role("dialog", name="A key is needed").get_by_label("Key").fill(key)
         visit.page.keyboard.press("Enter")
         expect(visit.page.get_by_role("dialog")).to_have_count(0)
-        visit.page.locator("#purpose").fill("case 2026-116")
         yield visit
 
 
