@@ -10,7 +10,7 @@ from tests.end_to_end.page.conftest import HOSTILE, IDENTITIES, IMAGES, QUERY, V
 
 def opened(visit: Visit, query: str, name: str, purpose: str = "") -> Locator:
     """The panel of a person whom a search has found."""
-    visit.go(f"/?{urlencode({'q': query, 'purpose': purpose})}")
+    visit.go(f"/?{urlencode({'q': query} | ({'purpose': purpose} if purpose else {}))}")
     button = visit.page.get_by_role("button", name=re.compile(f"^{name}, rank"))
     while not button.count():
         # Not `click`, which scrolls there: the page then loads more by itself, and takes the button away meanwhile.
