@@ -164,7 +164,12 @@ def test_without_a_model_there_is_a_typed_503(empty_core: Core, settings: Settin
         assert (ready.status_code, ready.json()["missing"]) == (503, ["active model: none"])
         assert [reason["code"] for reason in ready.json()["reasons"]] == ["no_active_model"]
         assert client.get("/healthz").json() == {"status": "ok"}
-        assert client.get("/v1/gallery").json() == {"identities": 0, "images": 0, "model_version": None}
+        assert client.get("/v1/gallery").json() == {
+            "identities": 0,
+            "images": 0,
+            "model_version": None,
+            "heads_blurred": False,
+        }
 
 
 def test_ready_and_counted(filled: TestClient) -> None:
@@ -176,6 +181,7 @@ def test_ready_and_counted(filled: TestClient) -> None:
         "identities": 8,
         "images": 24,
         "model_version": {"id": 1, "name": "toy"},
+        "heads_blurred": False,
     }
 
 

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parent.parent.parent
 PAGE = (ROOT / "docs" / "settings.md").read_text()
 NAMES = {f"DESCRY_{name.upper()}" for name in Settings.model_fields}
 # Read by the training package, by Compose and its proxies, by the tests: none of them is a setting of the service.
-ELSEWHERE = re.compile(r"DESCRY_(DESCRIBE|TEST_|FUZZ_|CHAOS_|SUPERVISED|SITE|TLS|UPSTREAMS|CPUS|MEMORY\b)")
+ELSEWHERE = re.compile(r"DESCRY_(DESCRIBE|TEST_|FUZZ_|CHAOS_|OVERLOAD_S|SUPERVISED|SITE|TLS|UPSTREAMS|CPUS|MEMORY\b)")
 GUIDES = [
     path
     for path in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), *sorted((ROOT / "deploy").iterdir()))

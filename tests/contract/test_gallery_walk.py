@@ -65,7 +65,12 @@ def test_both_databases_give_the_same_answers(postgres_server: URL, tmp_path: Pa
         there = walk(Settings(data_dir=tmp_path / "there", database_url=url, **common), tmp_path)
     here = walk(Settings(data_dir=tmp_path / "here", **common), tmp_path)
     assert here == there
-    assert here[-1] == {"identities": 7, "images": 19, "model_version": {"id": 1, "name": "toy"}}
+    assert here[-1] == {
+        "identities": 7,
+        "images": 19,
+        "model_version": {"id": 1, "name": "toy"},
+        "heads_blurred": False,
+    }
 
 
 def test_another_process_is_followed(client: TestClient, settings: Settings, tmp_path: Path) -> None:

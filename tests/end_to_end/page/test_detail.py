@@ -94,6 +94,7 @@ def test_verdicts_refine_the_search(visit: Visit) -> None:
         expect(pressed).to_have_attribute("aria-pressed", "true")
         visit.page.keyboard.press("Escape")
         expect(visit.page.get_by_role("dialog")).to_have_count(0)
+        expect(visit.page).not_to_have_url(re.compile("[?&]open="))  # a moment later than the dialog
     expect(visit.page.locator(".badge.reject")).to_have_count(1)
     visit.page.reload()  # the verdicts belong to the query, which is in the address now
     expect(visit.page.locator(".badge.confirm")).to_have_count(1)
