@@ -29,7 +29,7 @@ class Locked:
 
 @pytest.fixture(scope="module")
 def locked(people: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Locked]:
-    settings = Settings(data_dir=tmp_path_factory.mktemp("identified"), device="cpu")
+    settings = Settings(data_dir=tmp_path_factory.mktemp("identified"), device="cpu", key_rate_burst=5000)
     with_demo_model(settings, people)
     with opened(settings) as core, core.database.write() as session:
         names = [
