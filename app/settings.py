@@ -89,8 +89,10 @@ class Settings(BaseSettings):
     """Largest request body that is no upload, in bytes."""
     protected_attributes: Annotated[tuple[str, ...], NoDecode] = PROTECTED_ATTRIBUTES
     """Comma-separated names of attributes by which nobody may search; empty for none."""
-    purpose_required: bool = False
-    """Refuse searches that do not say what they are for."""
+    purpose_required: Literal["auto", "true", "false"] = "auto"
+    """Refuse searches that do not say what they are for. auto: as soon as the gallery has a key."""
+    purpose_free_collections: Annotated[tuple[str, ...], NoDecode] = ()
+    """Comma-separated names of collections; who searches within one of them need not say what for."""
     max_searches: int = Field(default=128, ge=1)
     """Searches that are answered at the same time, over HTTP; one more is answered 429."""
     query_queue: int = Field(default=256, ge=1)
@@ -186,7 +188,16 @@ class Settings(BaseSettings):
     worker_lost_s: float = Field(default=30.0, gt=0)
     """Seconds without a sign of life after which another worker takes a job over; well above `heartbeat_s`."""
 
-    @field_validator("allowed_hosts", "protected_attributes", "protected_splits", "trusted_proxies", mode="before")
+    @field_validator("purpose_required", mode="before")
+    @classmethod
+    def _told(cls, value: object) -> object:
+        word = str(value).strip().lower()
+        return {"1": "true", "yes": "true", "on": "true", "0": "false", "no": "false", "off": "false"}.get(word, word)
+
+    @field_validator(
+        *("allowed_hosts", "protected_attributes", "protected_splits", "trusted_proxies", "purpose_free_collections"),
+        mode="before",
+    )
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value

@@ -897,7 +897,7 @@ class RetrainingPlan(Model):
 
 
 class SearchAgain(Model):
-    """A query once more. What is absent is as it was asked first."""
+    """A query once more, for the purpose that it has. What is absent is as it was asked first."""
 
     limit: int | None = None
     images_per_identity: int | None = None
@@ -944,6 +944,8 @@ class SessionOut(Model):
     name: str
     scopes: list[Literal["search", "ingest", "admin"]]
     collections: list[str] | None
+    purpose_required: bool
+    purpose_free_collections: list[str]
 
 
 class Undated(Model):

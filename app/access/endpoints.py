@@ -19,6 +19,7 @@ from app.errors import (
     KeyRefusedError,
     responses,
 )
+from app.search.purpose import purpose_required
 
 router = APIRouter(prefix="/v1")
 
@@ -81,11 +82,12 @@ def rotate_key(key_id: Id, core: CoreDep, directory: DirectoryDep) -> KeyMade:
 @router.get("/session", tags=["access"])
 def who(principal: PrincipalDep, core: CoreDep) -> SessionOut:
     """Who makes this request, and what they may do."""
-    names = None
+    names, settings = None, core.settings
     if principal.collections is not None:
         with core.database.read() as session:
             names = [one.name for one in CollectionService(session).all() if one.id in principal.collections]
     scopes = [scope for scope in SCOPES if granted(Need(scope), principal.scopes)]
+    free = [one for one in settings.purpose_free_collections if names is None or one in names]
     return SessionOut.model_validate(
         {
             "open": principal is OPEN,
@@ -93,6 +95,8 @@ def who(principal: PrincipalDep, core: CoreDep) -> SessionOut:
             "name": principal.name,
             "scopes": scopes,
             "collections": names,
+            "purpose_required": purpose_required(settings, closed=principal is not OPEN),
+            "purpose_free_collections": free,
         }
     )
 

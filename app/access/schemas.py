@@ -70,3 +70,5 @@ class SessionOut(BaseModel):
     name: str
     scopes: list[ScopeName]
     collections: list[str] | None
+    purpose_required: bool = Field(description="A search must say what it is for.")
+    purpose_free_collections: list[str] = Field(description="But not one within one of these collections.")

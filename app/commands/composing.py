@@ -100,7 +100,7 @@ def answer_composed(core: "Core", asked: Composition, options: "SearchOptions") 
     from pydantic import ValidationError
 
     from app.search.encoding import QueryEncoder
-    from app.search.purpose import check_purpose
+    from app.search.purpose import check_purpose_here
     from app.search.schemas import ComposedQuery
     from app.search.service import SearchService
 
@@ -110,7 +110,7 @@ def answer_composed(core: "Core", asked: Composition, options: "SearchOptions") 
     except ValidationError as error:
         first = error.errors()[0]
         raise typer.BadParameter(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
-    check_purpose(query, core.settings)
+    check_purpose_here(query, core.settings, core.database)
     encoder = QueryEncoder(core, model, query, files)
     encoded = {content: future.result() for content, future in encoder.begin().items()}
     ready = encoder.query(encoded)

@@ -126,19 +126,19 @@ def _percent(share: float) -> str:
 def answer_picture(core: "Core", image: Path) -> "SearchAnswer":
     """Who looks like a picture. Nothing of the question is kept."""
     core.active.follow()
-    return _answer(core, None, image, _options(limit=10), keep=False)
+    return _answer(core, None, image, _options(limit=10, purpose="a request by who is in the picture"), keep=False)
 
 
 def _answer(
     core: "Core", query: str | None, image: Path | None, options: "SearchOptions", *, keep: bool = True
 ) -> "SearchAnswer":
     from app.gallery import pictures
-    from app.search.purpose import check_purpose
+    from app.search.purpose import check_purpose_here
     from app.search.query import Part, Query
     from app.search.service import SearchService
     from app.search.wording import DescriptionEncoder
 
-    check_purpose(options, core.settings)
+    check_purpose_here(options, core.settings, core.database)
     model, limits, started = core.active.current(), core.settings, time.perf_counter()
     service = SearchService(core.database, model, protected=limits.protected_attributes)
     if image is not None:

@@ -21,7 +21,7 @@ from app.queries.repository import FeedbackRepository
 from app.queries.schemas import SearchAgain
 from app.registry.active import LoadedModel
 from app.search.encoding import QueryEncoder
-from app.search.purpose import check_purpose
+from app.search.purpose import check_purpose_here
 from app.search.query import Part, Query
 from app.search.schemas import ComposedQuery, SearchAnswer, SearchOptions, Warned
 from app.search.service import SearchService
@@ -103,15 +103,17 @@ def answer_again(core: Core, row: QueryRow, asked: SearchAgain) -> SearchAnswer:
     """A page of the answer to a query, without HTTP. The active version must be loaded.
 
     Raises:
-        QueryOutdatedError: see `Again`. And what `SearchService.answer` raises.
+        QueryOutdatedError: see `Again`.
+        PurposeRequiredError: it has no purpose, and needs one. And what `SearchService.answer` raises.
     """
     started, model = time.perf_counter(), core.active.current()
+    options = options_of(row, asked)
+    check_purpose_here(options, core.settings, core.database)
     again = Again(core, model, row)
     found = {content: future.result() for content, future in again.queued.items()}
     query = again.query(found, learn=asked.use_feedback)
-    check_purpose(options_of(row, asked), core.settings)
     service = SearchService(core.database, model, protected=core.settings.protected_attributes)
-    return service.answer(query, options_of(row, asked), started=started)
+    return service.answer(query, options, started=started)
 
 
 class Learning:

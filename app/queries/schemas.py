@@ -74,7 +74,7 @@ class QueryPatch(BaseModel):
 
 
 class SearchAgain(BaseModel):
-    """A query once more. What is absent is as it was asked first."""
+    """A query once more, for the purpose that it has. What is absent is as it was asked first."""
 
     model_config = ConfigDict(extra="forbid")
 

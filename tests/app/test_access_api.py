@@ -95,6 +95,8 @@ def test_the_first_key_ends_open_access_for_ever(client: TestClient) -> None:
         "name": "open",
         "scopes": list(SCOPES),
         "collections": None,
+        "purpose_required": False,
+        "purpose_free_collections": [],
     }
     admin = make(client, "admin")
     assert client.get("/v1/gallery").json()["code"] == "key_required"

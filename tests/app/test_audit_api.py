@@ -236,7 +236,7 @@ def test_words_are_erased_and_the_chain_stays_whole(filled: TestClient, core: Co
 
 
 def test_where_a_purpose_is_required_no_search_goes_without(settings: Settings, core: Core, tmp_path: Path) -> None:
-    strict = settings.model_copy(update={"purpose_required": True})
+    strict = settings.model_copy(update={"purpose_required": "true"})
     with TestClient(create_app(strict), base_url="http://127.0.0.1:8000") as client:
         for purpose in ({}, {"purpose": "  "}):
             check(client.post("/v1/search/text", json={"query": "red", **purpose}), 422, "purpose_required")

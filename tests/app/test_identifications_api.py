@@ -31,7 +31,8 @@ def keys(client: TestClient, ids: dict[str, int]) -> dict[str, Headers]:
 
 
 def ask(client: TestClient, headers: Headers) -> str:
-    answer = client.post("/v1/search/text", json={"query": "a green person", "limit": 10}, headers=headers)
+    body = {"query": "a green person", "limit": 10, "purpose": "case 7"}
+    answer = client.post("/v1/search/text", json=body, headers=headers)
     assert answer.status_code == 200, answer.text
     return str(answer.json()["query_id"])
 

@@ -66,16 +66,16 @@ def test_searches_find_what_the_key_is_for(
 ) -> None:
     here = {ids["north/both"], ids["north/here"]}
     every = here | {ids["south/both"], ids["south/there"]}
-    wanted = {"query": "green person", "limit": 10}
+    wanted = {"query": "green person", "limit": 10, "purpose": "a test"}
     assert found(client.post("/v1/search/text", json=wanted, headers=admin)) == every
     assert found(client.post("/v1/search/text", json=wanted, headers=north)) == here
     file = {"file": (tmp_path / "south" / "there.jpg").read_bytes()}
-    assert found(client.post("/v1/search/image", files=file, headers=north)) == here
-    like = {"parts": [{"identity_id": ids["both"]}], "limit": 10}
+    assert found(client.post("/v1/search/image", files=file, data={"purpose": "a test"}, headers=north)) == here
+    like = {"parts": [{"identity_id": ids["both"]}], "limit": 10, "purpose": "a test"}
     answer = client.post("/v1/search/composed", json=like, headers=north)
     assert found(answer) <= here
     for other in ({"image_id": ids["south/there"]}, {"identity_id": ids["there"]}):
-        answer = client.post("/v1/search/composed", json={"parts": [other], "limit": 10}, headers=north)
+        answer = client.post("/v1/search/composed", json={**like, "parts": [other]}, headers=north)
         assert answer.status_code == 404, answer.text
     answer = client.post("/v1/search/text", json={**wanted, "collection": "south"}, headers=north)
     assert (answer.status_code, answer.json()["code"]) == (404, "collection_not_found")
@@ -113,7 +113,7 @@ def own(body: Any, ids: dict[str, int]) -> Any:  # noqa: ANN401  JSON
 
 def of_elsewhere(client: TestClient, admin: Headers, ids: dict[str, int], tmp_path: Path) -> dict[str, str]:
     """Ids of everything that there is outside the collection."""
-    query = client.post("/v1/search/text", json={"query": "red"}, headers=admin).json()["query_id"]
+    query = client.post("/v1/search/text", json={"query": "red", "purpose": "a test"}, headers=admin).json()["query_id"]
     verdict = [{"identity_id": ids["there"], "verdict": "confirm"}]
     given = client.post(f"/v1/queries/{query}/feedback", json=verdict, headers=admin).json()["feedback"][0]["id"]
     picture(tmp_path / "new.jpg", "red", shade=7)
@@ -215,7 +215,9 @@ def test_queries_and_jobs_of_others_are_not_seen(
     picture(tmp_path / "new.jpg", "red")
     mine: dict[str, str] = {}
     for who, headers, where in (("admin", admin, "south"), ("north", north, "north")):
-        query = client.post("/v1/search/text", json={"query": "red"}, headers=headers).json()["query_id"]
+        query = client.post("/v1/search/text", json={"query": "red", "purpose": "a test"}, headers=headers).json()[
+            "query_id"
+        ]
         files = {"files": ("new.jpg", (tmp_path / "new.jpg").read_bytes())}
         batch = {**headers, "Idempotency-Key": "same"}
         made = client.post("/v1/gallery/batches", files=files, params={"collection": where}, headers=batch)

@@ -53,11 +53,12 @@ def use(client: TestClient, headers: dict[str, str]) -> None:
     assert (
         client.post("/v1/search/text?words=turquoise", json={**body, "limit": -1}, headers=headers).status_code == 422
     )
-    held = io.BytesIO()
+    held, told = io.BytesIO(), {"purpose": "case turquoise"}
     Image.new("RGB", (32, 64), (150, 40, 170)).save(held, "JPEG")
     sent = {"file": ("turquoise.jpg", held.getvalue(), "image/jpeg")}
-    assert client.post("/v1/search/image", files=sent, headers=headers).status_code == 200
-    assert client.post("/v1/search/image", files={"file": ("turquoise.jpg", b"x")}, headers=headers).status_code == 422
+    assert client.post("/v1/search/image", files=sent, data=told, headers=headers).status_code == 200
+    sent = {"file": ("turquoise.jpg", b"x", "image/jpeg")}
+    assert client.post("/v1/search/image", files=sent, data=told, headers=headers).status_code == 422
 
 
 @pytest.mark.parametrize("kind", ["text", "json"])

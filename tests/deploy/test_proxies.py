@@ -140,7 +140,7 @@ def proxy(server: tuple[str, str, Path, Command], tmp_path_factory: pytest.TempP
 
 
 def test_a_search_passes_and_the_cookie_is_for_tls_only(proxy: httpx.Client) -> None:
-    answer = proxy.post("/v1/search/text", json={"query": "a man in a blue jacket"})
+    answer = proxy.post("/v1/search/text", json={"query": "a man in a blue jacket", "purpose": "case 17"})
     assert answer.status_code == 200
     assert answer.headers["strict-transport-security"] == "max-age=31536000"
     assert "default-src 'self'" in answer.headers["content-security-policy"]

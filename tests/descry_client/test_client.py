@@ -84,7 +84,7 @@ def test_two_keys_identify_a_person(url: str, descry: Client, ingest: IngestFold
     ingest(folder)
     boss = Client(url, descry.keys.create("boss", ["admin"]).key)
     ann, ben = (Client(url, boss.keys.create(name, ["search"]).key) for name in ("ann", "ben"))
-    asked = ann.search.text("a red coat")
+    asked = ann.search.text("a red coat", purpose="case 17")
     whom = asked.candidates[0].identity.id
     made = ann.identifications.propose(asked.query_id, whom, purpose="case 17", note="her coat")
     with pytest.raises(ConflictError) as refused:
@@ -144,6 +144,7 @@ def test_a_key_is_sent_and_shown_nowhere(url: str) -> None:
     with Client(url, admin.key) as chief:
         searcher = chief.keys.create("desk", ["search"])
         assert chief.who().scopes == ["search", "ingest", "admin"]
+        assert (chief.who().purpose_required, chief.who().purpose_free_collections) == (True, [])
         assert [one.name for one in chief.keys.all()] == ["root", "desk"]
         assert admin.key not in repr(chief) + str(vars(chief)["_transport"])
     with Client(url, searcher.key) as desk:

@@ -16,7 +16,14 @@ export const session = {
     return scope === undefined || this.now?.scopes.includes(scope) === true;
   },
 
-  onChange(listener) {
+  /** Whether a search within a collection ("": everywhere) must say what it is for; no, while nobody knows. */
+  wantsPurpose(collection) {
+    return this.now?.purpose_required === true && !this.now.purpose_free_collections.includes(collection);
+  },
+
+  /** Hear of changes, until `signal` ends it. */
+  onChange(listener, signal) {
     listeners.add(listener);
+    signal?.addEventListener("abort", () => listeners.delete(listener));
   },
 };

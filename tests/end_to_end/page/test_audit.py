@@ -104,7 +104,10 @@ def test_the_page_shows_nobody_while_the_audit_cannot_be_written(
 
 def test_who_must_say_what_for_is_told_so_in_the_page(chromium: Browser, settings: Settings, toy_server: str) -> None:
     """Another server on the same data that wants a purpose."""
-    with serving(settings.model_copy(update={"purpose_required": True})) as strict, visiting(chromium, strict) as visit:
+    with (
+        serving(settings.model_copy(update={"purpose_required": "true"})) as strict,
+        visiting(chromium, strict) as visit,
+    ):
         visit.go("/?q=a+red+coat")
         purpose = visit.page.get_by_label("Purpose or case")
         expect(purpose).to_be_visible()

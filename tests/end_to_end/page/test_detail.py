@@ -1,15 +1,16 @@
 """One candidate in a real browser: images, evidence, timeline, verdicts, changes and deletion."""
 
 import re
+from urllib.parse import urlencode
 
 from playwright.sync_api import Locator, expect
 
 from tests.end_to_end.page.conftest import HOSTILE, IDENTITIES, IMAGES, QUERY, Visit, expect_title
 
 
-def opened(visit: Visit, query: str, name: str) -> Locator:
+def opened(visit: Visit, query: str, name: str, purpose: str = "") -> Locator:
     """The panel of a person whom a search has found."""
-    visit.go(f"/?q={query.replace(' ', '+')}")
+    visit.go(f"/?{urlencode({'q': query} | ({'purpose': purpose} if purpose else {}))}")
     button = visit.page.get_by_role("button", name=re.compile(f"^{name}, rank"))
     while not button.count():
         # Not `click`, which scrolls there: the page then loads more by itself, and takes the button away meanwhile.

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -14,7 +15,7 @@ from app.access.service import KeyService
 from app.core import opened
 from app.settings import Settings
 from tests.end_to_end.page.conftest import HOSTILE, Visit, Visiting, serving, with_demo_model
-from tests.end_to_end.page.test_detail import opened as open_person
+from tests.end_to_end.page.test_detail import opened as opened_person
 
 
 @dataclass
@@ -28,7 +29,7 @@ class Locked:
 
 @pytest.fixture(scope="module")
 def locked(people: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Locked]:
-    settings = Settings(data_dir=tmp_path_factory.mktemp("identified"), device="cpu")
+    settings = Settings(data_dir=tmp_path_factory.mktemp("identified"), device="cpu", key_rate_burst=5000)
     with_demo_model(settings, people)
     with opened(settings) as core, core.database.write() as session:
         names = [
@@ -37,6 +38,9 @@ def locked(people: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[L
         ann, ben = (KeyService(session).create(new).key for new in names)
     with serving(settings) as address:
         yield Locked(address, ann, ben)
+
+
+open_person = partial(opened_person, purpose="case 2026-116")
 
 
 @contextmanager

@@ -51,6 +51,7 @@ def test_the_page_asks_for_a_key_and_goes_on(visits: Visiting, locked: tuple[str
         field.fill(f"  {key} ")
         page.keyboard.press("Enter")
         expect(dialog).to_have_count(0)
+        page.get_by_label("Purpose or case").fill("case 17")
         visit.search(QUERY)
         expect(visit.cards.first).to_be_visible()
         picture = visit.cards.first.locator("img").first

@@ -4,6 +4,7 @@ import * as api from "../api.js";
 import { button, el, field } from "../dom.js";
 import * as format from "../format.js";
 import { failure, hint } from "../messages.js";
+import { session } from "../session.js";
 
 const SHOWN_CAMERAS = 8;
 const NAMED = [["", "Everybody"], ["yes", "Named people only"], ["no", "Unnamed people only"]];
@@ -30,7 +31,12 @@ export class Filters {
       this.toggle.setAttribute("aria-expanded", String(!this.#body.hidden));
       if (!this.#body.hidden) void this.#load();
     }, { className: "quiet filter-toggle", "aria-expanded": "false", "aria-controls": "filters" });
-    this.purpose.addEventListener("input", () => this.#set({ purpose: this.purpose.value.trim() }));
+    this.purpose.addEventListener("input", () => {
+      this.#allowPurpose();
+      this.#set({ purpose: this.purpose.value.trim() });
+    });
+    session.onChange(() => this.#markPurpose(), signal);
+    this.#markPurpose();
   }
 
   /** The conditions as they are in the form. */
@@ -43,16 +49,31 @@ export class Filters {
     const same = JSON.stringify(fields(state)) === JSON.stringify(fields(this.#state));
     this.#state = state;
     this.purpose.value = state.purpose;
+    this.#allowPurpose();
     this.#count();
     if (!this.#body.hidden && !same) void this.#load();
   }
 
+  /** Whether the purpose is needed and missing. */
+  get lacksPurpose() {
+    return session.wantsPurpose(this.#state.collection) && this.#state.purpose === "";
+  }
+
   /** The purpose is required: say so where it is written. */
-  requirePurpose(told) {
+  requirePurpose(told = "Say what the search is for, such as a case.") {
     this.purpose.required = true;
     this.purpose.setAttribute("aria-invalid", "true");
     this.note.textContent = told;
     this.purpose.focus();
+  }
+
+  #allowPurpose() {
+    this.purpose.removeAttribute("aria-invalid");
+    this.note.textContent = "";
+  }
+
+  #markPurpose() {
+    this.purpose.required = session.wantsPurpose(this.#state.collection);
   }
 
   #set(change) {
@@ -64,6 +85,7 @@ export class Filters {
   #count() {
     const { collection, cameras, from, to, hours, named, attributes, more, group } = this.#state;
     const set = [collection, ...cameras, from, to, hours, named, ...attributes, more, group === "image"].filter(Boolean).length;
+    this.#markPurpose();
     this.toggle.textContent = set > 0 ? `Filters (${set})` : "Filters";
   }
 

@@ -85,6 +85,10 @@ export class Form {
       this.focus();
       return;
     }
+    if (this.filters.lacksPurpose) {
+      this.filters.requirePurpose();
+      return;
+    }
     let file = null;
     try {
       file = await this.picture.file();

@@ -260,7 +260,7 @@ class SearchView {
     }
     const purpose = problem.code.includes("purpose") || problem.fields.some(({ location }) => location.endsWith(".purpose"));
     this.#area.replaceChildren(failure(problem, again));
-    if (purpose) this.#form.filters.requirePurpose(format.sentence(problem.detail));
+    if (purpose) this.#form.filters.requirePurpose(problem.code === "purpose_required" ? undefined : format.sentence(problem.detail));
   }
 
   #nobody(state) {
