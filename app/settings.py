@@ -35,7 +35,7 @@ class Settings(BaseSettings):
     key_rate_per_minute: float = Field(default=6000, ge=0)
     """Requests that one key may make in a minute, on each server; 0: no limit."""
     key_rate_burst: int = Field(default=1000, ge=1)
-    """Requests that a key may make at once, after a pause. A page of results is about a hundred, one for each picture."""
+    """Requests that a key may make at once, after a pause. A page of results is about a hundred."""
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = ()
     """Further names (comma-separated) under which browsers may reach a server on loopback."""
     log_format: Literal["text", "json"] = "text"
