@@ -67,7 +67,7 @@ def answers(settings: Settings, query: str, headers: dict[str, str]) -> list[Any
     with served(settings) as client:
         client.headers.update(headers)
         for body in ASKED:
-            answer = client.post("/v1/search/text", json=body)
+            answer = client.post("/v1/search/text", json={**body, "purpose": "case 17"})
             assert answer.status_code == 200, answer.text
             found.append((answer.json()["model_version"], answer.json()["candidates"]))
         for path in ("/v1/gallery", "/v1/collections", f"/v1/queries/{query}", f"/v1/queries/{query}/feedback"):
@@ -125,7 +125,7 @@ def test_the_same_answers_after_the_upgrade(settings: Settings, tmp_path: Path, 
     with served(settings) as client:
         client.headers.update(headers)
         more = picture(tmp_path / "later" / "x.jpg", "red", shade=40)
-        again = client.post("/v1/search/image", files={"file": ("x.jpg", more.read_bytes())})
+        again = client.post("/v1/search/image", files={"file": ("x.jpg", more.read_bytes())}, data={"purpose": "case"})
         assert again.status_code == 200, again.text
         assert client.delete(f"/v1/images/{before[0][1][0]['images'][0]['id']}").status_code == 204
         assert client.get("/v1/admin/audit/verify").json()["whole"] is True
