@@ -119,9 +119,12 @@ class Ingest:
                 while coming:
                     yield from self._finish(coming.popleft().result(), record)
             finally:
-                for chunk in coming:
-                    if not chunk.cancel() and chunk.exception() is None:
-                        chunk.result().files.close()
+                # Each of them, whatever becomes of another. One that is left to the collector of garbage is closed by it
+                # anywhere, also where this thread holds the lock of writers, for which closing then waits.
+                with ExitStack() as left:
+                    for chunk in coming:
+                        if not chunk.cancel() and chunk.exception() is None:
+                            left.push(chunk.result().files)
 
     def _begin(
         self, entries: Sequence[Entry | Refused], reading: ThreadPoolExecutor, taking: ThreadPoolExecutor

@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from io import FileIO, TextIOWrapper
 from pathlib import Path
 
-from app.errors import StorageError
+from app.errors import DatabaseUnreachableError, StorageError
 from app.files import check_free, sync_folder
 
 _log = logging.getLogger(__name__)
@@ -200,7 +200,7 @@ class ImageStore(ABC):
     def _settle_or_leave(self, journal: Path, names: Sequence[str]) -> bool:
         try:
             self._settle(journal, names)
-        except StorageError as error:
+        except (StorageError, DatabaseUnreachableError) as error:
             _log.warning("pictures without rows are left in %s for now: %s", self.place, error)
             return False
         return True
@@ -208,7 +208,7 @@ class ImageStore(ABC):
     def _settle(self, journal: Path, names: Sequence[str]) -> None:
         try:
             self._remove_unreferenced([name for name in names if _NAME.fullmatch(name)])
-        except StorageError:
+        except (StorageError, DatabaseUnreachableError):
             self._unsettled = True  # the journal stays: the next change tries again, or the next start
             raise
         journal.unlink(missing_ok=True)
