@@ -119,7 +119,7 @@ class Ingest:
                 while coming:
                     yield from self._finish(coming.popleft().result(), record)
             finally:
-                # Each of them, whatever becomes of another. One that is left to the collector of garbage is closed by it
+                # Each of them, whatever becomes of another: one that is left to the collector of garbage is closed
                 # anywhere, also where this thread holds the lock of writers, for which closing then waits.
                 with ExitStack() as left:
                     for chunk in coming:
