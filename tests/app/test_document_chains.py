@@ -25,7 +25,7 @@ from app.settings import Settings
 from tests.app.conftest import IngestFolder
 from tests.app.test_document_fuzzing import CHECKS, SEED
 from tests.app.toy import picture
-from tests.descry_client.conftest import serving
+from tests.served import serving
 
 CHAINS = int(os.environ.get("DESCRY_FUZZ_CHAINS", "8"))
 STEPS = int(os.environ.get("DESCRY_FUZZ_STEPS", "15"))

@@ -24,7 +24,7 @@ from app.core import Core
 from app.settings import Settings
 from tests.app.conftest import IngestFolder
 from tests.app.toy import picture
-from tests.descry_client.conftest import serving
+from tests.served import serving
 
 EXAMPLES = int(os.environ.get("DESCRY_FUZZ_EXAMPLES", "3"))
 SEED = int(os.environ.get("DESCRY_FUZZ_SEED", "1"))

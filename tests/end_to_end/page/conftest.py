@@ -3,9 +3,6 @@
 import json
 import os
 import shutil
-import socket
-import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
@@ -14,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import uvicorn
 from axe_playwright_python.base import AXE_SCRIPT
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Locator, Page, expect, sync_playwright
 
@@ -22,10 +18,10 @@ from app.commands.intake import run_ingest
 from app.commands.models import activate_version, register_checkpoint
 from app.core import opened
 from app.gallery.sources import open_source
-from app.main import create_app
 from app.settings import Settings
 from benchmarks.browser import FLAGS
 from models.checkpoint import DEMO
+from tests.served import serving
 from training.synthetic.gallery import GalleryConfig, write_gallery
 
 IDENTITIES, IMAGES, FIRST_PAGE = 26, 3, 24
@@ -78,25 +74,6 @@ class Visit:
 
     def read_policy(self, headers: dict[str, str]) -> None:
         self.policies.append(headers.get("content-security-policy", ""))
-
-
-@contextmanager
-def serving(settings: Settings) -> Iterator[str]:
-    """A server on a free port, for the length of a block."""
-    listener = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(create_app(settings), log_config=None, access_log=False, lifespan="on"))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-    thread.start()
-    try:
-        deadline = time.monotonic() + 30
-        while not server.started and thread.is_alive() and time.monotonic() < deadline:
-            time.sleep(0.02)
-        assert server.started
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-    finally:
-        server.should_exit = True
-        thread.join()
-        listener.close()
 
 
 def synthetic_people(folder: Path) -> Path:

@@ -17,7 +17,8 @@ from app.gallery.sources import open_source
 from app.settings import Settings
 from tests.app.test_search_api import people
 from tests.app.toy import toy_checkpoint
-from tests.end_to_end.page.conftest import HOSTILE, Visit, Visiting, serving
+from tests.end_to_end.page.conftest import HOSTILE, Visit, Visiting
+from tests.served import serving
 
 AUDIT = "/?view=admin&part=audit"
 

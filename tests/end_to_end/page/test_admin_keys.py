@@ -14,7 +14,8 @@ from app.access.service import KeyService
 from app.collections.service import CollectionService
 from app.core import opened
 from app.settings import Settings
-from tests.end_to_end.page.conftest import HOSTILE, Visit, Visiting, serving
+from tests.end_to_end.page.conftest import HOSTILE, Visit, Visiting
+from tests.served import serving
 
 ADMIN = "/?view=admin"
 

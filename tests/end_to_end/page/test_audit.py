@@ -19,7 +19,8 @@ from app.gallery.sources import open_source
 from app.settings import Settings
 from tests.app.test_search_api import people
 from tests.app.toy import toy_checkpoint
-from tests.end_to_end.page.conftest import serving, visiting
+from tests.end_to_end.page.conftest import visiting
+from tests.served import serving
 
 
 @pytest.fixture

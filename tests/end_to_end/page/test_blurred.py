@@ -14,7 +14,8 @@ from app.database.tables import Image
 from app.settings import Settings
 from tests.app.heads import head_is_gone
 from tests.app.heads import opened as picture_of
-from tests.end_to_end.page.conftest import IMAGES, Visiting, serving, with_demo_model
+from tests.end_to_end.page.conftest import IMAGES, Visiting, with_demo_model
+from tests.served import serving
 
 _PICTURE = re.compile(r"/v1/images/(\d+)/(file|thumbnail)\b.*$")
 """With whatever the page asks for beside it."""

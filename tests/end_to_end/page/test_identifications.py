@@ -14,8 +14,9 @@ from app.access.schemas import NewKey
 from app.access.service import KeyService
 from app.core import opened
 from app.settings import Settings
-from tests.end_to_end.page.conftest import HOSTILE, Visit, Visiting, serving, with_demo_model
+from tests.end_to_end.page.conftest import HOSTILE, Visit, Visiting, with_demo_model
 from tests.end_to_end.page.test_detail import opened as opened_person
+from tests.served import serving
 
 
 @dataclass

@@ -11,7 +11,8 @@ from app.access.service import KeyService
 from app.core import opened
 from app.gallery.sources import open_source
 from app.settings import Settings
-from tests.end_to_end.page.conftest import QUERY, Visit, Visiting, expect_title, picture_of, serving, with_demo_model
+from tests.end_to_end.page.conftest import QUERY, Visit, Visiting, expect_title, picture_of, with_demo_model
+from tests.served import serving
 
 SAY = "Say what the search is for, such as a case."
 

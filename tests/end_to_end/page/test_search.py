@@ -18,9 +18,9 @@ from tests.end_to_end.page.conftest import (
     Visit,
     Visiting,
     expect_title,
-    serving,
     with_demo_model,
 )
+from tests.served import serving
 
 TO_THE_END = """() => {
   scrollTo(0, document.body.scrollHeight);

@@ -13,7 +13,8 @@ from app.gallery.sources import open_source
 from app.settings import Settings
 from tests.app.test_ingest_folder import write_manifest
 from tests.app.toy import picture, toy_checkpoint
-from tests.end_to_end.page.conftest import HOSTILE, serving
+from tests.end_to_end.page.conftest import HOSTILE
+from tests.served import serving
 
 
 @pytest.fixture

@@ -14,7 +14,8 @@ from app.core import opened
 from app.jobs.repository import JobRepository
 from app.jobs.service import JobService
 from app.settings import Settings
-from tests.end_to_end.page.conftest import QUERY, Visiting, picture_of, serving, with_demo_model
+from tests.end_to_end.page.conftest import QUERY, Visiting, picture_of, with_demo_model
+from tests.served import serving
 
 CUT_STREAMS = """() => {
   const whole = window.fetch;

@@ -12,8 +12,9 @@ from playwright.sync_api import Locator, expect
 from app.jobs.companion import companion
 from app.settings import Settings
 from tests.app.videos import walk_by, write
-from tests.end_to_end.page.conftest import HOSTILE, Visit, Visiting, serving, with_demo_model
+from tests.end_to_end.page.conftest import HOSTILE, Visit, Visiting, with_demo_model
 from tests.end_to_end.page.test_work import DROP_FILES, LONG_MS
+from tests.served import serving
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,8 @@ from app.jobs.companion import companion
 from app.jobs.service import JobService
 from app.settings import Settings
 from tests.app.test_retraining_gallery import POLICY, QUICK, register_random, write_people
-from tests.end_to_end.page.conftest import HOSTILE, Visit, Visiting, picture_of, serving, with_demo_model
+from tests.end_to_end.page.conftest import HOSTILE, Visit, Visiting, picture_of, with_demo_model
+from tests.served import serving
 
 DROP_FILES = """(files) => {
   const transfer = new DataTransfer();
