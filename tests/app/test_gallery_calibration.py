@@ -33,6 +33,7 @@ from tests.app.test_ingest_folder import write_manifest
 from tests.app.test_search_api import ask
 from tests.app.toy import COLOURS, picture, toy_checkpoint
 from tests.models.test_presence import section
+from tests.waiting import LIMIT_S
 
 IMAGES = 3
 PAIRS = [(one, other) for one in COLOURS for other in COLOURS if one != other][:40]
@@ -74,7 +75,7 @@ def log_of(client: TestClient, job_id: str) -> list[str]:
 
 def answered_by(client: TestClient, version: int, query: str) -> dict[str, Any]:
     """The answer of a version that the database names; the server may have to load it first."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + LIMIT_S
     while (answer := ask(client, query))["model_version"]["id"] != version:
         assert time.monotonic() < deadline
     return answer
