@@ -51,7 +51,8 @@ def test_relations_need_both_modalities_and_more_than_the_threshold() -> None:
             found += expected
     assert 12 < found < 144
     same = torch.tensor([[1.0, 0.0], [1.0, 0.0]])
-    assert mined_relations(same, same, 1.0, 1.0).tolist() == [[True, False], [False, True]]  # strict; diagonal known
+    for thresholds in ((1.0, 0.5), (0.5, 1.0)):  # each is strict; the diagonal is known
+        assert mined_relations(same, same, *thresholds).tolist() == [[True, False], [False, True]]
 
 
 @pytest.mark.parametrize(
