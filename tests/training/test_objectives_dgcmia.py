@@ -153,6 +153,9 @@ def test_an_anchor_never_finds_itself_nor_what_was_never_seen() -> None:
     assert not empty.mined.any()
     alone = find_candidates(torch.ones(1, 2), bank[:1], torch.ones(1, dtype=torch.bool), own - 1, top_k=3, threshold=0)
     assert not alone.mined.any()
+    alike = torch.eye(2)[[0, 0]]
+    strict = find_candidates(alike[:1], alike, torch.ones(2, dtype=torch.bool), torch.tensor([1]), top_k=1, threshold=1)
+    assert (strict.similarity.tolist(), strict.mined.tolist()) == ([[1.0]], [[False]])
 
 
 # ---- eqs 13-18
