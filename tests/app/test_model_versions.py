@@ -30,7 +30,7 @@ def test_a_broken_checkpoint_is_refused_and_changes_nothing(core: Core, tmp_path
     with pytest.raises(CheckpointError):
         register_checkpoint(core, tmp_path / "nowhere", "nowhere")
     with core.database.read() as session:
-        assert [item.name for item in ModelService(session, core.settings.models_dir).all()] == ["toy"]
+        assert [item.name for item in ModelService(session).all()] == ["toy"]
     assert len(list(core.settings.models_dir.iterdir())) == 1
 
 
@@ -118,7 +118,7 @@ def test_a_lost_picture_is_named(core: Core, ingest: IngestFolder, tmp_path: Pat
 @pytest.mark.parametrize("wanted", ["99", "nobody", "9" * 30])
 def test_versions_that_do_not_exist(core: Core, wanted: str) -> None:
     with core.database.read() as session, pytest.raises(ModelNotFoundError):
-        ModelService(session, core.settings.models_dir).find(wanted)
+        ModelService(session).find(wanted)
 
 
 def test_a_server_whose_model_is_broken_starts_and_says_so(core: Core, settings: Settings) -> None:

@@ -101,7 +101,7 @@ def test_what_a_worker_loses_goes_to_the_next_one_as_it_is(core: Core, other: in
 
 def _row(core: Core, version: int) -> ModelVersion:
     with core.database.read() as session:
-        return ModelService(session, core.settings.models_dir).find(version)
+        return ModelService(session).find(version)
 
 
 def test_two_workers_encode_each_image_once(client: TestClient, core: Core, other: int) -> None:
