@@ -194,7 +194,7 @@ def strict_server() -> Iterator[tuple[str, dict[str, str]]]:
         users.put_user_policy(UserName="descry", PolicyName="all", PolicyDocument=json.dumps(_ALLOW))
         key = users.create_access_key(UserName="descry")["AccessKey"]
         users.close()
-        httpx.post(f"{url}/moto-api/reset-auth", content=b"0").raise_for_status()
+        httpx.post(f"{url}/moto-api/reset-auth", content=b"0", timeout=60).raise_for_status()
         yield url, {"AWS_ACCESS_KEY_ID": key["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"]}
     finally:
         process.kill()
@@ -203,7 +203,7 @@ def strict_server() -> Iterator[tuple[str, dict[str, str]]]:
 
 def _answers(url: str) -> bool:
     try:
-        return httpx.get(f"{url}/moto-api/").is_success
+        return httpx.get(f"{url}/moto-api/", timeout=60).is_success
     except httpx.TransportError:
         return False
 

@@ -76,7 +76,7 @@ def test_an_upload_and_a_stream_ask_for_the_key_themselves(
         expect(page.get_by_role("heading", name="No images yet")).to_be_visible()
         with opened(settings) as core, core.database.write() as session:
             key = KeyService(session).create(NewKey(name="desk", scopes=["ingest", "search"])).key
-        until(lambda: httpx.get(f"{address}/v1/session").status_code == 401, "open access ends")
+        until(lambda: httpx.get(f"{address}/v1/session", timeout=60).status_code == 401, "open access ends")
         page.evaluate(CUT_STREAMS)
         page.locator("#upload-files").set_input_files(picture_of(people, 5))
         sign_in(page, key)
