@@ -19,15 +19,19 @@ def synthesise(
     images: Annotated[int, typer.Option(help="Images of each identity.")] = 4,
     seed: int = 0,
     workers: Annotated[int | None, typer.Option(help="Processes; default one a core.")] = None,
+    sheet: Annotated[Path | None, typer.Option(help="Picture to draw of twelve of them, with their words.")] = None,
     as_json: Json = False,
 ) -> None:
     """Make a data set of synthetic people with descriptions, in CUHK-PEDES format."""
     from training.synthetic import SyntheticConfig, generate
+    from training.synthetic.sheet import contact_sheet
 
     with asked_for():
         config = SyntheticConfig(train_identities, val_identities, test_identities, images, seed, workers)
     with progress_bar("synthetic people") as advance:
         folder = generate(config, out, progress=lambda done, total: advance(done, total, ""))
+    if sheet is not None:
+        contact_sheet(folder, sheet)
     show({"folder": str(folder)}, as_json, f"wrote {folder}")
 
 

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
 
+from training.cli import cli
 from training.synthetic import SyntheticConfig, generate
 from training.synthetic.attributes import split_of
 from training.synthetic.errors import SyntheticSetError
@@ -55,6 +57,10 @@ def test_a_bad_number_is_named(field: str, value: int) -> None:
 
 def test_a_contact_sheet_shows_people_with_their_words(tmp_path: Path) -> None:
     folder = generate(SyntheticConfig(4, 0, 2, 2, workers=1), tmp_path / "set")
+    words = ["synthesise", str(tmp_path / "same"), "--train", "4", "--val", "0", "--test", "2", "--images", "2"]
+    drawn = CliRunner().invoke(cli, [*words, "--workers", "1", "--sheet", str(tmp_path / "drawn.jpg")])
+    assert drawn.exit_code == 0, drawn.output
+    assert (tmp_path / "drawn.jpg").read_bytes() == contact_sheet(folder, tmp_path / "same.jpg").read_bytes()
     with Image.open(contact_sheet(folder, tmp_path / "sheets" / "all.png", identities=4, columns=2)) as sheet:
         assert sheet.width > 400
         assert sheet.height > 500
