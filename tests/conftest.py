@@ -1,7 +1,11 @@
 """What holds for all tests."""
 
 import os
+import random
+import sys
 
+import numpy as np
+import pytest
 from hypothesis import HealthCheck, settings
 
 # The tests of a whole suite fill the machine: a worker or a training that stands back behind them would not get ahead.
@@ -13,3 +17,13 @@ os.environ.setdefault("DESCRY_SUPERVISE", "0")
 # lifts both where the variable CI is set, and nowhere else.)
 settings.register_profile("unhurried", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("unhurried")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """Each test begins with the same random numbers, whichever ran before it in its process: networks of random weights
+    are many here, and what they do is compared within tolerances."""
+    random.seed(0)
+    np.random.seed(0)  # noqa: NPY002  libraries draw from it
+    if "torch" in sys.modules:  # a test that needs it has imported it
+        sys.modules["torch"].manual_seed(0)
