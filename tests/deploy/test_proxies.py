@@ -52,7 +52,7 @@ def running(words: list[str], log: Path, environment: dict[str, str], url: str) 
     finally:
         process.send_signal(signal.SIGTERM)
         try:
-            process.wait(30)
+            process.wait(60)
         finally:
             process.kill()
             process.wait()
@@ -62,7 +62,7 @@ def nginx(folder: Path, upstream: str, port: int) -> list[str]:
     """The shipped file, with this machine's paths, ports and a certificate of its own."""
     subject = ["-subj", "/CN=localhost", "-days", "2", "-keyout", "key.pem", "-out", "fullchain.pem"]
     key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
-    subprocess.run(["openssl", "req", "-x509", *key, *subject], cwd=folder, check=True, capture_output=True)
+    subprocess.run([program("openssl"), "req", "-x509", *key, *subject], cwd=folder, check=True, capture_output=True)
     text = (DEPLOY / "nginx.conf").read_text()
     changes = [
         ("/etc/ssl/descry", str(folder)),
