@@ -32,6 +32,8 @@ def codes(policy: Policy, *sets: dict[str, Any]) -> tuple[bool, set[str]]:
     [
         ({}, [figures(5)], True, {"gain", "kept"}),
         ({}, [figures(1)], False, {"no_gain"}),
+        ({}, [figures(2)], False, {"no_gain"}),  # the interval begins at 0
+        ({}, [figures(5), figures(-2)], True, {"gain", "kept"}),  # and here it ends there
         ({}, [figures(-5)], False, {"no_gain", "loss"}),
         ({}, [figures(5, -5)], False, {"loss"}),
         ({}, [figures(5), figures(-1)], True, {"gain", "kept"}),
