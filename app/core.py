@@ -135,7 +135,7 @@ class Core:
         from app.registry.service import ModelService
 
         with self.database.read() as session:
-            ModelService(session, self.settings.models_dir).admitted(version_id, despite_gate=despite_gate)
+            ModelService(session).admitted(version_id, despite_gate=despite_gate)
         self.activation.check(version_id)
         self.active.admit(version_id)
         self.active.switch_with(

@@ -41,7 +41,7 @@ def measure_retraining(folder: Path, identities: int) -> list[Figure]:
     told = _retrain(core)
     minutes = (time.perf_counter() - began) / 60
     with core.database.read() as session:
-        row = ModelService(session, core.settings.models_dir).find(int(told["version"]))
+        row = ModelService(session).find(int(told["version"]))
     core.close()
     assert row.gate is not None
     whole = row.gate["sets"][0]

@@ -2,8 +2,14 @@
 
 import os
 
+from hypothesis import HealthCheck, settings
+
 # The tests of a whole suite fill the machine: a worker or a training that stands back behind them would not get ahead.
 for name in ("DESCRY_WORKER_NICENESS", "DESCRY_TRAINING_NICENESS"):
     os.environ.setdefault(name, "0")
 # What a test kills or measures is to be the server itself. Tests of the supervision ask for it.
 os.environ.setdefault("DESCRY_SUPERVISE", "0")
+# A machine that is busy is no error: neither an example nor the making of examples has a time limit. (Hypothesis itself
+# lifts both where the variable CI is set, and nowhere else.)
+settings.register_profile("unhurried", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("unhurried")

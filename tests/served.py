@@ -2,7 +2,6 @@
 
 import socket
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -10,6 +9,7 @@ import uvicorn
 
 from app.main import create_app
 from app.settings import Settings
+from tests.waiting import until
 
 
 @contextmanager
@@ -20,9 +20,7 @@ def serving(settings: Settings) -> Iterator[str]:
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     try:
-        deadline = time.monotonic() + 30
-        while not server.started and thread.is_alive() and time.monotonic() < deadline:
-            time.sleep(0.02)
+        until(lambda: server.started or not thread.is_alive(), "the server has started")
         assert server.started
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
     finally:

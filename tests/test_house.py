@@ -8,15 +8,17 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-ROOMS = ("app", "models", "training", "migrations", "benchmarks", "descry_client")
+ROOMS = ("app", "models", "training", "migrations", "benchmarks", "deploy", "descry_client")
 ALLOWED = {
     "models": {"models"},
     "training": {"training", "models"},
     "app": {"app", "models", "migrations"},
     "migrations": {"migrations", "app"},
     "descry_client": {"descry_client"},
+    "deploy": {"deploy"},
 }
 MOST_LINES, MOST_FUNCTION_LINES = 450, 60
+FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 WRITTEN = ROOT / "descry_client" / "models.py"  # by `python -m app.reference`, and not read
 PICKLES = ("pickle", "cPickle", "dill", "joblib", "shelve", "marshal")
 
@@ -90,7 +92,7 @@ def test_files_and_functions_stay_short() -> None:
         if (lines := text.count("\n")) > MOST_LINES and path != WRITTEN:
             wrong.append(f"{path.relative_to(ROOT)}: {lines} lines")
         for node in ast.walk(ast.parse(text)):
-            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            if isinstance(node, FUNCTIONS):
                 length = (node.end_lineno or node.lineno) - node.lineno + 1
                 if length > MOST_FUNCTION_LINES:
                     wrong.append(f"{path.relative_to(ROOT)}:{node.lineno}: {node.name} has {length} lines")
@@ -142,6 +144,46 @@ def test_device_and_seed_are_not_fixed_at_module_level() -> None:
         if isinstance(node, ast.Assign) and ast.unparse(node.value).strip("'\"").startswith(("cuda", "torch.device"))
     ]
     assert wrong == []
+
+
+def test_every_test_can_fail() -> None:
+    """It asserts something, by itself or by a function of the tests that it calls."""
+    trees = {path: ast.parse(path.read_text()) for path in sorted((ROOT / "tests").rglob("*.py"))}
+    functions = [node for tree in trees.values() for node in ast.walk(tree) if isinstance(node, FUNCTIONS)]
+    asserting: set[str] = set()
+    grown = -1
+    while grown != len(asserting):
+        grown = len(asserting)
+        asserting |= {node.name for node in functions if _asserts(node, asserting)}
+    wrong = [
+        f"{path.relative_to(ROOT)}:{node.lineno}: {node.name}"
+        for path, tree in trees.items()
+        for node in ast.walk(tree)
+        if isinstance(node, FUNCTIONS) and node.name.startswith("test_") and not _asserts(node, asserting)
+    ]
+    assert wrong == []
+
+
+def _asserts(node: ast.AST, asserting: set[str]) -> bool:
+    parts = list(ast.walk(node))
+    called = {_named(part.func) for part in parts if isinstance(part, ast.Call)}
+    words = [part for part in parts if isinstance(part, ast.keyword)]
+    return (
+        any(isinstance(part, ast.Assert) for part in parts)
+        or bool(called & {*asserting, "raises", "fail", "expect"})
+        or any(name.startswith("assert_") for name in called)  # torch's and NumPy's
+        or any(word.arg == "check" and ast.unparse(word.value) == "True" for word in words)  # subprocess.run
+    )
+
+
+def _named(function: ast.expr) -> str:
+    return ast.unparse(function).rpartition(".")[2]
+
+
+def test_the_check_on_tests_can_fail() -> None:
+    silent = ast.parse("def test_nothing() -> None:\n    value = 1 + helper(check=False)\n")
+    assert not _asserts(silent, set())
+    assert _asserts(silent, {"helper"})
 
 
 def test_constraints_name_no_address() -> None:

@@ -27,7 +27,7 @@ def rows() -> dict[int, tuple[str, str, list[str]]]:
 
 @cache
 def _tests_in(path: Path) -> frozenset[str]:
-    """Names of the tests of a file that assert something, by themselves or by what they call."""
+    """Names of the tests of a file that are not skipped; that they assert something is a house rule (test_house.py)."""
     if not path.is_file():
         return frozenset()
     functions = (ast.FunctionDef, ast.AsyncFunctionDef)

@@ -96,7 +96,8 @@ def take_towers(encoder: PersonEncoder, folder: Path) -> tuple[str, ...]:
 def _new_words(known: tuple[str, ...], part: EncoderPart, train: tuple[Record, ...]) -> tuple[str, ...]:
     texts = [text for record in train for text in record.descriptions]
     found = WordTokenizer.vocabulary_of(texts, minimum=part.word_minimum, limit=part.vocabulary)
-    return tuple(word for word in found if word not in set(known))
+    there = set(known)
+    return tuple(word for word in found if word not in there)
 
 
 def check_start(method: str, info: CheckpointInfo) -> None:

@@ -18,8 +18,10 @@ class Augmentation:
 
     Attributes:
         flip: probability of a mirror image, in [0, 1].
-        shift: furthest move in pixels each way before cropping back (pad + random crop), >= 0.
-        erase: probability that a rectangle is replaced by mean grey, in [0, 1].
+        shift: furthest move in pixels each way before cropping back (pad + random crop), >= 0. What comes in has the
+            mean colour; in IRRA's code it is black.
+        erase: probability that a rectangle is replaced by the mean colour, in [0, 1]. IRRA's code erases what is
+            normalised already with the means as they are, which is lighter.
         erase_area: smallest and largest share of the picture that is erased.
         brightness, contrast, colour: largest relative change of overall light, contrast, and each channel, in [0, 1).
     """

@@ -73,7 +73,7 @@ def encode(
     settings = load_settings(data_dir=data_dir)
     with opened(settings) as core:
         with core.database.read() as session:
-            version = ModelService(session, settings.models_dir).find(model)
+            version = ModelService(session).find(model)
         missing, job = core.activation.missing(version.id), None
         if queue and missing:
             job = encode_later(core.database, version.id)

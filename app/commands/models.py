@@ -32,7 +32,7 @@ def list_models(data_dir: DataDir = None, as_json: AsJson = False) -> None:
 
     settings = load_settings(data_dir=data_dir)
     with opened(settings) as core, core.database.read() as session:
-        found = ModelService(session, settings.models_dir).all()
+        found = ModelService(session).all()
     if as_json:
         print_json([item.model_dump(mode="json") for item in found])
         return
@@ -102,7 +102,7 @@ def activate(
     settings = load_settings(data_dir=data_dir)
     with opened(settings) as core:
         with core.database.read() as session:
-            models = ModelService(session, settings.models_dir)
+            models = ModelService(session)
             version_id = models.admitted(models.find(model).id, despite_gate=despite_gate).id
         job = _activate(core, version_id, queue=queue, despite_gate=despite_gate)
         version = _describe(core, version_id)
@@ -124,7 +124,7 @@ def roll_back(queue: Queue = False, data_dir: DataDir = None, as_json: AsJson = 
             active = LogRepository(session).head().active_version_id
         if active is None:
             raise NoActiveModelError
-        version_id = predecessor_of(core.database, settings, active)
+        version_id = predecessor_of(core.database, active)
         job = _activate(core, version_id, queue=queue, despite_gate=True)
         version = _describe(core, version_id)
     _show(version, job, as_json=as_json)
@@ -139,7 +139,7 @@ def show(model: Model, data_dir: DataDir = None, as_json: AsJson = False) -> Non
 
     settings = load_settings(data_dir=data_dir)
     with opened(settings) as core, core.database.read() as session:
-        service = ModelService(session, settings.models_dir)
+        service = ModelService(session)
         found = service.describe(service.find(model)).model_dump(mode="json")
     if as_json:
         print_json(found)
@@ -166,9 +166,9 @@ def calibrate(
     settings = load_settings(data_dir=data_dir)
     with opened(settings) as core:
         with core.database.read() as session:
-            version_id = ModelService(session, settings.models_dir).find(model).id
+            version_id = ModelService(session).find(model).id
         _, _, encoder = core.active.load_encoder(version_id)
-        learnt = GalleryCalibration(core.database, settings).learn(version_id, encoder, anew=anew)
+        learnt = GalleryCalibration(core.database).learn(version_id, encoder, anew=anew)
         version = _describe(core, version_id)
     if as_json:
         print_json(version.model_dump(mode="json"))
@@ -199,7 +199,7 @@ def _remove(model: str, data_dir: Path | None, *, as_json: bool, wholly: bool) -
     settings = load_settings(data_dir=data_dir)
     with opened(settings) as core:
         with core.database.read() as session:
-            row = ModelService(session, settings.models_dir).find(model)
+            row = ModelService(session).find(model)
         retention = Retention(core.database, settings)
         (retention.delete if wholly else retention.retire)(row.id)
     done = "deleted" if wholly else "retired"
@@ -248,7 +248,7 @@ def activate_version(core: "Core", version_id: int, *, despite_gate: bool = Fals
         if missing := core.activation.missing(version_id):
             encode_version(core, version_id, encoder, missing)
         if attempt == 0:
-            GalleryCalibration(core.database, core.settings).learn(version_id, encoder)
+            GalleryCalibration(core.database).learn(version_id, encoder)
         try:
             core.activation.complete(version_id, activate=True, encoder=encoder, despite_gate=despite_gate)
         except ModelIncompleteError:
@@ -296,7 +296,7 @@ def _register(core: "Core", info: "CheckpointInfo", name: str) -> "ModelOut":
     from app.registry.service import ModelService
 
     with core.database.write() as session:
-        version_id = ModelService(session, core.settings.models_dir).register(info, name).id
+        version_id = ModelService(session).register(info, name).id
     return _describe(core, version_id)
 
 
@@ -304,5 +304,5 @@ def _describe(core: "Core", version_id: int) -> "ModelOut":
     from app.registry.service import ModelService
 
     with core.database.read() as session:
-        service = ModelService(session, core.settings.models_dir)
+        service = ModelService(session)
         return service.describe(service.find(version_id))

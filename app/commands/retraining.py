@@ -42,7 +42,7 @@ def retrain(
         version: int | None = None
         if base is not None:
             with database.read() as session:
-                version = ModelService(session, settings.models_dir).find(base).id
+                version = ModelService(session).find(base).id
         how: Literal["auto", "manual"] = "auto" if activate else "manual"
         try:
             asked = NewRetraining.model_validate(

@@ -84,7 +84,7 @@ def _folder_of(model: str | None, settings: "Settings") -> Path:
         active = LogRepository(session).head().active_version_id
         if model is None and active is None:
             raise NoActiveModelError
-        row = ModelService(session, settings.models_dir).find(model if model is not None else str(active))
+        row = ModelService(session).find(model if model is not None else str(active))
         return settings.models_dir / row.folder
 
 

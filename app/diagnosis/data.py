@@ -46,7 +46,7 @@ def data(settings: Settings) -> Iterator[Finding]:
         yield fail("database", error.message, "correct DESCRY_DATABASE_URL")
         return
     try:
-        found = _database(settings, database)
+        found = _database(database)
         yield found
         if found.status == "ok":
             yield from _behind(settings, database)
@@ -54,7 +54,7 @@ def data(settings: Settings) -> Iterator[Finding]:
         database.close()
 
 
-def _database(settings: Settings, database: Database) -> Finding:
+def _database(database: Database) -> Finding:
     kind = database.engine.dialect.name
     try:
         revision = revision_of(database)
@@ -89,19 +89,19 @@ def _behind(settings: Settings, database: Database) -> Iterator[Finding]:
     with database.read() as session:
         log, images = LogRepository(session), ImageRepository(session).count()
         head = log.head()
-        models = ModelService(session, settings.models_dir)
+        models = ModelService(session)
         version = None if head.active_version_id is None else models.find(head.active_version_id)
         known = _Known(head, images, version, 0 if version is None else models.missing(version))
         jobs = _jobs(settings, session)
         keys = _keys(settings, session)
-    yield _store(settings, database)
+    yield _store(settings)
     yield from _model(settings, known)
     yield jobs
     yield keys
     yield clock(database)
 
 
-def _store(settings: Settings, database: Database) -> Finding:
+def _store(settings: Settings) -> Finding:
     try:
         store = open_store(settings, lambda names: set(names))
         try:

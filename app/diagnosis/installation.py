@@ -17,13 +17,16 @@ _EXTRAS = {
     "postgres": ("psycopg",),
     "s3": ("boto3",),
     "milvus": ("pymilvus",),
+    "milvus-lite": ("pymilvus", "milvus-lite"),
     "onnx": ("onnxruntime", "onnx", "onnxscript"),
     "openvino": ("openvino",),
     "video": ("av", "opencv-python-headless"),
     "blur": ("opencv-python-headless",),
-    "otel": ("opentelemetry-sdk", "opentelemetry-exporter-otlp-proto-http"),
+    "otel": ("opentelemetry-api", "opentelemetry-sdk", "opentelemetry-exporter-otlp-proto-http"),
+    "spacy": ("spacy",),
+    "mamba": ("mamba-ssm", "causal-conv1d"),
 }
-"""Distributions of each optional extra."""
+"""Distributions of each optional extra of pyproject.toml, but for those that choose a FAISS and for `dev`."""
 _INSTALL = "uv pip install -c constraints.txt -e '.[cpu,{}]'"
 
 
@@ -101,9 +104,12 @@ def needed_extras(settings: Settings) -> dict[str, str]:
     if settings.image_store:
         needed["s3"] = "DESCRY_IMAGE_STORE"
     if settings.vector_engine == "milvus":
-        needed["milvus"] = "DESCRY_VECTOR_ENGINE"
+        remote = "://" in settings.milvus
+        needed["milvus" if remote else "milvus-lite"] = "DESCRY_VECTOR_ENGINE"
     if (family := settings.runtime.partition("-")[0]) in ("onnx", "openvino"):
         needed[family] = "DESCRY_RUNTIME"
+    if settings.video_detector.endswith(".onnx"):
+        needed["onnx"] = "DESCRY_VIDEO_DETECTOR"
     if settings.blur_faces:
         needed["blur"] = "DESCRY_BLUR_FACES"
     if wanted(settings):

@@ -25,7 +25,7 @@ class ShardWork:
         """
         _, _, self.encoder = core.active.load_encoder(version_id)
         with core.database.read() as session:
-            version = ModelService(session, core.settings.models_dir).find(version_id)
+            version = ModelService(session).find(version_id)
         self.shards = Shards(core.database, core.settings, job_id, worker, version, seat)
         self._encoding = core.activation.encoding(version_id, self.encoder)
 

@@ -95,14 +95,14 @@ class EncodingJob:
     def _unreadable(self) -> int:
         """How many images of the job's rejected items lack a vector still."""
         with self._core.database.read() as session:
-            version = ModelService(session, self._core.settings.models_dir).find(self._version)
+            version = ModelService(session).find(self._version)
             rejected = JobRepository(session).rejected_images(self._duty.job_id)
             return len(ImageRepository(session).still_lacking(version, rejected))
 
     def _calibrate(self) -> bool:
         """Learn the version's confidence unless it has it; False if the job was halted."""
         if not self._calibrated:
-            learning = GalleryCalibration(self._core.database, self._core.settings)
+            learning = GalleryCalibration(self._core.database)
             learnt = learning.learn(self._version, self._opened().encoder, lambda: not self._duty.halted)
             if learnt is None:
                 return False

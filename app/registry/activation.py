@@ -85,7 +85,7 @@ class Activation:
             StorageError: a stored picture is missing or damaged.
         """
         with self._database.write() as session:
-            log, models = LogRepository(session), ModelService(session, self._settings.models_dir)
+            log, models = LogRepository(session), ModelService(session)
             head = log.lock()
             row = models.admitted(version_id, despite_gate=despite_gate) if activate else models.find(version_id)
             filled = self._fill(session, row, encoder)
@@ -109,7 +109,7 @@ class Activation:
         return GalleryEncoding(self._database, self._store, self._settings, version, encoder)
 
     def _find(self, session: Session, version_id: int) -> ModelVersion:
-        return ModelService(session, self._settings.models_dir).find(version_id)
+        return ModelService(session).find(version_id)
 
     def _fill(self, session: Session, version: ModelVersion, encoder: EncoderService | None) -> int:
         """Encode the last images in the transaction of the switch; returns how many."""

@@ -114,7 +114,7 @@ class ActiveModel:
             ModelNotFoundError, CheckpointError: there is none, or its weights cannot be loaded.
         """
         with self._database.read() as session:
-            row = ModelService(session, self._settings.models_dir).find(version_id)
+            row = ModelService(session).find(version_id)
         if (present := self._present(version_id)) is not None:
             return row.name, row.fingerprint, present.encoder
         return row.name, row.fingerprint, EncoderService.load(self._settings.models_dir / row.folder, self._settings)
@@ -150,7 +150,7 @@ class ActiveModel:
             ModelNotFoundError: there is no such version.
         """
         with self._database.read() as session:
-            row = ModelService(session, self._settings.models_dir).find(version_id)
+            row = ModelService(session).find(version_id)
             count = ImageRepository(session).count()
         spec = EncoderSpec.from_dict(row.spec)
         return count, [spec.spaces[space].dim for space in spec.stored_spaces]
@@ -187,7 +187,7 @@ class ActiveModel:
             ModelNotFoundError: there is no such version.
         """
         with self._database.read() as session:
-            row = ModelService(session, self._settings.models_dir).find(version_id)
+            row = ModelService(session).find(version_id)
             history = LogRepository(session).head().history
         spec = EncoderSpec.from_dict(row.spec)
         keys = {s: SnapshotKey(history, row.fingerprint, s, spec.spaces[s].dim) for s in spec.stored_spaces}
@@ -285,7 +285,7 @@ class ActiveModel:
         active = LogRepository(session).head().active_version_id
         if active is None or self._loaded is None:
             return None
-        if coming := ModelService(session, self._settings.models_dir).encoding(to_activate=True) - {active}:
+        if coming := ModelService(session).encoding(to_activate=True) - {active}:
             return min(coming)
         before = ModelRepository(session).before(active) if self._settings.standby else None
         return None if before is None or before[1] is not None else before[0]

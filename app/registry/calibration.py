@@ -20,7 +20,6 @@ from app.database.tables import ModelVersion
 from app.embedding.service import EncoderService
 from app.registry.repository import Described, KnownRepository, ModelRepository
 from app.registry.service import ModelService
-from app.settings import Settings
 from app.vectors.repository import LogRepository
 from models.calibration import FORMAT
 from models.confidence import ConfidenceCurve, confidence_curves
@@ -76,8 +75,8 @@ class _Material:
 class GalleryCalibration:
     """Learns curves on the gallery of a database, and writes them down with a version."""
 
-    def __init__(self, database: Database, settings: Settings) -> None:
-        self._database, self._settings = database, settings
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
     def learn(
         self, version_id: int, encoder: EncoderService, going: Going = lambda: True, *, anew: bool = False
@@ -91,7 +90,7 @@ class GalleryCalibration:
             ModelNotFoundError: there is no such version.
         """
         with self._database.read() as session:
-            row = ModelService(session, self._settings.models_dir).find(version_id)
+            row = ModelService(session).find(version_id)
             present = confidence_curves(row.calibration or {})
             wanted = [space for space in SPACES if anew or space not in present]
             if not wanted:
@@ -123,7 +122,7 @@ class GalleryCalibration:
 
     def _write(self, version_id: int, found: Learnt) -> None:
         with self._database.write() as session:
-            row = ModelService(session, self._settings.models_dir).find(version_id)
+            row = ModelService(session).find(version_id)
             content: dict[str, Any] = {"format": FORMAT, **(row.calibration or {})}
             curves = {space: curve.to_dict() for space, curve in found.curves.items()}
             content["confidence"] = {**content.get("confidence", {}), **curves}
@@ -144,7 +143,7 @@ def _material(session: Session, row: ModelVersion, spec: EncoderSpec, wanted: li
     if few is not None:
         nothing = np.empty(0, np.int64)
         return _Material(asked, split, few, _Known(nothing, nothing, {}))
-    return _Material(asked, split, None, _known(session, row, spec, {spec.stored(space) for space in wanted}, people))
+    return _Material(asked, split, None, _known(session, row, {spec.stored(space) for space in wanted}, people))
 
 
 def _asked(session: Session, *, held_out: bool) -> tuple[list[Described], dict[int, int]]:
@@ -165,7 +164,7 @@ def _too_few(asked: list[Described], split: str) -> str | None:
     )
 
 
-def _known(session: Session, row: ModelVersion, spec: EncoderSpec, homes: set[Space], people: dict[int, int]) -> _Known:
+def _known(session: Session, row: ModelVersion, homes: set[Space], people: dict[int, int]) -> _Known:
     log = LogRepository(session)
     found = {home: log.vectors(row.id, home, list(people)) for home in homes}
     ids = [image_id for image_id in people if all(image_id in vectors for vectors in found.values())]

@@ -32,7 +32,7 @@ def encode_later(database: Database, version_id: int) -> JobOut:
         return JobOut.of(found, {})
 
 
-def predecessor_of(database: Database, settings: Settings, version_id: int) -> int:
+def predecessor_of(database: Database, version_id: int) -> int:
     """The version that a rollback of this one returns to.
 
     Raises:
@@ -40,7 +40,7 @@ def predecessor_of(database: Database, settings: Settings, version_id: int) -> i
         NoPredecessorError: it does not answer, or none answered before it.
     """
     with database.read() as session:
-        models = ModelService(session, settings.models_dir)
+        models = ModelService(session)
         row, active = models.find(version_id), LogRepository(session).head().active_version_id
         if row.id != active:
             raise NoPredecessorError(f"model version {row.id} ({row.name}) does not answer: version {active} does")
@@ -67,7 +67,7 @@ def keep_standby(database: Database, settings: Settings) -> str | None:
 
 
 def _behind(session: Session, settings: Settings) -> int | None:
-    models = ModelService(session, settings.models_dir)
+    models = ModelService(session)
     before = models.predecessor()
     if before is None or before.retired_at is not None:
         return None

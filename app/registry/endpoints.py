@@ -39,7 +39,7 @@ _QUEUED_ALONE: dict[int | str, dict[str, Any]] = {
 def list_models(core: CoreDep) -> ModelList:
     """Every model version, the one that answers, and the one that a rollback returns to."""
     with core.database.read() as session:
-        return ModelService(session, core.settings.models_dir).listed()
+        return ModelService(session).listed()
 
 
 @router.post(
@@ -67,7 +67,7 @@ def register_model(
     files = {"weights": weights, "spec": spec, "card": card, "calibration": calibration}
     info = receive({key: file.file for key, file in files.items() if file is not None}, core.settings)
     with core.database.write() as session:
-        models = ModelService(session, core.settings.models_dir)
+        models = ModelService(session)
         found = models.describe(models.register(info, name))
     response.headers["Location"] = f"/v1/models/{found.id}"
     return found
@@ -113,7 +113,7 @@ def roll_back_model(version_id: Id, core: CoreDep, response: Response) -> ModelO
     Only if more than a few images came since that it lacks, a job encodes those first (202). A version that does not
     answer any more is refused, so that pressing twice rolls back once.
     """
-    return _activated(core, predecessor_of(core.database, core.settings, version_id), response, despite_gate=True)
+    return _activated(core, predecessor_of(core.database, version_id), response, despite_gate=True)
 
 
 @router.delete(
@@ -141,5 +141,5 @@ def _accepted(job: JobOut, response: Response) -> JobOut:
 
 def _described(core: Core, version_id: int) -> ModelOut:
     with core.database.read() as session:
-        models = ModelService(session, core.settings.models_dir)
+        models = ModelService(session)
         return models.describe(models.find(version_id))

@@ -100,7 +100,7 @@ class Retention:
             shutil.rmtree(left, ignore_errors=True)
 
     def _models(self, session: Session) -> ModelService:
-        return ModelService(session, self._settings.models_dir)
+        return ModelService(session)
 
     def _unused(self, session: Session, version_id: int) -> ModelVersion:
         models = self._models(session)

@@ -1,7 +1,6 @@
 """Model versions within one unit of work: registering, listing, and who may answer."""
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.orm import Session
@@ -55,12 +54,11 @@ OUTSIDE = Origin()
 class ModelService:
     """Model versions within one unit of work."""
 
-    def __init__(self, session: Session, models_dir: Path) -> None:
+    def __init__(self, session: Session) -> None:
         self._models = ModelRepository(session)
         self._images = ImageRepository(session)
         self._jobs = JobRepository(session)
         self._log = LogRepository(session)
-        self._models_dir = models_dir
 
     def find(self, wanted: int | str) -> ModelVersion:
         """A version by id or name.

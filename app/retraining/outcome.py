@@ -40,7 +40,7 @@ class Outcome:
             ModelNotFoundError: there is no such version.
         """
         with self._duty.database.read() as session:
-            row = ModelService(session, self._core.settings.models_dir).find(version_id)
+            row = ModelService(session).find(version_id)
         return (self._core.settings.models_dir / row.folder).resolve()
 
     def settle(self, data: Summary, steps: int) -> End:
@@ -70,7 +70,7 @@ class Outcome:
                 **verdict.model_dump(),
                 **figures,
             }
-            ModelService(session, self._core.settings.models_dir).judge(version, accepted=verdict.accepted, gate=gate)
+            ModelService(session).judge(version, accepted=verdict.accepted, gate=gate)
             self._end(session, version, verdict, steps)
         return "done"
 
@@ -149,7 +149,7 @@ class Outcome:
         name = self._parameters.get("name") or own
         if ModelRepository(session).by_name(name) is not None:  # taken meanwhile: no reason to lose a training
             name = own
-        return ModelService(session, self._core.settings.models_dir).register(info, name, origin).id
+        return ModelService(session).register(info, name, origin).id
 
 
 def _lasting(progress: dict[str, Any] | None) -> dict[str, Any]:

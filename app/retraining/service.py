@@ -116,7 +116,7 @@ class RetrainingService:
             active = LogRepository(session).head().active_version_id
             if active is None:
                 raise NoActiveModelError
-            base = ModelService(session, self._settings.models_dir).find(asked.base or active)
+            base = ModelService(session).find(asked.base or active)
             if asked.name is not None and ModelRepository(session).by_name(asked.name) is not None:
                 raise InvalidError(f"another model version is called {asked.name!r}; choose another `name`")
             collections = CollectionService(session)

@@ -5,13 +5,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from app.jobs.children import Child
+from tests.waiting import alive, until
 
 # It tells its own number and that of a child of its own; both would live for a minute and ignore SIGTERM.
 STUBBORN = """
@@ -24,25 +23,10 @@ time.sleep(60)
 """
 
 
-def wait_for(reached: Callable[[], bool], *, seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while not reached():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
-def alive(pid: int) -> bool:
-    """Whether a process runs; one that has ended and that nobody has waited for does not."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-
-
 def told(folder: Path) -> list[int]:
     """The processes of `STUBBORN`, once it has told them."""
     events = folder / "events.jsonl"
-    wait_for(lambda: events.is_file() and events.read_text().endswith("\n"))
+    until(lambda: events.is_file() and events.read_text().endswith("\n"))
     pids = json.loads(events.read_text().splitlines()[-1])["pids"]
     assert all(alive(pid) for pid in pids)
     return list(pids)
@@ -65,7 +49,7 @@ def test_ending_a_child_ends_what_it_started(tmp_path: Path) -> None:
 def test_a_command_that_ends_takes_along_what_it_left_behind(tmp_path: Path) -> None:
     code = STUBBORN.replace("time.sleep(60)\n", "os._exit(3)\n")
     with Child(python(code, tmp_path), tmp_path) as child:
-        wait_for(lambda: not child.running)
+        until(lambda: not child.running)
         assert child.code == 3
         (event,) = child.events()
         assert not any(alive(pid) for pid in event["pids"])
@@ -87,8 +71,8 @@ def test_nothing_outlives_a_kill(victim: str, tmp_path: Path) -> None:
         assert group == os.getsid(pids[0])
         assert group != os.getpgid(worker.pid)
         os.kill(worker.pid if victim == "worker" else group, signal.SIGKILL)
-        wait_for(lambda: not any(alive(pid) for pid in (*pids, group)))
-        assert worker.wait(30) == (-signal.SIGKILL if victim == "worker" else 0)
+        until(lambda: not any(alive(pid) for pid in (*pids, group)))
+        assert worker.wait(60) == (-signal.SIGKILL if victim == "worker" else 0)
 
 
 def test_two_runs_of_one_folder_do_not_overlap(tmp_path: Path) -> None:
@@ -99,7 +83,7 @@ def test_two_runs_of_one_folder_do_not_overlap(tmp_path: Path) -> None:
         "    time.sleep(0.3)\n"
     )
     with Child(python(code, tmp_path), tmp_path) as first, Child(python(code, tmp_path), tmp_path) as second:
-        wait_for(lambda: not first.running and not second.running)
+        until(lambda: not first.running and not second.running)
         assert (first.code, second.code) == (0, 0)
     assert (tmp_path / "words").read_text().split() == ["begin", "end"] * 2
 
@@ -118,9 +102,9 @@ def test_events_are_whole_lines_of_this_run(tmp_path: Path) -> None:
     )
     with Child(python(code, tmp_path), tmp_path) as child:
         seen: list[object] = []
-        wait_for(lambda: seen.extend(child.events()) is None and len(seen) == 1)  # type: ignore[func-returns-value]
+        until(lambda: seen.extend(child.events()) is None and len(seen) == 1)  # type: ignore[func-returns-value]
         (tmp_path / "go").touch()
-        wait_for(lambda: not child.running)
+        until(lambda: not child.running)
         assert seen + list(child.events()) == [{"n": 1}, {"n": 3}]
         assert child.complaints() == ["complaint"]
         assert child.code == 7
@@ -134,7 +118,7 @@ def test_a_child_stands_back_as_a_session_too(tmp_path: Path) -> None:
     telling = "import json, os, sys; told = {'nice': os.nice(0), 'group': open('/proc/self/autogroup').read()}"
     telling += "; open(sys.argv[1] + '/events.jsonl', 'a').write(json.dumps(told) + chr(10))"
     with Child(python(telling, tmp_path), tmp_path, nice=7) as child:
-        wait_for(lambda: not child.running)
+        until(lambda: not child.running)
         told = list(child.events())
     assert told[0]["nice"] == min(19, os.nice(0) + 7)
     assert told[0]["group"].split()[-1] == str(told[0]["nice"])

@@ -5,7 +5,6 @@ import os
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -99,11 +98,10 @@ def test_a_process_prints_one_line_and_no_traceback(data: Path) -> None:
     assert ran.stderr.count("\n") == 1
 
 
-def test_help_is_quick_and_imports_no_torch() -> None:
-    started = time.perf_counter()
+def test_help_imports_no_torch() -> None:
+    """Which would take seconds."""
     command = "import sys, app.cli; assert 'torch' not in sys.modules and 'sqlalchemy' not in sys.modules"
     subprocess.run([sys.executable, "-c", command], check=True)
-    assert time.perf_counter() - started < 5  # 0.3 s on an idle machine
 
 
 def test_a_waiting_worker_loads_no_torch(data: Path) -> None:

@@ -2,9 +2,11 @@
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from datetime import timedelta
 from importlib import metadata
@@ -203,6 +205,26 @@ def test_what_the_settings_ask_for_must_be_there(filled: Core, settings: Setting
         assert found(settings)["extras"].status == "warn"
         lines = found(settings.model_copy(update={"traces": True}))
     assert (lines["extras"].status, "otel" in lines["extras"].advice) == ("fail", True)
+
+
+def test_every_extra_is_known() -> None:
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    parts = {
+        name: {re.split(r"[\[<>=;~]", part)[0] for part in wanted}
+        for name, wanted in project["optional-dependencies"].items()
+        if name not in ("cpu", "gpu", "dev")
+    }
+    assert {name: set(known) for name, known in installation._EXTRAS.items()} == parts
+
+
+def test_each_setting_asks_for_its_extra(settings: Settings) -> None:
+    def needed(**values: object) -> list[str]:
+        return list(installation.needed_extras(settings.model_copy(update=values)))
+
+    assert needed() == []
+    assert needed(vector_engine="milvus") == ["milvus-lite"]
+    assert needed(vector_engine="milvus", milvus_uri="http://milvus.example:19530") == ["milvus"]
+    assert needed(video_detector="people.onnx") == needed(runtime="onnx-fp32") == ["onnx"]
 
 
 def test_too_little_memory_is_found(filled: Core, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

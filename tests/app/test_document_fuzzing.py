@@ -64,7 +64,7 @@ def served(request: pytest.FixtureRequest, core: Core, ingest: IngestFolder, tmp
     with serving(core.settings) as url:
         key = ""
         if request.param == "keys":
-            made = requests.post(f"{url}/v1/admin/keys", json={"name": "root", "scopes": ["admin"]}, timeout=10)
+            made = requests.post(f"{url}/v1/admin/keys", json={"name": "root", "scopes": ["admin"]}, timeout=60)
             key = made.json()["key"]
         yield Served(url, key)
 

@@ -33,6 +33,7 @@ from tests.app.test_ingest_folder import write_manifest
 from tests.app.test_search_api import ask
 from tests.app.toy import COLOURS, picture, toy_checkpoint
 from tests.models.test_presence import section
+from tests.waiting import LIMIT_S
 
 IMAGES = 3
 PAIRS = [(one, other) for one in COLOURS for other in COLOURS if one != other][:40]
@@ -74,7 +75,7 @@ def log_of(client: TestClient, job_id: str) -> list[str]:
 
 def answered_by(client: TestClient, version: int, query: str) -> dict[str, Any]:
     """The answer of a version that the database names; the server may have to load it first."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + LIMIT_S
     while (answer := ask(client, query))["model_version"]["id"] != version:
         assert time.monotonic() < deadline
     return answer
@@ -156,9 +157,7 @@ def test_what_was_trained_here_is_never_asked_about_those_it_has_seen(
     split(core, held=LEAST_PEOPLE - 1)
     folder = toy_checkpoint(core.settings.models_dir / "trained", two_spaces=True)
     with core.database.write() as session:
-        version = ModelService(session, core.settings.models_dir).register(
-            read_info(folder), "trained", Origin(parent_id=1, job_id="j")
-        )
+        version = ModelService(session).register(read_info(folder), "trained", Origin(parent_id=1, job_id="j"))
     job = client.post(f"/v1/models/{version.id}/activate").json()["id"]
     finish(core)
     assert active(core) == version.id
@@ -216,14 +215,14 @@ def test_what_could_not_be_learnt_is_learnt_later(core: Core, ingest: IngestFold
     core.active.follow()
     ingest(draw(tmp_path / "people"))
     _, _, encoder = core.active.load_encoder(other)
-    learnt = GalleryCalibration(core.database, core.settings).learn(other, encoder)
+    learnt = GalleryCalibration(core.database).learn(other, encoder)
     assert learnt is not None
     assert set(learnt.curves) == {"text", "image"}
     with core.database.read() as session:
         assert UNCALIBRATED not in ModelRepository(session).calibration(other)
     core.active.follow()
     assert set(core.active.current().curves) == {"text", "image"}  # without a restart
-    assert GalleryCalibration(core.database, core.settings).learn(other, encoder) == Learnt({}, {})
+    assert GalleryCalibration(core.database).learn(other, encoder) == Learnt({}, {})
 
 
 def test_a_job_that_is_cancelled_while_it_learns_does_not_switch(

@@ -30,7 +30,7 @@ from tests.app.toy import picture, toy_checkpoint
 
 def described(core: Core, version_id: int) -> ModelOut:
     with core.database.read() as session:
-        models = ModelService(session, core.settings.models_dir)
+        models = ModelService(session)
         return models.describe(models.find(version_id))
 
 
@@ -56,14 +56,14 @@ def test_a_candidate_waits_for_its_gate_and_its_lineage_stays(gallery: Core, tmp
     origin = Origin({"name": "r"}, "ab" * 32, parent_id=1, job_id="j", metrics={"r1": 0.5}, candidate=True)
     info = adopt(toy_checkpoint(tmp_path / "made", words=("red",)), core.settings.models_dir)
     with core.database.write() as session:
-        version = ModelService(session, core.settings.models_dir).register(info, "made", origin).id
+        version = ModelService(session).register(info, "made", origin).id
     found = described(core, version)
     assert (found.status, found.recipe, found.data_fingerprint) == ("candidate", {"name": "r"}, "ab" * 32)
     assert (found.parent_id, found.job_id, found.metrics) == (1, "j", {"r1": 0.5})
     with pytest.raises(ModelRefusedError, match="not been judged"):
         core.switch(version)
     with core.database.write() as session:
-        ModelService(session, core.settings.models_dir).judge(version, accepted=False, gate={"gain": -3})
+        ModelService(session).judge(version, accepted=False, gate={"gain": -3})
     assert (described(core, version).status, described(core, version).gate) == ("refused", {"gain": -3})
     with pytest.raises(ModelRefusedError, match="was refused"):
         activate_version(core, version)
@@ -72,7 +72,7 @@ def test_a_candidate_waits_for_its_gate_and_its_lineage_stays(gallery: Core, tmp
     assert active(core) == version
     core.switch(1)
     with core.database.write() as session:
-        ModelService(session, core.settings.models_dir).judge(version, accepted=True, gate={"gain": 3})
+        ModelService(session).judge(version, accepted=True, gate={"gain": 3})
     assert described(core, version).status == "ready"
 
 
@@ -83,7 +83,7 @@ def test_a_refusal_while_it_is_encoded_keeps_it_from_answering(gallery: Core, tm
     _, work = taken(core)
     work.prepare()
     with core.database.write() as session:
-        ModelService(session, core.settings.models_dir).judge(version, accepted=False, gate={})
+        ModelService(session).judge(version, accepted=False, gate={})
     with pytest.raises(ModelRefusedError):
         work.advance()
     assert (active(core), vectors(core, version), described(core, version).status) == (1, 24, "encoding")

@@ -19,6 +19,7 @@ from models.errors import CheckpointError
 from tests.app.conftest import IngestFolder
 from tests.app.test_search_api import ask, people
 from tests.app.toy import picture, toy_checkpoint
+from tests.waiting import until
 
 
 def test_a_broken_checkpoint_is_refused_and_changes_nothing(core: Core, tmp_path: Path) -> None:
@@ -29,7 +30,7 @@ def test_a_broken_checkpoint_is_refused_and_changes_nothing(core: Core, tmp_path
     with pytest.raises(CheckpointError):
         register_checkpoint(core, tmp_path / "nowhere", "nowhere")
     with core.database.read() as session:
-        assert [item.name for item in ModelService(session, core.settings.models_dir).all()] == ["toy"]
+        assert [item.name for item in ModelService(session).all()] == ["toy"]
     assert len(list(core.settings.models_dir.iterdir())) == 1
 
 
@@ -81,14 +82,9 @@ def test_side_by_side_then_one_row(client: TestClient, core: Core, ingest: Inges
 
 
 def test_the_server_follows_an_activation_elsewhere(client: TestClient, core: Core, tmp_path: Path) -> None:
-    import time
-
     other = register_checkpoint(core, toy_checkpoint(tmp_path / "other", words=("red",)), "other")
     activate_version(core, other.id)
-    deadline = time.monotonic() + 10
-    while ask(client, "red")["model_version"]["name"] != "other":
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    until(lambda: ask(client, "red")["model_version"]["name"] == "other", "the other version answers")
 
 
 def test_images_that_came_meanwhile_are_missed_by_nobody(core: Core, ingest: IngestFolder, tmp_path: Path) -> None:
@@ -122,7 +118,7 @@ def test_a_lost_picture_is_named(core: Core, ingest: IngestFolder, tmp_path: Pat
 @pytest.mark.parametrize("wanted", ["99", "nobody", "9" * 30])
 def test_versions_that_do_not_exist(core: Core, wanted: str) -> None:
     with core.database.read() as session, pytest.raises(ModelNotFoundError):
-        ModelService(session, core.settings.models_dir).find(wanted)
+        ModelService(session).find(wanted)
 
 
 def test_a_server_whose_model_is_broken_starts_and_says_so(core: Core, settings: Settings) -> None:

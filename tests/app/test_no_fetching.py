@@ -29,6 +29,7 @@ from tests.app.test_batches_api import zipped
 from tests.app.test_indexing_jobs import taken
 from tests.app.toy import picture
 from tests.models.test_trial import compact_checkpoint
+from tests.waiting import until
 
 DOCUMENT = json.loads((Path(__file__).parents[2] / "docs" / "openapi.json").read_text())
 Json = dict[str, Any]
@@ -218,8 +219,7 @@ def test_the_watch_sees_what_it_is_there_for() -> None:
     with watching() as (address, reached):
         host, port = address.split("/")[2].split(":")
         socket.create_connection((host, int(port))).close()
-        while len(reached) < 3:
-            pass
+        until(lambda: len(reached) >= 3, "the listener was reached")
     assert sorted(text.split("(")[0].split(":")[0] for text in reached) == [
         "listener",
         "socket.connect",

@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
+from sqlalchemy.exc import OperationalError
 from starlette.testclient import TestClient
 from typer.testing import CliRunner
 
 from app.cli import app
 from app.core import Core
+from app.database.sessions import Database
 from app.errors import ConfigurationError
 from app.gallery.sources import open_source
 from app.main import create_app
@@ -183,6 +185,9 @@ def test_another_word_is_no_setting() -> None:
         load_settings(purpose_required="always")
 
 
-def test_a_purpose_costs_the_command_line_no_look_at_keys(core: Core) -> None:
-    core.database.close()
-    check_purpose_here(SearchOptions(purpose="case 17"), core.settings, core.database)
+def test_a_purpose_costs_the_command_line_no_look_at_keys(core: Core, tmp_path: Path) -> None:
+    nothing = Database(f"sqlite:///{tmp_path / 'empty.sqlite3'}")  # any look at its keys fails
+    check_purpose_here(SearchOptions(purpose="case 17"), core.settings, nothing)
+    with pytest.raises(OperationalError, match="no such table"):
+        check_purpose_here(SearchOptions(), core.settings, nothing)
+    nothing.close()

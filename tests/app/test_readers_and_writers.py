@@ -26,7 +26,7 @@ def test_answers_have_no_duplicates_and_nothing_deleted(core: Core, tmp_path: Pa
 
     def read(seed: int) -> int:
         rng, answers = np.random.default_rng(seed), 0
-        while not stop.is_set():
+        while not answers or not stop.is_set():
             deleted = set(gone)
             vector = rng.standard_normal(DIM).astype(np.float32)
             found = _search(core, vector / np.linalg.norm(vector))
@@ -67,7 +67,7 @@ def _write(core: Core, folder: Path, present: list[int], gone: set[int]) -> None
 
 def _keep(core: Core, stop: threading.Event) -> int:
     rounds = 0
-    while not stop.is_set():
+    while not rounds or not stop.is_set():
         core.active.maintain()
         for view in core.active.current().views.values():
             view._index.compact()

@@ -5,8 +5,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -31,6 +29,7 @@ from tests.app.test_retraining_jobs import queue
 from tests.end_to_end.test_long_jobs_process import processes
 from tests.training.conftest import write_set
 from tests.training.test_engine import recipe
+from tests.waiting import until
 from training.recipe import dump_recipe
 
 
@@ -57,13 +56,6 @@ def log(core: Core, job_id: str) -> str:
 def done(core: Core, job_id: str) -> int:
     with core.database.read() as session:
         return JobService(session).find(job_id).done
-
-
-def until(reached: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + 180
-    while not reached():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.05)
 
 
 def test_a_loss_that_is_not_a_number_fails_with_the_batch(empty_core: Core, recipe_file: str) -> None:
@@ -100,7 +92,7 @@ def test_a_killed_training_goes_on_and_a_cancel_leaves_nothing(empty_core: Core,
     answers: list[bool] = []
     thread = threading.Thread(target=lambda: answers.append(work.advance()))
     thread.start()
-    until(lambda: done(empty_core, job_id) >= 5, "it trains")
+    until(lambda: done(empty_core, job_id) >= 5, "it trains", limit_s=180)
     reached = done(empty_core, job_id)
     for pid in processes(job_id):
         if b"supervisor.py" not in Path(f"/proc/{pid}/cmdline").read_bytes():
@@ -110,7 +102,7 @@ def test_a_killed_training_goes_on_and_a_cancel_leaves_nothing(empty_core: Core,
     assert "killed by signal 9" in log(empty_core, job_id)
     thread = threading.Thread(target=lambda: answers.append(work.advance()))
     thread.start()
-    until(lambda: done(empty_core, job_id) > reached, "it goes on")
+    until(lambda: done(empty_core, job_id) > reached, "it goes on", limit_s=180)
     assert "tiny resumes at step" in log(empty_core, job_id)
     with empty_core.database.write() as session:
         JobService(session).cancel(job_id)

@@ -3,7 +3,6 @@
 import json
 import random
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -30,6 +29,7 @@ from models.clip_baseline import compact_spec
 from models.registry import build
 from tests.app.test_indexing_jobs import active, finish, taken
 from tests.training.conftest import COLOURS, draw_person
+from tests.waiting import until
 
 QUICK = [
     "batch=32",
@@ -100,11 +100,12 @@ def stop_and_go_on(core: Core) -> None:
     job_id, work = taken(core, stopping)
     thread = threading.Thread(target=work.advance)
     thread.start()
-    deadline = time.monotonic() + 240
-    while not any("starts of" in line.message for line in lines(core, job_id)):
-        assert thread.is_alive()
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    until(
+        lambda: not thread.is_alive() or any("starts of" in line.message for line in lines(core, job_id)),
+        "the training starts",
+        limit_s=240,
+    )
+    assert thread.is_alive()
     stopping.set()
     thread.join(60)
     with core.database.write() as session:

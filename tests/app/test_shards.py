@@ -1,7 +1,6 @@
 """Shards of an encoding in one process: each image once, whoever has it; what is lost is given out again."""
 
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -28,6 +27,7 @@ from tests.app.conftest import IngestFolder
 from tests.app.test_indexing_jobs import active, finish, other, taken
 from tests.app.test_search_api import people
 from tests.app.toy import picture, toy_checkpoint
+from tests.waiting import until
 
 __all__ = ["other"]
 COUNT = 24
@@ -101,7 +101,7 @@ def test_what_a_worker_loses_goes_to_the_next_one_as_it_is(core: Core, other: in
 
 def _row(core: Core, version: int) -> ModelVersion:
     with core.database.read() as session:
-        return ModelService(session, core.settings.models_dir).find(version)
+        return ModelService(session).find(version)
 
 
 def test_two_workers_encode_each_image_once(client: TestClient, core: Core, other: int) -> None:
@@ -202,17 +202,10 @@ def test_an_idle_worker_helps_unless_that_is_no_faster(core: Core, other: int) -
     assert place(settings.model_copy(update={"device": "auto"})) != place(settings)
     elsewhere.look()
     assert elsewhere.busy
-    _until(lambda: encoded(core, other) == [COUNT, COUNT])
+    until(lambda: encoded(core, other) == [COUNT, COUNT])
     with core.database.write() as session:
         JobService(session).finish(JobService(session).find(job_id), "cancelled")
-    _until(lambda: not elsewhere.busy)
-
-
-def _until(reached: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
-    while not reached():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    until(lambda: not elsewhere.busy)
 
 
 def test_a_helper_that_cannot_says_so_once_and_the_job_goes_on(core: Core, other: int, tmp_path: Path) -> None:
@@ -223,7 +216,7 @@ def test_a_helper_that_cannot_says_so_once_and_the_job_goes_on(core: Core, other
     folder = core.settings.models_dir / _row(core, other).folder
     folder.rename(tmp_path / "away")
     found.look()
-    _until(lambda: not found.busy)
+    until(lambda: not found.busy)
     with core.database.read() as session:
         job, lines = JobService(session).find(job_id), JobRepository(session).lines(job_id)
     assert job.state == "running"

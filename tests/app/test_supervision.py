@@ -5,8 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -14,6 +13,7 @@ import pytest
 
 from app.commands import supervision
 from app.embedding.watchdog import RESTART_CODE
+from tests.waiting import LIMIT_S, alive, until
 
 # Answers one request with its process id, then ends as the path says. `late`: the second child takes its time.
 PROGRAM = """
@@ -44,7 +44,6 @@ while True:
     if path != "/":
         os._exit(int(path[1:]))
 """
-LIMIT_S = 30.0
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
 
 
@@ -78,13 +77,6 @@ def supervised(tmp_path: Path) -> Iterator[Supervised]:
     found.process.wait()
     assert found.process.stdout is not None
     found.process.stdout.close()
-
-
-def until(true: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + LIMIT_S
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def test_the_codes_agree() -> None:
@@ -143,10 +135,3 @@ def test_a_child_that_never_serves_is_not_started_again(tmp_path: Path) -> None:
         env=ENVIRONMENT,
     )
     assert ended.returncode == RESTART_CODE
-
-
-def alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False

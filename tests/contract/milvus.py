@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.waiting import LIMIT_S, free_port
+
 
 def need_milvus_lite() -> None:
     """Skip where Milvus Lite is not installed; fail there with CI=true, where nothing may be skipped for that."""
@@ -22,13 +24,6 @@ def need_milvus_lite() -> None:
     if os.environ.get("CI") == "true":
         pytest.fail(missing)
     pytest.skip(missing)
-
-
-def free_port() -> int:
-    """A port of loopback that nobody listens on now."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 class MilvusLiteServer:
@@ -49,10 +44,10 @@ class MilvusLiteServer:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "milvus_lite", "server", *place], stdout=log, stderr=log
             )
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + LIMIT_S
         while not self._listens():
             assert self._process.poll() is None, (self._folder.parent / "milvus.log").read_text()[-2000:]
-            assert time.monotonic() < deadline, "Milvus Lite did not listen within a minute"
+            assert time.monotonic() < deadline, "Milvus Lite did not listen in time"
             time.sleep(0.05)
 
     def kill(self) -> None:

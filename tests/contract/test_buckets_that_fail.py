@@ -6,8 +6,7 @@ import socket
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +28,7 @@ from tests.app.test_job_retries import work
 from tests.app.test_problems import check
 from tests.app.toy import picture, toy_checkpoint
 from tests.end_to_end.test_service_process import pictures
+from tests.waiting import free_port, until
 
 COUNT = 150
 WRONG = "a-wrong-secret-that-no-message-holds"
@@ -129,13 +129,6 @@ def core(tmp_path: Path, line: Line) -> Iterator[Core]:
     found.close()
 
 
-def until(reached: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not reached():
-        assert time.monotonic() < deadline
-        time.sleep(0.002)
-
-
 def journals(core: Core) -> list[Path]:
     return list((core.settings.images_dir / "journal").iterdir())
 
@@ -151,7 +144,7 @@ def test_a_store_that_goes_away_fails_the_job_and_a_retry_goes_on(core: Core, li
 
     worker = threading.Thread(target=work, args=(core,))
     worker.start()
-    until(lambda: done() >= 8)
+    until(lambda: done() >= 8, pause_s=0.002)
     line.cut()
     worker.join()
     with core.database.read() as session:
@@ -189,8 +182,7 @@ def test_what_a_store_that_was_away_kept_goes_without_a_restart(core: Core, line
 @pytest.fixture(scope="module")
 def strict_server() -> Iterator[tuple[str, dict[str, str]]]:
     """A server that checks signatures and rights, and the keys of the one user who may do everything."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     url = f"http://127.0.0.1:{port}"
     command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -202,7 +194,7 @@ def strict_server() -> Iterator[tuple[str, dict[str, str]]]:
         users.put_user_policy(UserName="descry", PolicyName="all", PolicyDocument=json.dumps(_ALLOW))
         key = users.create_access_key(UserName="descry")["AccessKey"]
         users.close()
-        httpx.post(f"{url}/moto-api/reset-auth", content=b"0").raise_for_status()
+        httpx.post(f"{url}/moto-api/reset-auth", content=b"0", timeout=60).raise_for_status()
         yield url, {"AWS_ACCESS_KEY_ID": key["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"]}
     finally:
         process.kill()
@@ -211,7 +203,7 @@ def strict_server() -> Iterator[tuple[str, dict[str, str]]]:
 
 def _answers(url: str) -> bool:
     try:
-        return httpx.get(f"{url}/moto-api/").is_success
+        return httpx.get(f"{url}/moto-api/", timeout=60).is_success
     except httpx.TransportError:
         return False
 

@@ -24,8 +24,8 @@ def test_recovery_waits_for_a_writer_that_is_still_committing(core: Core, ingest
     with core.database.write():
         thread = threading.Thread(target=recover)
         thread.start()
-        assert entered.wait(30)
+        assert entered.wait(60)
         assert not recovered.wait(0.3), "it reads beside a writer that may still commit"
-    thread.join(30)
+    thread.join(60)
     assert recovered.is_set()
     assert [outcome.status for outcome in ingest(tmp_path / "p")] == ["ingested"]

@@ -5,7 +5,7 @@ import shutil
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -27,16 +27,10 @@ from tests.app.conftest import IngestFolder
 from tests.app.toy import picture, toy_checkpoint
 from tests.contract import postgres
 from tests.contract.line import Line, line_to
+from tests.waiting import until
 
 COLOURS = ("red", "green", "blue")
 BASE = "http://127.0.0.1:8000"
-
-
-def until(reached: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + 60
-    while not reached():
-        assert time.monotonic() < deadline, f"it did not come: {what}"
-        time.sleep(0.02)
 
 
 def codes(client: TestClient) -> list[str]:
@@ -110,7 +104,7 @@ def test_a_database_that_goes_silent_does_not_make_readyz_hang(far: Settings, li
         began = time.monotonic()
         assert codes(client) == ["database_unreachable"]
         first = client.get("/readyz").json()["behind"]
-        assert time.monotonic() - began < 20  # and not the minutes that the system would wait
+        assert time.monotonic() - began < 60  # and not the minutes that the system would wait
         assert first["seconds"] >= 0.5
         line.mend()
         until(lambda: codes(client) == [], "ready again")

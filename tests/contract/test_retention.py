@@ -1,7 +1,6 @@
 """What has been kept long enough is erased, and nothing else, on both databases."""
 
 import json
-import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from app.gallery.sources import open_source
 from app.identities.erasures import ErasureRepository
 from app.retention.service import RetentionService, apply
 from tests.app.toy import picture
+from tests.waiting import until
 
 CASES = [
     ("old-gate", "gate", 40, "A"),
@@ -75,10 +75,7 @@ def test_the_verbs_and_the_housekeeping(core: Core, client: TestClient, tmp_path
     assert client.get("/v1/admin/retention").json() == {"rules": []}
     put = client.put("/v1/admin/retention", json={"rules": [rule]})
     assert put.json() == {"rules": [{**rule, "due": 1}]}
-    deadline = time.monotonic() + 60
-    while "old-door" in left(core):  # the server's housekeeping takes it
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    until(lambda: "old-door" not in left(core), "the server's housekeeping takes it")
     assert len(left(core)) == 5
 
 

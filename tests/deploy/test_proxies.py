@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import ssl
 import subprocess
 import sys
@@ -21,19 +20,15 @@ from app.jobs.service import JobService
 from app.settings import Settings
 from models.checkpoint import DEMO
 from tests.programs import program
+from tests.waiting import LIMIT_S, free_port
 
 ROOT = Path(__file__).parent.parent.parent
 DEPLOY = ROOT / "deploy"
 Command = Callable[[Path, str, int], list[str]]
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return int(free.getsockname()[1])
-
-
 def wait_for(what: Callable[[], bool], process: "subprocess.Popen[bytes]", log: Path) -> None:
-    ends = time.monotonic() + 60
+    ends = time.monotonic() + LIMIT_S
     while not what():
         assert process.poll() is None, log.read_text()
         assert time.monotonic() < ends, log.read_text()

@@ -13,7 +13,8 @@ from app.vectors.repository import LogRepository
 from tests.end_to_end.test_jobs_process import Jobs
 from tests.end_to_end.test_long_jobs_process import active, encoded, register
 from tests.end_to_end.test_service_process import answer, checkpoint, data, ingest, pictures
-from tests.end_to_end.violence.stack import LIMIT_S, Stack, until
+from tests.end_to_end.violence.stack import Stack
+from tests.waiting import LIMIT_S, until
 
 __all__ = ["checkpoint", "data"]
 COUNT = 100

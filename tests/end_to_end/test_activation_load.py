@@ -19,7 +19,8 @@ from models.checkpoint import load_checkpoint, save_checkpoint
 from tests.contract import postgres
 from tests.end_to_end.test_service_process import checkpoint, pictures
 from tests.end_to_end.violence.crowd import Crowd, check_scores
-from tests.end_to_end.violence.stack import LIMIT_S, Stack, until
+from tests.end_to_end.violence.stack import Stack
+from tests.waiting import LIMIT_S, until
 
 __all__ = ["checkpoint"]
 IMAGES, MORE = 96, 16

@@ -3,7 +3,6 @@
 import json
 import subprocess
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -22,6 +21,7 @@ from app.settings import Settings
 from tests.contract import postgres
 from tests.contract.conftest import postgres_server
 from tests.end_to_end.test_service_process import DESCRY, answer, checkpoint, environment, ingest, pictures, serving
+from tests.waiting import until
 
 __all__ = ["checkpoint", "postgres_server"]
 BEFORE, DURING = 120, 12
@@ -77,8 +77,7 @@ class Load:
     def start(self) -> None:
         for thread in self._threads:
             thread.start()
-        while not self.errors and not all(self.counts.values()):
-            time.sleep(0.01)
+        until(lambda: bool(self.errors) or all(self.counts.values()), "each has begun", limit_s=240)
 
     def stop(self) -> None:
         self._stop.set()

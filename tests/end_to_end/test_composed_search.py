@@ -51,7 +51,7 @@ def client(drawn: Path, truth: list[dict[str, Any]], tmp_path_factory: pytest.Te
     settings = Settings(data_dir=tmp_path_factory.mktemp("data"), device="cpu")
     core = open_core(settings)
     with core.database.write() as session:
-        version = ModelService(session, settings.models_dir).register(adopt(DEMO, settings.models_dir), "shipped").id
+        version = ModelService(session).register(adopt(DEMO, settings.models_dir), "shipped").id
     core.switch(version)
     assert {outcome.status for outcome in core.ingest().run(open_source(gallery))} == {"ingested"}
     with TestClient(create_app(settings), base_url="http://127.0.0.1:8000") as found:

@@ -24,7 +24,8 @@ from app.database.tables import Image
 from app.settings import Settings
 from tests.end_to_end.test_service_process import checkpoint
 from tests.end_to_end.violence.ledger import Batch, images_of, jpeg, search
-from tests.end_to_end.violence.stack import Caller, Stack, until, workers_of
+from tests.end_to_end.violence.stack import Caller, Stack, workers_of
+from tests.waiting import until
 
 __all__ = ["checkpoint"]
 SIZES = {"": "48m", "images": "4m", "staging": "4m"}

@@ -6,8 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,16 +19,9 @@ from app.embedding.watchdog import RESTART_CODE
 from app.settings import Settings
 from models.checkpoint import DEMO
 from tests.end_to_end.violence.faulty import PASSES
+from tests.waiting import LIMIT_S, until
 
 COMMAND = [sys.executable, "-m", "tests.end_to_end.violence.faulty", "serve", "--port", "0", "--no-worker"]
-LIMIT_S = 60.0
-
-
-def until(true: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + LIMIT_S
-    while not true():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.02)
 
 
 @dataclass
@@ -161,8 +153,12 @@ def test_an_encoder_that_takes_the_process_along_is_back_soon(server: Server) ->
         server.search()
     # Nobody is refused by the system meanwhile: an answer is 503, or comes from the new process.
     codes = set[int]()
-    while 200 not in codes:
+
+    def answered() -> bool:
         codes.add(server.client.get("/healthz").status_code)
+        return 200 in codes
+
+    until(answered, "a new process answers")
     assert codes <= {200, 503}
     until(server.ready, "a new process serves on the same port")
     assert server.search().status_code == 200

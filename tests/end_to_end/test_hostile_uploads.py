@@ -38,6 +38,7 @@ from app.core import opened
 from app.settings import Settings
 from tests.app.test_batches_api import linked, tarred, zipped
 from tests.end_to_end.test_service_process import checkpoint, serving
+from tests.waiting import LIMIT_S, until
 
 __all__ = ["checkpoint"]
 URL = "/v1/gallery/batches"
@@ -74,7 +75,7 @@ class Site:
 
     def done(self, response: httpx.Response) -> dict[str, Any]:
         assert response.status_code == 202, response.text
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + LIMIT_S
         while True:
             job: dict[str, Any] = self.client.get(response.headers["location"]).json()
             if job["state"] in ("succeeded", "failed", "cancelled"):
@@ -98,10 +99,7 @@ class Site:
         return below(self.data / "staging")
 
     def until_nothing_is_staged(self) -> None:
-        deadline = time.monotonic() + 30
-        while self.staged():
-            assert time.monotonic() < deadline, self.staged()
-            time.sleep(0.02)
+        until(lambda: not self.staged(), "nothing is staged")
 
     def refused(self, response: httpx.Response, status: int, code: str) -> None:
         """Refused with a typed error, nothing staged, no job, and the server answers."""
@@ -351,7 +349,7 @@ def test_row_17_a_slow_body_is_ended_and_leaves_nothing(site: Site) -> None:
                 first = connection.recv(65536)
                 break
             except TimeoutError:
-                assert time.monotonic() < began + 30
+                assert time.monotonic() < began + LIMIT_S
         assert b" 408 " in first.split(b"\r\n")[0]
     site.until_nothing_is_staged()
 
@@ -362,7 +360,7 @@ def test_row_17_a_head_that_trickles_and_a_body_that_nobody_wants_are_ended(site
     with site.raw(head("Content-Length: 1000000", path="/nowhere")) as connection:
         assert answer(connection)[0] == 404
         connection.settimeout(0.05)
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + LIMIT_S
         closed = False
         while not closed:
             try:
@@ -384,20 +382,14 @@ def test_row_17_a_head_without_end_is_refused(site: Site) -> None:
 
 def test_row_17_a_client_that_vanishes_leaves_nothing(site: Site) -> None:
     with site.raw(head("Content-Length: 20000000") + _BEGIN + bytes(5 << 20)) as connection, feeding(connection):
-        deadline = time.monotonic() + 30
-        while not any(path.is_file() and path.stat().st_size for path in site.staged()):
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        until(lambda: any(path.is_file() and path.stat().st_size for path in site.staged()), "a part is staged")
     site.until_nothing_is_staged()
 
 
 def test_row_17_uploads_and_their_bytes_are_bounded(site: Site) -> None:
     body = head("Content-Length: 40000000") + _BEGIN + bytes(100_000)
     with site.raw(body) as one, site.raw(body) as other, feeding(one, other):
-        deadline = time.monotonic() + 30
-        while len(list((site.data / "staging").iterdir())) < 2:
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        until(lambda: len(list((site.data / "staging").iterdir())) == 2, "both are being staged")
         busy = site.send({"1.jpg": jpeg((1, 17, 17))})
         assert (busy.status_code, busy.json()["code"]) == (429, "uploads_busy")
         assert int(busy.headers["retry-after"]) > 0

@@ -18,6 +18,7 @@ from app.jobs.repository import FINAL, JobRepository
 from app.jobs.service import JobService
 from app.settings import Settings
 from tests.end_to_end.test_service_process import DESCRY, answer, checkpoint, data, environment, pictures, serving
+from tests.waiting import LIMIT_S, until
 
 __all__ = ["checkpoint", "data"]
 COUNT = 900
@@ -52,7 +53,7 @@ class Jobs:
             return JobService(session).find(job_id)
 
     def until(self, job_id: str, reached: Callable[[Job], bool]) -> Job:
-        deadline = time.monotonic() + 90
+        deadline = time.monotonic() + LIMIT_S
         while not reached(job := self.get(job_id)):
             assert time.monotonic() < deadline, (job.state, job.done, job.error_message)
             time.sleep(0.005)
@@ -80,7 +81,7 @@ def test_a_killed_worker_goes_on_where_it_was(data: Path, tmp_path: Path) -> Non
             mark = reached + 100
             job = jobs.until(job_id, lambda job, mark=mark: job.done >= mark)  # type: ignore[misc]
             process.send_signal(number)
-            assert process.wait(30) == (-signal.SIGKILL if number == signal.SIGKILL else 0)
+            assert process.wait(60) == (-signal.SIGKILL if number == signal.SIGKILL else 0)
         job = jobs.get(job_id)
         assert (job.state, job.worker) == ("running", "one")
         assert job.done < COUNT, "too fast to be killed in the middle"
@@ -138,11 +139,8 @@ def test_the_server_brings_a_worker_and_takes_it_along(data: Path, tmp_path: Pat
         server.kill()
         server.wait()
     # The worker's name is free as soon as it has noticed that nobody needs it.
-    deadline = time.monotonic() + 20
     with (data / "workers" / f"{worker}.lock").open() as lock:
-        while not _free(lock.fileno()):
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        until(lambda: _free(lock.fileno()), "the worker's name is free")
     jobs.database.close()
 
 

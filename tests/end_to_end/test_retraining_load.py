@@ -21,7 +21,8 @@ from app.vectors.repository import LogRepository
 from tests.app.test_retraining_gallery import POLICY, QUICK, register_random, write_people
 from tests.end_to_end.test_activation_load import state
 from tests.end_to_end.violence.crowd import Crowd, check_scores
-from tests.end_to_end.violence.stack import LIMIT_S, Stack, until
+from tests.end_to_end.violence.stack import Stack
+from tests.waiting import LIMIT_S, until
 
 IMAGES, FIRST = 192, 132
 """Of 64 people, and of those who are there before."""

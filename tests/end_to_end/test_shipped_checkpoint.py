@@ -36,7 +36,7 @@ def core(gallery: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Co
     opened = open_core(Settings(data_dir=tmp_path_factory.mktemp("data"), device="cpu"))
     with opened.database.write() as session:
         models = opened.settings.models_dir
-        version = ModelService(session, models).register(adopt(DEMO, models), "shipped").id
+        version = ModelService(session).register(adopt(DEMO, models), "shipped").id
     opened.switch(version)
     outcomes = list(opened.ingest().run(open_source(gallery)))
     assert [outcome.status for outcome in outcomes] == ["ingested"] * 180

@@ -11,7 +11,8 @@ from app.settings import Settings
 from tests.contract import postgres
 from tests.end_to_end.test_service_process import checkpoint
 from tests.end_to_end.violence.ledger import Batch, images_of, jpeg, search
-from tests.end_to_end.violence.stack import Caller, Stack, until
+from tests.end_to_end.violence.stack import Caller, Stack
+from tests.waiting import until
 
 __all__ = ["checkpoint"]
 COUNT = 40

@@ -4,7 +4,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -18,6 +17,7 @@ import numpy as np
 import pytest
 
 from tests.programs import program
+from tests.waiting import LIMIT_S, free_port
 
 ROOT = Path(__file__).parent.parent.parent
 GUIDE = (ROOT / "docs" / "api.md").read_text()
@@ -56,8 +56,7 @@ def place(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = str(free.getsockname()[1])
+    port = str(free_port())
     # `descry` of the guide is this interpreter's.
     programs = tmp_path / "bin"
     programs.mkdir()
@@ -76,7 +75,7 @@ def server(environment: dict[str, str], tmp_path: Path) -> Iterator[str]:
     with shown.open("wb") as log:
         running = subprocess.Popen(["descry", "serve"], env=environment, stderr=log, cwd=tmp_path)
     try:
-        ends = time.monotonic() + 60
+        ends = time.monotonic() + LIMIT_S
         while True:
             assert running.poll() is None, shown.read_text()
             assert time.monotonic() < ends, shown.read_text()
@@ -89,7 +88,7 @@ def server(environment: dict[str, str], tmp_path: Path) -> Iterator[str]:
         yield environment["URL"]
     finally:
         running.send_signal(signal.SIGTERM)
-        running.wait(30)
+        running.wait(60)
 
 
 def test_the_guide_has_every_walk() -> None:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from app.errors import ServiceError
+
 ROOT = Path(__file__).parent.parent.parent
 README = (ROOT / "README.md").read_text()
 GUIDES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -15,7 +17,7 @@ BLOCKS = "\n".join(
 )
 # In a container, in Compose, and within $( ): the same verbs.
 PREFIX = re.compile(r"^(?:docker exec descry |docker compose .*exec api |export \w+=\$\()(?=descry )", re.MULTILINE)
-GROUPS = "models|index|keys|jobs|identities|datasets|queries|feedback"
+GROUPS = "models|index|keys|jobs|identities|datasets|queries|feedback|audit|images|retention"
 CALL = re.compile(rf"^descry ((?:{GROUPS}) \w+|[a-z-]+)([^#\n]*)", re.MULTILINE)
 VERBS = sorted({(verb, rest.strip()) for verb, rest in CALL.findall(PREFIX.sub("", BLOCKS))})
 OWN = re.compile(r"(?<!\S)(--[a-z-]+)")
@@ -47,6 +49,19 @@ def test_make_targets_exist() -> None:
 def test_links_and_pictures_exist(guide: Path) -> None:
     places = re.findall(r"\]\(([^)#\s]+)\)", guide.read_text())
     assert [place for place in places if "://" not in place and not (guide.parent / place).exists()] == []
+
+
+@pytest.mark.parametrize("guide", GUIDES, ids=lambda guide: guide.name)
+def test_codes_have_the_status_that_a_guide_says(guide: Path) -> None:
+    known = {error.code: error.status for error in _below(ServiceError)}
+    readiness = (ROOT / "app" / "readiness.py").read_text()  # its reasons are no errors
+    told = re.findall(r"\b([45]\d\d),? `([a-z_]+)`", guide.read_text())
+    wrong = [(status, code) for status, code in told if known.get(code) != int(status) and code not in readiness]
+    assert wrong == []
+
+
+def _below(error: type[ServiceError]) -> list[type[ServiceError]]:
+    return [error, *(one for kind in error.__subclasses__() for one in _below(kind))]
 
 
 def headings(guide: Path) -> set[str]:

@@ -36,7 +36,7 @@ def worker(walk: Walk) -> Iterator[None]:
 
 def settle(walk: Walk) -> None:
     """Wait for the jobs that a command has left to the worker."""
-    ends = time.monotonic() + 120
+    ends = time.monotonic() + 240
     while re.search(r"queued|running", listed := walk.run("descry jobs list --json")):
         assert time.monotonic() < ends, listed
 

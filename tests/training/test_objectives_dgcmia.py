@@ -51,7 +51,8 @@ def test_relations_need_both_modalities_and_more_than_the_threshold() -> None:
             found += expected
     assert 12 < found < 144
     same = torch.tensor([[1.0, 0.0], [1.0, 0.0]])
-    assert mined_relations(same, same, 1.0, 1.0).tolist() == [[True, False], [False, True]]  # strict; diagonal known
+    for thresholds in ((1.0, 0.5), (0.5, 1.0)):  # each is strict; the diagonal is known
+        assert mined_relations(same, same, *thresholds).tolist() == [[True, False], [False, True]]
 
 
 @pytest.mark.parametrize(
@@ -152,6 +153,9 @@ def test_an_anchor_never_finds_itself_nor_what_was_never_seen() -> None:
     assert not empty.mined.any()
     alone = find_candidates(torch.ones(1, 2), bank[:1], torch.ones(1, dtype=torch.bool), own - 1, top_k=3, threshold=0)
     assert not alone.mined.any()
+    alike = torch.eye(2)[[0, 0]]
+    strict = find_candidates(alike[:1], alike, torch.ones(2, dtype=torch.bool), torch.tensor([1]), top_k=1, threshold=1)
+    assert (strict.similarity.tolist(), strict.mined.tolist()) == ([[1.0]], [[False]])
 
 
 # ---- eqs 13-18

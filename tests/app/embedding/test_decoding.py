@@ -14,11 +14,11 @@ def test_more_than_may_wait_are_refused_and_places_come_back() -> None:
     def job(number: int) -> int:
         begun.append(number)
         entered.set()
-        assert gate.wait(10)
+        assert gate.wait(60)
         return number
 
     first = pool.submit(lambda: job(1))
-    assert entered.wait(10)
+    assert entered.wait(60)
     second, third = pool.submit(lambda: job(2)), pool.submit(lambda: job(3))
     with pytest.raises(EncoderBusyError) as refused:
         pool.submit(lambda: job(4))
@@ -26,7 +26,7 @@ def test_more_than_may_wait_are_refused_and_places_come_back() -> None:
     assert second.cancel()
     fifth = pool.submit(lambda: job(5))
     gate.set()
-    assert [future.result(10) for future in (first, third, fifth)] == [1, 3, 5]
+    assert [future.result(60) for future in (first, third, fifth)] == [1, 3, 5]
     assert begun == [1, 3, 5]
     pool.close()
     with pytest.raises(EncoderBusyError, match="shutting down"):

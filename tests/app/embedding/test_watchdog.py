@@ -12,8 +12,9 @@ import pytest
 from app.embedding.batcher import MOST_ABANDONED, Batcher, Guarding
 from app.embedding.watchdog import RESTART_CODE, Watchdog
 from app.errors import EncoderStalledError
+from tests.waiting import until
 
-STALL_S = 0.3
+STALL_S = 0.6
 
 
 class Hanging:
@@ -52,14 +53,9 @@ def queue_over(work: Hanging, ended: list[str] | None = None) -> Batcher[int, in
     return Batcher(work, batch=4, waiting=10, name="t", guarding=Guarding(STALL_S, work.trial, reasons.append))
 
 
-def recovered(queue: Batcher[int, int]) -> bool:
-    """Waits until the queue takes queries again."""
-    patience = threading.Event()
-    for _ in range(600):
-        if queue.trouble is None:
-            return True
-        patience.wait(0.05)
-    return False
+def recover(queue: Batcher[int, int]) -> None:
+    """Wait until the queue takes queries again."""
+    until(lambda: queue.trouble is None, "the queue takes queries again")
 
 
 def test_a_thread_that_hangs_is_replaced_and_what_waits_is_answered(
@@ -67,13 +63,13 @@ def test_a_thread_that_hangs_is_replaced_and_what_waits_is_answered(
 ) -> None:
     queue, gate = queue_over(work), work.gate(7)
     stuck = queue.submit(7)
-    assert work.entered.wait(20)
+    assert work.entered.wait(60)
     waiting = queue.submit(1)
     with caplog.at_level(logging.WARNING), pytest.raises(EncoderStalledError):
-        stuck.result(20)
-    assert waiting.result(20) == 2
-    assert recovered(queue)
-    assert queue.submit(2).result(20) == 4
+        stuck.result(60)
+    assert waiting.result(60) == 2
+    recover(queue)
+    assert queue.submit(2).result(60) == 4
     assert (queue.counts.abandoned, work.trials) == (1, 1)
     assert "is given up, with 1 queries" in caplog.text
     gate.set()
@@ -86,13 +82,13 @@ def test_while_the_new_thread_hangs_too_nothing_is_taken(work: Hanging) -> None:
     work.gate(7)
     work.gate(0)
     with pytest.raises(EncoderStalledError):
-        queue.submit(7).result(20)
+        queue.submit(7).result(60)
     with pytest.raises(EncoderStalledError, match="hangs"):
         queue.submit(1)
     assert queue.trouble is not None
     work.gates[0].set()
-    assert recovered(queue)
-    assert queue.submit(1).result(20) == 2
+    recover(queue)
+    assert queue.submit(1).result(60) == 2
     work.gates[7].set()
     queue.close()
 
@@ -102,12 +98,10 @@ def test_the_process_is_ended_when_too_many_threads_hang(work: Hanging) -> None:
     queue = queue_over(work, ended)
     for item in range(MOST_ABANDONED + 1):
         work.gate(item + 1)
-        assert recovered(queue)
+        recover(queue)
         with pytest.raises(EncoderStalledError):
-            queue.submit(item + 1).result(20)
-    patience = threading.Event()
-    while not ended:
-        patience.wait(0.05)
+            queue.submit(item + 1).result(60)
+    until(lambda: bool(ended), "the process is ended")
     assert ended == [f"t: {MOST_ABANDONED + 1} threads hang"]
     with pytest.raises(EncoderStalledError):
         queue.submit(50)
@@ -119,12 +113,12 @@ def test_threads_that_come_back_do_not_count_any_more(work: Hanging) -> None:
     queue = queue_over(work, ended)
     for item in range(2 * MOST_ABANDONED):
         gate = work.gate(item + 1)
-        assert recovered(queue)
+        recover(queue)
         with pytest.raises(EncoderStalledError):
-            queue.submit(item + 1).result(20)
+            queue.submit(item + 1).result(60)
         gate.set()
-        assert recovered(queue)
-    assert queue.submit(50).result(20) == 100
+        recover(queue)
+    assert queue.submit(50).result(60) == 100
     assert ended == []
     queue.close()
 
@@ -135,7 +129,7 @@ def test_a_pass_that_ends_in_time_is_left_alone() -> None:
         with watchdog.watching(60, called.set):
             pass
     with watchdog.watching(0.01, called.set):
-        assert called.wait(20)
+        assert called.wait(60)
 
 
 def test_one_that_cannot_be_dealt_with_leaves_the_others_watched() -> None:
@@ -145,7 +139,7 @@ def test_one_that_cannot_be_dealt_with_leaves_the_others_watched() -> None:
         raise ValueError("no")
 
     with watchdog.watching(0.01, fail), watchdog.watching(0.3, called.set):
-        assert called.wait(20)
+        assert called.wait(60)
 
 
 def test_the_end_of_a_process_says_why_in_log_and_code() -> None:

@@ -22,6 +22,7 @@ from app.settings import Settings
 from benchmarks.browser import FLAGS
 from models.checkpoint import DEMO
 from tests.served import serving
+from tests.waiting import LIMIT_S
 from training.synthetic.gallery import GalleryConfig, write_gallery
 
 IDENTITIES, IMAGES, FIRST_PAGE = 26, 3, 24
@@ -121,6 +122,7 @@ def chromium() -> Iterator[Browser]:
         if os.environ.get("CI") == "true":
             pytest.fail(missing)
         pytest.skip(missing)
+    expect.set_options(timeout=1000 * LIMIT_S)  # its own five seconds are few on a machine that is busy
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
         yield browser
@@ -132,7 +134,7 @@ def visiting(browser: Browser, server: str) -> Iterator[Visit]:
     """A fresh visitor; afterwards nothing may have left the host, and nothing may have gone wrong unseen."""
     context: BrowserContext = browser.new_context(locale="en-GB", timezone_id="Europe/Berlin")
     visit = Visit(context.new_page(), server)
-    visit.page.set_default_timeout(8_000)
+    visit.page.set_default_timeout(1000 * LIMIT_S)
     context.on("request", lambda request: visit.requested.append(request.url))
     visit.page.on("console", visit.hear)
     visit.page.on("pageerror", lambda error: visit.complaints.append(str(error)))

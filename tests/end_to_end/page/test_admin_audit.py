@@ -50,7 +50,7 @@ def server(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iter
             ]
             AuditRepository(session).append(rows)
     with serving(settings) as address:
-        with httpx.Client(base_url=address) as client:
+        with httpx.Client(base_url=address, timeout=60) as client:
             client.post(
                 "/v1/search/text",
                 json={

@@ -58,7 +58,7 @@ def row(page: Page, name: str) -> Locator:
 
 
 def status(server: str, key: str, path: str = "/v1/gallery") -> tuple[int, str]:
-    answer = httpx.get(f"{server}{path}", headers={"Authorization": f"Bearer {key}"})
+    answer = httpx.get(f"{server}{path}", headers={"Authorization": f"Bearer {key}"}, timeout=60)
     return answer.status_code, answer.json().get("code", "")
 
 
@@ -88,7 +88,7 @@ def test_the_first_key_closes_the_server_and_the_page_goes_on(visits: Visiting, 
         expect(row(page, HOSTILE)).to_contain_text("you use it")
         visit.check_accessible()
         assert page.title().startswith("Keys ")
-        assert httpx.get(f"{server}/v1/gallery").status_code == 401
+        assert httpx.get(f"{server}/v1/gallery", timeout=60).status_code == 401
         assert status(server, key)[0] == 200
         page.get_by_role("button", name="I have kept it").click()
         assert key not in page.evaluate("[...document.querySelectorAll('input')].map((one) => one.value).join()")
@@ -221,15 +221,15 @@ def test_rules_of_retention_are_set_after_a_question(visits: Visiting, server: s
         save = page.get_by_role("button", name="Save the rules")
         save.click()
         page.get_by_role("dialog").get_by_role("button", name="Cancel").click()
-        assert httpx.get(f"{server}/v1/admin/retention").json() == {"rules": []}
+        assert httpx.get(f"{server}/v1/admin/retention", timeout=60).json() == {"rules": []}
         save.click()
         page.get_by_role("dialog").get_by_role("button", name="Set them").click()
         expect(page.get_by_text("none due")).to_be_visible()
         rule = {"collection": "north", "camera": "door", "days": 14, "due": 0}
-        assert httpx.get(f"{server}/v1/admin/retention").json() == {"rules": [rule]}
+        assert httpx.get(f"{server}/v1/admin/retention", timeout=60).json() == {"rules": [rule]}
         visit.check_accessible()
         page.get_by_role("button", name="Remove the rule of north").click()
         save.click()
         page.get_by_role("dialog").get_by_role("button", name="Set them").click()
         expect(page.get_by_text("There is no rule")).to_be_visible()
-        assert httpx.get(f"{server}/v1/admin/retention").json() == {"rules": []}
+        assert httpx.get(f"{server}/v1/admin/retention", timeout=60).json() == {"rules": []}

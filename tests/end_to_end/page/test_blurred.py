@@ -47,4 +47,4 @@ def test_no_head_reaches_the_browser(blurring: Settings, server: str, visits: Vi
     assert {kind for kind, _, _ in asked} == {"file", "thumbnail"}
     assert len(asked) >= 2 * IMAGES
     for _, image_id, path in asked:
-        assert head_is_gone(picture_of(httpx.get(server + path).content), picture_of(originals[image_id]))
+        assert head_is_gone(picture_of(httpx.get(server + path, timeout=60).content), picture_of(originals[image_id]))

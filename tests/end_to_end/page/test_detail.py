@@ -148,6 +148,7 @@ def test_deleting_asks_and_is_real(visit: Visit) -> None:
     asked.get_by_role("button", name="Delete 2 images").click()
     expect(dialog).to_have_count(0)
     expect(visit.page.get_by_role("button", name="P-0008, rank")).to_have_count(0)
+    visit.page.wait_for_url(re.compile(r"\?q=black\+trousers$"))  # the address follows a moment later
     visit.page.go_forward()  # to the address that showed the person
     expect(visit.page.get_by_role("alert")).to_contain_text("identity")
     visit.page.keyboard.press("Escape")

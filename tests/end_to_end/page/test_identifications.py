@@ -150,5 +150,7 @@ def test_a_refusal_and_what_was_decided_meanwhile_are_told(visits: Visiting, loc
         row.get_by_role("form").get_by_role("button", name="Confirm", exact=True).click()
         expect(row.get_by_role("alert")).to_contain_text("is withdrawn")
         headers = {"Authorization": f"Bearer {locked.ben}"}
-        states = httpx.get(f"{locked.address}/v1/identifications", headers=headers).json()["identifications"]
+        states = httpx.get(f"{locked.address}/v1/identifications", headers=headers, timeout=60).json()[
+            "identifications"
+        ]
         assert next(one["state"] for one in states if one["proposed"]["note"] == "the bag") == "withdrawn"

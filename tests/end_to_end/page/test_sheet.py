@@ -45,9 +45,9 @@ def look(page: Page, address: str) -> tuple[list[str], list[str]]:
 
 def test_a_sheet_stands_alone(server: str, chromium: Browser, tmp_path: Path) -> None:
     asked = {"query": f"a red coat {HOSTILE}", "purpose": HOSTILE}
-    query_id = httpx.post(f"{server}/v1/search/text", json=asked).json()["query_id"]
+    query_id = httpx.post(f"{server}/v1/search/text", json=asked, timeout=60).json()["query_id"]
     address = f"{server}/v1/queries/{query_id}/results?format=html"
-    (tmp_path / "sheet.html").write_bytes(httpx.get(address).content)
+    (tmp_path / "sheet.html").write_bytes(httpx.get(address, timeout=60).content)
     for place in (address, (tmp_path / "sheet.html").as_uri()):
         page = chromium.new_page()
         assert look(page, place) == ([], [])

@@ -1,6 +1,5 @@
 """The page where a key is needed: it asks for one, says what is wrong with it, and goes on."""
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from app.jobs.service import JobService
 from app.settings import Settings
 from tests.end_to_end.page.conftest import QUERY, Visiting, picture_of, with_demo_model
 from tests.served import serving
+from tests.waiting import until
 
 CUT_STREAMS = """() => {
   const whole = window.fetch;
@@ -76,8 +76,7 @@ def test_an_upload_and_a_stream_ask_for_the_key_themselves(
         expect(page.get_by_role("heading", name="No images yet")).to_be_visible()
         with opened(settings) as core, core.database.write() as session:
             key = KeyService(session).create(NewKey(name="desk", scopes=["ingest", "search"])).key
-        while httpx.get(f"{address}/v1/session").status_code != 401:  # open access ends within a second
-            time.sleep(0.05)
+        until(lambda: httpx.get(f"{address}/v1/session", timeout=60).status_code == 401, "open access ends")
         page.evaluate(CUT_STREAMS)
         page.locator("#upload-files").set_input_files(picture_of(people, 5))
         sign_in(page, key)

@@ -72,7 +72,7 @@ def test_a_video_is_uploaded_watched_and_searched(visit: Visit, videos: Path, se
     expect(card).to_contain_text("10 of 10 ")
     visit.check_accessible()
     expect(visit.page.get_by_role("region", name="Collections")).to_contain_text(f"{crops} images")
-    seen = httpx.post(f"{server}/v1/search/text", json={"query": "red", "collection": "hall"}).json()
+    seen = httpx.post(f"{server}/v1/search/text", json={"query": "red", "collection": "hall"}, timeout=60).json()
     images = [image for one in seen["candidates"] for image in one["images"]]
     assert {image["camera"] for image in images} == {HOSTILE}
     # The browser's clock is Berlin's.

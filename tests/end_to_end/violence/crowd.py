@@ -10,7 +10,8 @@ import httpx
 import numpy as np
 
 from app.core import Core
-from tests.end_to_end.violence.stack import LIMIT_S, Stack, until
+from tests.end_to_end.violence.stack import Stack
+from tests.waiting import LIMIT_S, until
 
 CLIENTS = 16
 SAME, OTHER = 1e-5, 1e-3

@@ -17,7 +17,8 @@ from app.database.sessions import Database
 from app.database.tables import Embedding, Image, Job, JobItem
 from app.jobs.repository import FINAL
 from app.settings import Settings
-from tests.end_to_end.violence.stack import Caller, Stack, until, workers_of
+from tests.end_to_end.violence.stack import Caller, Stack, workers_of
+from tests.waiting import until
 
 PEOPLE = 50
 POOL = 500

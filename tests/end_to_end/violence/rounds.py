@@ -23,7 +23,8 @@ from tests.end_to_end.violence.ledger import (
     person,
     search,
 )
-from tests.end_to_end.violence.stack import Caller, Stack, until
+from tests.end_to_end.violence.stack import Caller, Stack
+from tests.waiting import until
 
 BATCH = 60
 

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
@@ -15,9 +15,8 @@ from typing import Self
 import httpx
 
 from tests.end_to_end.test_service_process import DESCRY, environment
+from tests.waiting import LIMIT_S, until
 
-LIMIT_S = 90.0
-"""Longest wait for a state that must come: far above what a busy machine needs."""
 QUICK = {
     "DESCRY_INGEST_CHUNK": "4",
     "DESCRY_WORKER_POLL_S": "0.1",
@@ -25,14 +24,6 @@ QUICK = {
     "DESCRY_WORKER_LOST_S": "2",
 }
 _ADDRESS = re.compile(r"Descry at (http://[^ ,]+)")
-
-
-def until(reached: Callable[[], bool], what: str, limit_s: float = LIMIT_S) -> None:
-    """Wait for a state that must come."""
-    deadline = time.monotonic() + limit_s
-    while not reached():
-        assert time.monotonic() < deadline, f"it did not come: {what}"
-        time.sleep(0.01)
 
 
 def workers_of(data: Path) -> list[int]:
