@@ -33,6 +33,8 @@ from tests.training.conftest import write_set
 from tests.training.test_engine import recipe
 from training.recipe import dump_recipe
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture
 def recipe_file(tmp_path: Path) -> str:
