@@ -7,7 +7,7 @@ Python would choose, and of some others.
 Why none is lost. Case folding works character by character. A name is folded; what of it is ASCII stands in the text as
 it is, in either case, unless one of `FOLDED_TO_ASCII` stands there, of which the folded form has ASCII characters
 ("ss" for a sharp s). What is not ASCII may stand there as anything that is not ASCII. So a pattern of LIKE has a gap at
-each place that may not be what it is, and Turkish databases, to which a lower I is another letter, see one for each i.
+each place that may not be what it is, and any one character for i: a Turkish database has another lower I.
 """
 
 import json
@@ -51,39 +51,43 @@ class Names:
 
     def maybe_in_json(self, column: Text) -> ColumnElement[bool]:
         """Of JSON as text, as `json.dumps` writes it with `ensure_ascii`: true wherever `held_by` is of its value."""
-        return self._any(lambda name: _in_json(func.lower(column), name))
+        return self._any(lambda name: _maybe(column, name, as_json=True))
 
     def maybe_in_text(self, column: Text) -> ColumnElement[bool]:
         """Of text without NUL: true wherever `held_by` is of it."""
-        return self._any(lambda name: _like(func.lower(column), _pattern(name, _unsure(name))))
+        return self._any(lambda name: _maybe(column, name, as_json=False))
 
     def _any(self, condition: Callable[[str], ColumnElement[bool]]) -> ColumnElement[bool]:
         return true() if len(self._folded) > _MOST else or_(false(), *map(condition, self._folded))
 
 
-def _in_json(text: ColumnElement[str], name: str) -> ColumnElement[bool]:
-    unsure = _unsure(name)
-    escaped = and_(_like(text, "%\\u%"), _like(text, _pattern(name, unsure, as_json=True)))
-    plain = _pattern(name, set(), as_json=True)
-    return or_(_like(text, plain), escaped) if name.isascii() else escaped
+def _maybe(column: Text, name: str, *, as_json: bool) -> ColumnElement[bool]:
+    text, instead = func.lower(column), _instead(name)
+    unsure = set().union(*instead.values())
+    found = _like(text, _pattern(name, unsure, as_json=as_json))
+    if not name.isascii():
+        return and_(_like(text, "%\\u%"), found) if as_json else found
+    there = [_like(column, f"%{json.dumps(one)[1:-1] if as_json else one}%") for one in instead]
+    return or_(_like(text, _pattern(name, set(), as_json=as_json)), and_(found, or_(false(), *there)))
 
 
-def _like(text: ColumnElement[str], pattern: str) -> ColumnElement[bool]:
+def _like(text: Text, pattern: str) -> ColumnElement[bool]:
     return text.like(pattern, escape=_ESCAPE)
 
 
-def _unsure(name: str) -> set[int]:
-    """Places of a folded name at which part of a character beyond ASCII may stand instead."""
-    found = set[int]()
-    for part in map(str.casefold, FOLDED_TO_ASCII):
+def _instead(name: str) -> dict[str, set[int]]:
+    """The characters beyond ASCII that may stand for a part of a folded name, and the places of that."""
+    found: dict[str, set[int]] = {}
+    for character in FOLDED_TO_ASCII:
+        part = character.casefold()
         for start in range(1 - len(part), len(name)):
             places = range(max(0, start), min(len(name), start + len(part)))
             if all(name[place] == part[place - start] for place in places):
-                found.update(places)
+                found.setdefault(character, set()).update(places)
     return found
 
 
-def _pattern(name: str, unsure: set[int], *, as_json: bool = False) -> str:
+def _pattern(name: str, unsure: set[int], *, as_json: bool) -> str:
     parts = ["%"]
     for place, character in enumerate(name):
         if place in unsure or not character.isascii():

@@ -3,7 +3,7 @@
 import json
 import sys
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -91,8 +91,10 @@ def undone(database: Database) -> Iterator[Session]:
         point.rollback()
 
 
-def entry(words: dict[str, Any], action: str = "search.text", **ids: list[int]) -> dict[str, Any]:
-    return Note(action, "someone", words=words, **ids).row()
+def entry(
+    words: dict[str, Any], action: str = "search.text", people: Sequence[int] = (), images: Sequence[int] = ()
+) -> dict[str, Any]:
+    return Note(action, "someone", words=words, identity_ids=list(people), image_ids=list(images)).row()
 
 
 def test_no_character_is_missing_in_the_list() -> None:
@@ -143,8 +145,8 @@ def test_no_query_is_lost_that_holds_a_name(database: Database, case: tuple[list
 
 def test_the_database_leaves_most_out(database: Database) -> None:
     """Else the other tests would pass of a condition that is always true."""
-    about = [entry({"note": "x"}, "view.support", identity_ids=[n], image_ids=[n, 10 * n]) for n in range(1, 40)]
-    plain = [entry({"query": f"a woman in wei\u00dfer bluse {n}"}, identity_ids=[n]) for n in range(1, 40)]
+    about = [entry({"note": "x"}, "view.support", [n], [n, 10 * n]) for n in range(1, 40)]
+    plain = [entry({"query": f"a woman in wei\u00dfer bluse {n}"}, people=[n]) for n in range(1, 40)]
     named = [entry({"query": text}) for text in ("for ANNA S.", "f\u00fcr anna s.", "Hanna S", "Ma\u00dfmann")]
     with database.append() as session:
         AuditRepository(session).append([*about, *plain, *named])
