@@ -2,6 +2,7 @@
 
 import os
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 # The tests of a whole suite fill the machine: a worker or a training that stands back behind them would not get ahead.
@@ -13,3 +14,8 @@ os.environ.setdefault("DESCRY_SUPERVISE", "0")
 # lifts both where the variable CI is set, and nowhere else.)
 settings.register_profile("unhurried", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("unhurried")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that are marked `long`: for one of minutes that begins last, all others wait."""
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
