@@ -194,6 +194,34 @@ def test_a_walk_follows_no_link_out_of_the_folder(core: Core, ingest: IngestFold
     assert by_name(ingest(tmp_path / "m")) == {"link.jpg": "path_outside_folder", "own.jpg": "ingested"}
 
 
+def test_what_a_walk_does_not_look_into_is_named(core: Core, ingest: IngestFolder, tmp_path: Path) -> None:
+    folder = tmp_path / "m"
+    picture(folder / "own.jpg", "blue")
+    picture(tmp_path / "elsewhere" / "one.jpg", "red")
+    (folder / "camera 2").symlink_to(tmp_path / "elsewhere")
+    (folder / "again").symlink_to(folder)
+    (folder / ".hidden").symlink_to(folder)
+    (folder / "gone.jpg").symlink_to(folder / "nowhere.jpg")
+    (folder / "loop.jpg").symlink_to(folder / "loop.jpg")
+    os.mkfifo(folder / "pipe.jpg")
+    place = os.open(folder, os.O_RDONLY)
+    for _ in range(20):  # whoever runs the test, nobody can open a path of 5,000 characters
+        os.mkdir("d" * 250, dir_fd=place)  # noqa: PTH102
+        inner = os.open("d" * 250, os.O_RDONLY, dir_fd=place)
+        os.close(place)
+        place = inner
+    os.close(place)
+    found = by_name(ingest(folder))
+    (deep,) = [name for name in found if name.startswith("ddd")]
+    assert found.pop(deep) == "file_unreadable"
+    assert found == {
+        "own.jpg": "ingested",
+        "camera 2/": "path_outside_folder",
+        "again/": "path_outside_folder",
+        **dict.fromkeys(("gone.jpg", "loop.jpg", "pipe.jpg"), "file_missing"),
+    }
+
+
 def test_sources_that_cannot_be_used(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="does not exist"):
         open_source(tmp_path / "nowhere")
