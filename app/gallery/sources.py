@@ -28,6 +28,7 @@ OTHER_SUFFIXES = frozenset({".gif", ".bmp", ".tif", ".tiff", ".heic", ".heif", "
 MANIFESTS = ("manifest.jsonl", "manifest.csv")
 MANIFEST_SUFFIXES = frozenset({".jsonl", ".csv"})
 _LINE_CHARS = 200_000
+_SEPARATORS = (",", ";", "\t")
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,15 +260,31 @@ def _jsonl(manifest: Path) -> Iterator[tuple[int, dict[str, Any] | ServiceError]
 
 
 def _csv(manifest: Path) -> Iterator[tuple[int, dict[str, Any] | ServiceError]]:
-    reader = csv.DictReader(io.StringIO(_text_of(manifest), newline=""), restkey="", strict=True)
+    text, reader = _text_of(manifest), None
     try:
-        if "file" not in (reader.fieldnames or ()):
-            raise ManifestError(f"{manifest.name} has no column `file` (its first line must name the columns)")
+        separator, columns = _columns(text, manifest.name)
+        reader = csv.DictReader(io.StringIO(text, newline=""), columns, restkey="", strict=True, delimiter=separator)
+        next(reader, None)  # the names
         for row in reader:
             surplus = row.pop("", None)
             yield reader.line_num, EntryError("the line has more cells than columns") if surplus else dict(row)
     except csv.Error as error:
-        raise ManifestError(f"{manifest.name}, line {reader.line_num}: {error}") from error
+        raise ManifestError(f"{manifest.name}, line {reader.line_num if reader else 1}: {error}") from error
+
+
+def _columns(text: str, name: str) -> tuple[str, list[str]]:
+    """What separates the cells (spreadsheets write semicolons in some countries), and the names of the columns."""
+    found: list[str] = []
+    for separator in _SEPARATORS:
+        first = next(csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=separator), [])
+        columns = [column.strip() for column in first]
+        if "file" in columns:
+            if twice := sorted({column for column in columns if column and columns.count(column) > 1}):
+                raise ManifestError(f"{name} has the column `{twice[0]}` twice; give each of them a name of its own")
+            return separator, columns
+        found = found or columns
+    told = f"; it has {', '.join(found)[:200]}" if found else ""
+    raise ManifestError(f"{name} has no column `file` (its first line must name the columns{told})")
 
 
 def _text_of(manifest: Path) -> str:

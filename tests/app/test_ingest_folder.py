@@ -222,6 +222,26 @@ def test_what_a_walk_does_not_look_into_is_named(core: Core, ingest: IngestFolde
     }
 
 
+@pytest.mark.parametrize("separator", [", ", ";", "\t"])
+def test_a_csv_manifest_is_read_whatever_separates_its_cells(
+    core: Core, ingest: IngestFolder, tmp_path: Path, separator: str
+) -> None:
+    picture(tmp_path / "m" / "1.jpg", "red")
+    lines = (("file", "identity", "camera"), ("1.jpg", "P-7", "gate 4"))
+    (tmp_path / "m" / "manifest.csv").write_text("\r\n".join(separator.join(line) for line in lines))
+    assert by_name(ingest(tmp_path / "m")) == {"1.jpg": "ingested"}
+    (image,) = rows(core)
+    assert (image.camera, image.attributes) == ("gate 4", {})
+    with core.database.read() as session:
+        assert session.get_one(Identity, image.identity_id).external_id == "P-7"
+
+
+def test_a_csv_manifest_with_one_column_twice_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "manifest.csv").write_text("file,identity,identity\n1.jpg,P-1,P-2\n")
+    with pytest.raises(ManifestError, match="`identity` twice"):
+        open_source(tmp_path)
+
+
 def test_sources_that_cannot_be_used(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="does not exist"):
         open_source(tmp_path / "nowhere")
