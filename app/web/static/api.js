@@ -1,5 +1,6 @@
 // The HTTP API, and what can go wrong with it.
 
+import { session } from "./session.js";
 import { signedIn } from "./signin.js";
 
 const PATIENCE_MS = 60_000;
@@ -115,7 +116,10 @@ async function admitted(request) {
   const response = await request();
   if (response.status !== 401) return response;
   const problem = problemOf(response.status, response.headers, await response.text());
-  if (!(await signedIn(problem))) throw problem;
+  if (!(await signedIn(problem))) {
+    session.set(null); // nobody is signed in
+    throw problem;
+  }
   return request();
 }
 
