@@ -44,7 +44,7 @@ def answer_of(folder: Path) -> SearchAnswer:
     ("width", "there", "absent"),
     [
         (60, ["ID", "Identity", "Confidence", "Image"], ["File", "Description", "Score"]),
-        (80, ["ID", "Identity", "Confidence", "Captured", "Image"], ["File", "Description", "Score"]),
+        (80, ["ID", "Identity", "Confidence", "Captured", "Image"], ["File", "Description"]),
         (120, ["Identity", "Confidence", "Camera", "Captured", "Image", "Description"], ["File"]),
         (200, ["Identity", "Score", "Camera", "Captured", "Image", "File", "Description"], []),
     ],

@@ -82,6 +82,15 @@ function sent(path, body, headers, onProgress, signal) {
   });
 }
 
+/** A part of the page. What cannot be fetched is told as any request without an answer. */
+export async function part(load) {
+  try {
+    return await load();
+  } catch (error) {
+    throw error instanceof TypeError ? unanswered(error) : error;
+  }
+}
+
 /** Errors of the page itself are told like all others: a blank page helps nobody. */
 export function asProblem(error) {
   if (error instanceof Problem) return error;

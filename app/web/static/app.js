@@ -45,7 +45,7 @@ async function show() {
       return;
     }
     const root = el("div", { className: `view view-${own.view.name}` });
-    own.module = await own.view.load();
+    own.module = await api.part(own.view.load);
     if (ending.signal.aborted) return;
     byId("view").replaceChildren(root);
     await own.module.mount(root, parameters, ending.signal);

@@ -41,9 +41,8 @@ export function noModel() {
   }
   return message(
     "No model version is active",
-    el("p", {}, "Register a checkpoint, then switch to it:"),
-    command("descry models register PATH"),
-    command("descry models activate ID"),
+    el("p", {}, "Take the one that comes with Descry, or a checkpoint of your own in place of --shipped:"),
+    command("descry models register --shipped --activate"),
     link({ view: "models" }, "Model versions", { className: "quiet" }),
   );
 }

@@ -1,5 +1,6 @@
 // Administration: what only a key with the scope admin may see and do, each part at its own address.
 
+import * as api from "../api.js";
 import { el } from "../dom.js";
 import { loading } from "../messages.js";
 import { link } from "../router.js";
@@ -21,7 +22,7 @@ export async function mount(root, parameters, signal) {
   });
   body.before(el("nav", { className: "tabs", ariaLabel: "Administration" }, tabs));
   document.title = `${part.title} – Descry`;
-  const module = await part.load();
+  const module = await api.part(part.load);
   if (signal.aborted) return;
   body.replaceChildren();
   await module.mount(body, parameters, signal);

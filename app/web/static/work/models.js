@@ -68,11 +68,11 @@ async function settle(refresh, signal) {
 
 function none() {
   if (!session.may("admin")) return message("No model version is registered", el("p", {}, "An administrator registers the first one."));
-  return message("No model version is registered", el("p", {}, "Register a checkpoint; it is tried out first:"), command("descry models register PATH"));
+  return message("No model version is registered", el("p", {}, "Take the one that comes with Descry, or a checkpoint of your own in place of --shipped:"), command("descry models register --shipped"));
 }
 
 function version(model, all, change) {
-  const told = el("div", {});
+  const told = el("div", { className: "told" });
   const active = model.id === all.active_id;
   const before = all.models.find(({ id }) => id === all.predecessor_id);
   const facts = [`${model.method} on ${model.backbone}`, `since ${format.instant(model.created_at)}`,
