@@ -15,6 +15,7 @@ from app.commands import (
     erasing,
     explain,
     export,
+    identifications,
     identities,
     index,
     intake,
@@ -69,6 +70,7 @@ app.add_typer(identities.app, name="identities")
 app.add_typer(retention.app, name="retention")
 app.add_typer(queries.app, name="queries")
 app.add_typer(queries.feedback, name="feedback")
+app.add_typer(identifications.app, name="identifications")
 for verb, text in training.VERBS.items():
     app.command(verb, help=text, context_settings=training.PASS_ON, add_help_option=False)(training.forward)
 

@@ -20,15 +20,16 @@ from numpy.typing import NDArray
 from rich.console import Console
 from threadpoolctl import threadpool_limits
 
-from app.vectors.contract import Changes, Half
+from app.vectors.contract import Changes
 from app.vectors.faiss_engine import FaissIndex
 from app.vectors.snapshot import Snapshot, SnapshotKey, SnapshotReader, save_snapshot
 from app.vectors.tier import Tier
+from benchmarks.clustered import CLUSTER, centres, near, off
 from benchmarks.figures import Figure, median
 from benchmarks.gpu import measure_gpu
 from benchmarks.table import figure_table
 
-_DIM, _BLOCK, _QUERIES, _CLUSTER = 512, 10_000, 200, 20
+_DIM, _BLOCK, _QUERIES = 512, 10_000, 200
 _KEY = SnapshotKey("benchmark", "benchmark", "text", _DIM)
 Queries = NDArray[np.float32]
 
@@ -41,19 +42,20 @@ def run(
     """Build an index of clustered vectors and measure it."""
     console = Console()
     if gpu:
-        centres = _centres(vectors // _CLUSTER)
-        near = partial(_near, centres)
-        console.print(figure_table(measure_gpu(vectors, _DIM, near, _queries(centres), console.print)))
+        around = centres(vectors // CLUSTER, _DIM)
+        console.print(
+            figure_table(measure_gpu(vectors, _DIM, partial(near, around), off(around, _QUERIES), console.print))
+        )
         return
     with tempfile.TemporaryDirectory(prefix="descry-index-") as folder:
         console.print(figure_table(_measure(vectors, threads, Path(folder), console.print)))
 
 
 def _measure(count: int, threads: int, folder: Path, say: Callable[[str], None]) -> list[Figure]:
-    centres = _centres(count // _CLUSTER)
-    queries = _queries(centres)
+    around = centres(count // CLUSTER, _DIM)
+    queries = off(around, _QUERIES)
     exact = FaissIndex(_DIM, tier=Tier(exact_up_to=None, threads=threads))
-    _fill(exact, centres, count, say)
+    _fill(exact, around, count, say)
     figures = _exact(exact, queries, threads, say)
     own = figures[0].value
     truth = [set(exact.search(query, 10).ids.tolist()) for query in queries]
@@ -89,42 +91,18 @@ def _measure(count: int, threads: int, folder: Path, say: Callable[[str], None])
         Figure("shortlist: best 1,000 of one query", many, "ms", own, "exact, one query"),
     ]
     say("snapshot ...")
-    return figures + _snapshot(listed, folder, threads) + _inserts(listed, centres, count)
+    return figures + _snapshot(listed, folder, threads) + _inserts(listed, around, count)
 
 
-def _fill(index: FaissIndex, centres: NDArray[np.float32], count: int, say: Callable[[str], None]) -> None:
+def _fill(index: FaissIndex, around: NDArray[np.float32], count: int, say: Callable[[str], None]) -> None:
     for start in range(0, count, _BLOCK):
         size = min(_BLOCK, count - start)
-        index.apply(Changes(start + size, np.arange(start, start + size), _near(centres, size, start), _none()))
+        index.apply(Changes(start + size, np.arange(start, start + size), near(around, size, start), _none()))
         if index.wants_compaction:
             index.compact()
         if start % (20 * _BLOCK) == 0:
             say(f"{start:,} vectors")
     index.compact()
-
-
-def _centres(count: int) -> NDArray[np.float32]:
-    """Unit vectors in a space of falling variances: 1, 1/2, 1/3 ... would fill 3 directions, this fills about 30."""
-    rng = np.random.default_rng(0)
-    spread = np.arange(1, _DIM + 1) ** -0.35 * np.exp(-np.arange(_DIM) / 60)
-    found = (rng.standard_normal((count, _DIM)) * spread).astype(np.float32)
-    return np.asarray(found / np.linalg.norm(found, axis=1, keepdims=True), np.float32)
-
-
-def _near(centres: NDArray[np.float32], count: int, seed: int) -> Half:
-    rng = np.random.default_rng(seed + 1)
-    found = centres[rng.integers(0, len(centres), count)]
-    found = found + 0.5 * centres[rng.integers(0, len(centres), count)]
-    found += 0.3 / _DIM**0.5 * rng.standard_normal((count, _DIM), np.float32)
-    return np.asarray(found / np.linalg.norm(found, axis=1, keepdims=True), np.float16)
-
-
-def _queries(centres: NDArray[np.float32]) -> Queries:
-    rng = np.random.default_rng(99)
-    found = _near(centres, _QUERIES, 10**9).astype(np.float32)
-    noise = rng.standard_normal(found.shape).astype(np.float32)
-    found += 2 * noise / np.linalg.norm(noise, axis=1, keepdims=True)
-    return np.asarray(found / np.linalg.norm(found, axis=1, keepdims=True), np.float32)
 
 
 def _exact(index: FaissIndex, queries: Queries, threads: int, say: Callable[[str], None]) -> list[Figure]:
@@ -187,7 +165,7 @@ def _snapshot(index: FaissIndex, folder: Path, threads: int) -> list[Figure]:
     return [Figure("start from a snapshot", seconds, "s", 10.0, "promise")]
 
 
-def _inserts(index: FaissIndex, centres: NDArray[np.float32], count: int) -> list[Figure]:
+def _inserts(index: FaissIndex, around: NDArray[np.float32], count: int) -> list[Figure]:
     """500 vectors a second for some seconds, beside compactions: how long until a search finds each hundred."""
     stop = threading.Event()
 
@@ -201,7 +179,7 @@ def _inserts(index: FaissIndex, centres: NDArray[np.float32], count: int) -> lis
     slowest = 0.0
     for step in range(50):
         began, first = time.perf_counter(), count + 100 * step
-        new = _near(centres, 100, first)
+        new = near(around, 100, first)
         index.apply(Changes(first + 100, np.arange(first, first + 100), new, _none()))
         if index.search(new[0].astype(np.float32), 1).ids.tolist() != [first]:
             raise RuntimeError("a vector that was added is not found")

@@ -27,3 +27,8 @@ def pytest_runtest_setup() -> None:
     np.random.seed(0)  # noqa: NPY002  libraries draw from it
     if "torch" in sys.modules:  # a test that needs it has imported it
         sys.modules["torch"].manual_seed(0)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that are marked `long`: for one of minutes that begins last, all others wait."""
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)

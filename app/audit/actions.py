@@ -139,6 +139,8 @@ queries save          change.query
 queries delete        change.query.delete
 queries search        search.again
 queries results       export.results
+identifications list  view.identifications
+identifications show  view.identification
 feedback add          change.feedback
 feedback list         view.feedback
 feedback remove       change.feedback.delete

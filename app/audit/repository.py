@@ -1,16 +1,17 @@
 """All SQL about the audit."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, String, cast, func, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, Row, Select, String, and_, cast, false, func, or_, select, true, update
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from app.audit.chain import GENESIS, Head, chained
 from app.database.audit_table import AuditEntry
+from app.database.mentions import Names
 
 _LOCK = 0x64657363727901
 """The advisory lock of PostgreSQL for the chain. A change takes it after the writer's, nobody the other way round."""
@@ -18,7 +19,9 @@ _TAKE_LOCK = f"SELECT pg_advisory_xact_lock({_LOCK})"
 _LAST = "SELECT sequence, hash FROM audit_entries ORDER BY sequence DESC LIMIT 1"
 _INSERT = AuditEntry.metadata.tables[AuditEntry.__tablename__].insert()
 """Without the ORM, which takes as long as the commit: every search waits for this, and every picture that is shown."""
-_BATCH = 1000
+_BATCH, _MOST_IDS = 1000, 100
+"""Rows of a statement; ids of one: with more, entries are read rather than compared with each of them."""
+Worded = Row[int, str, list[int], list[int], str | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,19 +86,34 @@ class AuditRepository:
             last = rows[-1].sequence
             self._session.expunge_all()
 
-    def worded(self) -> Iterator[Row[int, str, list[int], list[int], str | None]]:
+    def worded(self, *where: ColumnElement[bool]) -> Iterator[Worded]:
         """Number, action, ids of people and of images, and words of the entries that have words, in order."""
         columns = (AuditEntry.sequence, AuditEntry.action, AuditEntry.identity_ids, AuditEntry.image_ids)
         last = 0
         while True:
             statement = select(*columns, AuditEntry.words).where(
-                AuditEntry.words.is_not(None), AuditEntry.sequence > last
+                AuditEntry.words.is_not(None), AuditEntry.sequence > last, *where
             )
             rows = self._session.execute(statement.order_by(AuditEntry.sequence).limit(_BATCH)).all()
             yield from rows
             if len(rows) < _BATCH:
                 return
             last = rows[-1].sequence
+
+    def perhaps_about(
+        self, identity_ids: Collection[int], image_ids: Collection[int], names: Names, not_by: Iterable[str]
+    ) -> Iterator[Worded]:
+        """As `worded`: all entries that name one of some ids or hold one of some names, and others.
+
+        Args:
+            not_by: how actions begin whose ids are not looked at.
+        """
+        ids = [(AuditEntry.identity_ids, identity_ids), (AuditEntry.image_ids, image_ids)]
+        asked = [_naming(column, number) for column, numbers in ids for number in numbers]
+        about = or_(false(), *asked) if len(asked) <= _MOST_IDS else true()
+        for beginning in not_by:  # not by LIKE, to which upper and lower case are the same on SQLite
+            about = and_(func.substr(AuditEntry.action, 1, len(beginning)) != beginning, about)
+        yield from self.worded(or_(about, names.maybe_in_json(AuditEntry.words)))
 
     def forget_words(self, sequences: Iterable[int]) -> int:
         """Erase what people wrote in entries; the chain still verifies. Returns how many had something."""
@@ -130,7 +148,11 @@ def _conditions(wanted: Wanted) -> Iterator[ColumnElement[bool]]:
         yield AuditEntry.at < wanted.until
     for column, wished in ((AuditEntry.identity_ids, wanted.identity), (AuditEntry.image_ids, wanted.image)):
         if wished is not None:
-            yield cast(column, String).contains(f",{wished},")
+            yield _naming(column, wished)
     if wanted.words is not None:
         part = json.dumps(wanted.words, ensure_ascii=True)[1:-1]  # as it stands in the column
         yield func.lower(AuditEntry.words).contains(part.lower(), autoescape=True)
+
+
+def _naming(column: InstrumentedAttribute[list[int]], number: int) -> ColumnElement[bool]:
+    return cast(column, String).contains(f",{number},")

@@ -8,8 +8,8 @@ from sqlalchemy.orm import Session
 from app.audit.chain import Head, verified
 from app.audit.repository import AuditRepository, Wanted
 from app.audit.schemas import AuditEntryOut, AuditPage, AuditVerification
+from app.database.mentions import Names
 
-LEAST_NAME = 3
 _OF_MANY = ("search.", "export.", "audit.", "view.queries")
 """Actions whose entries name many people."""
 
@@ -42,7 +42,8 @@ class AuditService:
         one of the names. A search that found the person among others keeps its words: they say whom somebody sought and
         what for, and the person is a number in it that leads nowhere any more.
 
-        To be called in the unit of work that erases: one pass over all entries, so that many people go in one call.
+        To be called in the unit of work that erases: the database passes over all entries, so that many people go in
+        one call.
 
         Args:
             image_ids: the images that go with them.
@@ -51,14 +52,13 @@ class AuditService:
         Returns:
             How many entries had words that are gone.
         """
-        people, images = set(identity_ids), set(image_ids)
-        wanted = [name.casefold() for name in names if len(name) >= LEAST_NAME]
+        people, images, wanted = set(identity_ids), set(image_ids), Names(names)
         found = []
-        for row in self._audit.worded():
+        for row in self._audit.perhaps_about(people, images, wanted, _OF_MANY):
             alone = not row.action.startswith(_OF_MANY) and (
                 not people.isdisjoint(row.identity_ids) or not images.isdisjoint(row.image_ids)
             )
-            if alone or (wanted and _holds(_read(row.words), wanted)):
+            if alone or (wanted and wanted.held_by(_read(row.words))):
                 found.append(row.sequence)
         return self._audit.forget_words(found)
 
@@ -68,11 +68,3 @@ def _read(words: str | None) -> object:
         return json.loads(words or "null")
     except ValueError:  # somebody has changed it
         return words
-
-
-def _holds(value: object, names: list[str]) -> bool:
-    if isinstance(value, dict):
-        return any(_holds(item, names) for item in value.values())
-    if isinstance(value, list):
-        return any(_holds(item, names) for item in value)
-    return isinstance(value, str) and any(name in value.casefold() for name in names)

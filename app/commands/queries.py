@@ -8,7 +8,18 @@ from pydantic import ValidationError
 from rich.table import Table
 
 from app.commands.jobs import database_of
-from app.commands.output import AsJson, DataDir, Originals, print_json, progress_bar, results, shown, write_out
+from app.commands.output import (
+    AsJson,
+    Column,
+    DataDir,
+    Originals,
+    print_json,
+    print_table,
+    progress_bar,
+    results,
+    shown,
+    write_out,
+)
 
 if TYPE_CHECKING:
     from app.database.sessions import Database
@@ -36,17 +47,26 @@ def list_queries(
     if as_json:
         print_json(page.model_dump(mode="json"))
         return
-    table = Table("Query", "Asked", "Name", "What", "Purpose", "Feedback")
-    for query in page.queries:
-        table.add_row(
+    columns = [
+        Column("Query"),
+        Column("Asked"),
+        Column("Name", spare=1, least=10),
+        Column("What", least=20, most=80),
+        Column("Purpose", spare=2, least=10),
+        Column("Feedback", spare=3),
+    ]
+    rows = [
+        [
             query.id,
             query.created_at.strftime("%Y-%m-%d %H:%M"),
-            shown(query.name or ""),
-            shown(query.words[:80]),
-            shown(query.purpose or ""),
+            query.name or "",
+            query.words,
+            query.purpose or "",
             str(query.feedback or ""),
-        )
-    results().print(table)
+        ]
+        for query in page.queries
+    ]
+    print_table(columns, rows)
 
 
 @app.command("show")

@@ -3,21 +3,16 @@
 import hashlib
 import time
 from pathlib import Path
-from textwrap import shorten
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.table import Table
 
 from app.commands import composing, filters
-from app.commands.output import AsJson, DataDir, errors, print_json, results, shown
+from app.commands.output import AsJson, Column, DataDir, errors, print_json, print_table, results, shown
 
 if TYPE_CHECKING:
     from app.core import Core
     from app.search.schemas import SearchAnswer, SearchOptions
-
-_WIDE, _OTHERS = 130, 100
-"""Columns of a terminal from which on descriptions have room, and how many the rest takes of them."""
 
 
 def search(
@@ -91,32 +86,43 @@ def print_answer(answer: "SearchAnswer", *, as_json: bool) -> None:
         errors().print(f"[yellow]note[/]: {shown(warning.message)}", highlight=False)
     if answer.no_good_match:
         errors().print("[yellow]No good match[/]: the person is probably not in what was searched", highlight=False)
-    table, described = (
-        Table("#", "ID", "Identity", "Score", "Confidence", "Camera", "Captured", "Image", "File"),
-        results().width >= _WIDE,
-    )
-    if described:
-        table.add_column("Description")
+    print_table(*table_of(answer))
+    results().print(f"Candidates, not identifications. Query {answer.query_id}", style="dim", highlight=False)
+
+
+def table_of(answer: "SearchAnswer") -> tuple[list[Column], list[list[str]]]:
+    """What there is to tell of each candidate; of a narrow terminal's table the last columns are left out first."""
+    sure = any(candidate.confidence is not None for candidate in answer.candidates)
+    columns = [
+        Column("#"),
+        Column("ID"),
+        Column("Identity", least=12),
+        Column("Score", spare=5 if sure else 0),
+        *([Column("Confidence")] if sure else []),
+        Column("Camera", spare=2, least=12),
+        Column("Captured", spare=1),
+        Column("Image"),
+        Column("File", spare=4, least=16),
+        Column("Description", spare=3, least=30, most=120),
+    ]
+    rows = []
     for rank, candidate in enumerate(answer.candidates, start=1):
         best = candidate.images[0]
-        table.add_row(
-            str(rank),
-            str(candidate.identity.id),
-            shown(candidate.identity.external_id or "unnamed"),
-            f"{candidate.score:.3f}",
-            "" if candidate.confidence is None else _percent(candidate.confidence),
-            shown(best.camera or ""),
-            best.captured_at.strftime("%Y-%m-%d %H:%M") if best.captured_at else "",
-            str(best.id),
-            shown(best.source_name or ""),
-            *(
-                (shown(shorten(best.description or "", results().width - _OTHERS, placeholder=" …")),)
-                if described
-                else ()
-            ),
+        rows.append(
+            [
+                str(rank),
+                str(candidate.identity.id),
+                candidate.identity.external_id or "unnamed",
+                f"{candidate.score:.3f}",
+                *(["" if candidate.confidence is None else _percent(candidate.confidence)] if sure else []),
+                best.camera or "",
+                best.captured_at.strftime("%Y-%m-%d %H:%M") if best.captured_at else "",
+                str(best.id),
+                best.source_name or "",
+                best.description or "",
+            ]
         )
-    results().print(table)
-    results().print(f"Candidates, not identifications. Query {answer.query_id}", style="dim", highlight=False)
+    return columns, rows
 
 
 def _percent(share: float) -> str:

@@ -5,12 +5,12 @@ from pathlib import Path
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import inspect, text
-from sqlalchemy.exc import DatabaseError, OperationalError
+from sqlalchemy.exc import DatabaseError, DBAPIError, OperationalError
 
 import migrations
 from app.database import audit_table  # noqa: F401  its table is part of the schema
-from app.database.sessions import Database, damage
-from app.errors import DatabaseUnreachableError
+from app.database.sessions import Database, damage, service_error
+from app.errors import DatabaseNewerError, DatabaseUnreachableError
 
 HEAD_REVISION = "0015"
 """The newest migration; a test compares it with the files, so that start-up need not read them."""
@@ -22,6 +22,8 @@ def upgrade(database: Database) -> None:
     Raises:
         DatabaseUnreachableError: it does not answer, or does not let us in.
         DatabaseDamagedError: SQLite's file is none, or is damaged.
+        DatabaseNewerError: a newer release has been here.
+        DatabaseWriteError: it lacks migrations, and cannot be written.
     """
     try:
         revision = revision_of(database)
@@ -31,8 +33,18 @@ def upgrade(database: Database) -> None:
         if (found := damage(error)) is not None:
             raise found from error
         raise
+    if revision is not None and revision > HEAD_REVISION:
+        raise DatabaseNewerError(
+            f"the database has the schema {revision}, and this release knows {HEAD_REVISION}: run the newer release, "
+            "or `descry restore` a backup from before the upgrade into a new folder"
+        )
     if revision != HEAD_REVISION:
-        run(database, "head")
+        try:
+            run(database, "head")
+        except DBAPIError as error:
+            if (failed := service_error(error)) is not None:
+                raise failed from error
+            raise
 
 
 def run(database: Database, revision: str) -> None:

@@ -35,7 +35,8 @@ _SCHEMES = {
     "postgresql+psycopg": "postgresql+psycopg",
 }
 """What a URL may begin with, and the driver that it means."""
-_NO_WRITE = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN}
+_NO_WRITE = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}
+_NOT_ALLOWED = {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN}
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _NO_WRITE_STATES = {"53100", "58030"}
 """What SQLite and PostgreSQL (disk_full, io_error) say when the disk is full or fails."""
@@ -223,8 +224,13 @@ def _locked() -> DatabaseUnreachableError:
 def write_error(error: BaseException) -> DatabaseWriteError | None:
     """What a database library raised, as our error, if it means that the database cannot be written."""
     cause = getattr(error, "orig", None)
-    full = (getattr(cause, "sqlite_errorcode", None) or 0) & 0xFF in _NO_WRITE
-    if full or getattr(cause, "sqlstate", None) in _NO_WRITE_STATES:
+    code = (getattr(cause, "sqlite_errorcode", None) or 0) & 0xFF
+    if code in _NOT_ALLOWED:
+        return DatabaseWriteError(
+            f"the database cannot be written ({cause}); its folder and its files must belong to the user who runs "
+            "this, on a disk that has room and is not read-only"
+        )
+    if code in _NO_WRITE or getattr(cause, "sqlstate", None) in _NO_WRITE_STATES:
         return DatabaseWriteError(f"the database cannot be written ({cause}); make room on its disk, then try again")
     return None
 
@@ -297,8 +303,8 @@ def _use_wal(connection: Any) -> None:  # noqa: ANN401  a DBAPI connection has n
         try:
             connection.execute("PRAGMA journal_mode = WAL")
             return
-        except sqlite3.OperationalError:
-            if time.monotonic() > deadline:
+        except sqlite3.OperationalError as error:
+            if (error.sqlite_errorcode or 0) & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
                 raise
             time.sleep(_RETRY_S)
 

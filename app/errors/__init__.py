@@ -142,6 +142,7 @@ models.errors.DescryError
         +-- RuntimeRefusedError           runtime_refused
         +-- FaceBlurNotInstalledError     face_blur_not_installed
         +-- SnapshotError                 snapshot_invalid
+        +-- DatabaseNewerError            database_newer
         +-- DatabaseUrlError              database_url_invalid
         +-- VectorEngineMissingError      vector_engine_missing
         +-- GpuIndexMissingError          gpu_index_missing
@@ -258,6 +259,7 @@ from app.errors.service import (
     BodyTooLargeError,
     BucketMissingError,
     DatabaseDamagedError,
+    DatabaseNewerError,
     DatabaseUnreachableError,
     DatabaseUrlError,
     DatabaseWriteError,
@@ -327,6 +329,7 @@ __all__ = [
     "CursorMismatchError",
     "DamagedImageError",
     "DatabaseDamagedError",
+    "DatabaseNewerError",
     "DatabaseUnreachableError",
     "DatabaseUrlError",
     "DatabaseWriteError",

@@ -181,6 +181,12 @@ class SnapshotError(ConfigurationError):
     code, title = "snapshot_invalid", "The index snapshot cannot be used"
 
 
+class DatabaseNewerError(ConfigurationError):
+    """The schema of the database is that of a newer release."""
+
+    code, title = "database_newer", "The database belongs to a newer release"
+
+
 class DatabaseUrlError(ConfigurationError):
     """`database_url` names no database that Descry runs on, or one whose driver is not installed."""
 

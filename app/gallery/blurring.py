@@ -3,7 +3,7 @@
 An image of a gallery shows one upright person, cut out: the head is at the top, and in footage it is often a dozen
 pixels high, seen from behind, where no detector finds it. So the upper part is always blurred, by the shape of the
 picture alone. What OpenCV's cascades find below comes to that: faces of others. They decide nothing else, for whoever
-is not found would be seen. A picture nearly as wide as high does not say where its heads are: it is blurred whole.
+is not found would be seen. A picture wider than one person does not say where its heads are: it is blurred whole.
 See decision 0036.
 """
 
@@ -22,9 +22,10 @@ from app.settings import Settings
 
 _LEAST = 0.26
 """Share of a picture's height that is always blurred."""
-_BY_WIDTH, _WHOLE_BODY = 0.7, 0.5
+_BY_WIDTH, _WHOLE_BODY, _WIDER = 0.7, 0.5, 8.0
 """Rows that are blurred for each column: a picture wide for its height shows less of a body, so more head. What is
-wider than half its height is hardly one whole person who stands (a close one, or several): its rows count once more."""
+wider than half its height is hardly one whole person who stands (several people, or a close one), and heads may be
+anywhere in it: each further column counts for so many rows that 0.58 of the height is wide enough for all of it."""
 _CELLS = 4
 """Averages on the shorter side of a region. A head has half a region's height, so two by two of them."""
 _LEVELS = 16
@@ -65,7 +66,7 @@ class FaceBlur:
     def regions(self, image: Image.Image) -> list[Region]:
         """What is blurred: the upper part (of a wide picture all of it), then faces below it."""
         width, height = image.size
-        rows = max(_LEAST * height, _BY_WIDTH * width + max(0.0, width - _WHOLE_BODY * height))
+        rows = max(_LEAST * height, _BY_WIDTH * width + _WIDER * max(0.0, width - _WHOLE_BODY * height))
         upper = Region(0, 0, width, min(height, int(np.ceil(rows))))
         return [upper, *(self._faces(image, upper.bottom) if upper.bottom < height else ())]
 

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -13,6 +14,7 @@ from app.database.tables import CAMERA_CHARS, DESCRIPTION_CHARS, EXTERNAL_ID_CHA
 from app.errors import (
     EntryError,
     FileMissingError,
+    FileUnreadableError,
     FormatError,
     ManifestError,
     PathOutsideError,
@@ -26,6 +28,7 @@ OTHER_SUFFIXES = frozenset({".gif", ".bmp", ".tif", ".tiff", ".heic", ".heif", "
 MANIFESTS = ("manifest.jsonl", "manifest.csv")
 MANIFEST_SUFFIXES = frozenset({".jsonl", ".csv"})
 _LINE_CHARS = 200_000
+_SEPARATORS = (",", ";", "\t")
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +108,7 @@ def _from_folder(folder: Path) -> Source:
     if len(manifests) > 1:
         raise ManifestError(f"{folder} has both {' and '.join(MANIFESTS)}; keep one of them")
     try:
-        files = _walk(folder)
+        files, closed = _walk(folder)
         if manifests:
             entries = list(_from_manifest(folder, manifests[0]))
             named = {entry.name for entry in entries}
@@ -113,18 +116,35 @@ def _from_folder(folder: Path) -> Source:
             return Source(entries, len(unnamed))
     except OSError as error:
         raise SourceError(f"{folder} cannot be read: {error}") from error
-    return _from_walk(folder, files)
+    return _from_walk(folder, files, closed)
 
 
-def _walk(folder: Path) -> list[str]:
-    def visible(path: Path) -> bool:
-        return not any(part.startswith(".") for part in path.relative_to(folder).parts)
+def _walk(folder: Path) -> tuple[list[str], list[Refused]]:
+    """Names of all files that are not hidden, sorted, and the folders that are not looked into."""
+    files: list[str] = []
+    closed: list[Refused] = []
 
-    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if visible(path) and path.is_file())
+    def name_of(place: str | Path) -> str:
+        return Path(place).relative_to(folder).as_posix()
+
+    def unreadable(error: OSError) -> None:
+        if Path(error.filename) == folder:
+            raise error
+        reason = FileUnreadableError(f"the folder cannot be read: {error.strerror}")
+        closed.append(Refused(f"{printable(name_of(error.filename))}/", reason))
+
+    for place, folders, names in os.walk(folder, onerror=unreadable):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in folders:
+            if os.path.islink(path := Path(place, name)):  # noqa: PTH114  Path's own fails where a path is too long
+                reason = PathOutsideError("a link to a folder is not followed; ingest the folder that it leads to")
+                closed.append(Refused(f"{printable(name_of(path))}/", reason))
+        files += [name_of(Path(place, name)) for name in names if not name.startswith(".")]
+    return sorted(files), sorted(closed, key=lambda refused: refused.name)
 
 
-def _from_walk(folder: Path, files: list[str]) -> Source:
-    entries: list[Entry | Refused] = []
+def _from_walk(folder: Path, files: list[str], closed: list[Refused]) -> Source:
+    entries: list[Entry | Refused] = [*closed]
     ignored = 0
     for name in files:
         suffix = Path(name).suffix.lower()
@@ -160,12 +180,15 @@ def _located(folder: Path, name: str, row: dict[str, Any]) -> Entry | Refused:
         if not (root / path).resolve().is_relative_to(root):
             raise PathOutsideError("the path leads out of the folder through a symbolic link")
         if not (root / path).is_file():
-            raise FileMissingError("the file does not exist in the folder")
+            there = (root / path).exists()
+            raise FileMissingError("it is no ordinary file" if there else "the file does not exist in the folder")
         return Entry(printable(name), root / path, **_fields(row))
     except ServiceError as error:
         return Refused(printable(name), error)
-    except OSError as error:  # a name that is too long, a loop of links
+    except OSError as error:  # a name that is too long
         return Refused(printable(name), FileMissingError(f"the path cannot be followed: {error.strerror}"))
+    except RuntimeError:  # of Path.resolve before Python 3.13
+        return Refused(printable(name), FileMissingError("the path cannot be followed: a loop of links"))
     except ValueError:  # half of a surrogate pair, which JSON can spell and no file system can hold
         return Refused(printable(name), FileMissingError("the name is not valid Unicode text"))
 
@@ -237,15 +260,31 @@ def _jsonl(manifest: Path) -> Iterator[tuple[int, dict[str, Any] | ServiceError]
 
 
 def _csv(manifest: Path) -> Iterator[tuple[int, dict[str, Any] | ServiceError]]:
-    reader = csv.DictReader(io.StringIO(_text_of(manifest), newline=""), restkey="", strict=True)
+    text, reader = _text_of(manifest), None
     try:
-        if "file" not in (reader.fieldnames or ()):
-            raise ManifestError(f"{manifest.name} has no column `file` (its first line must name the columns)")
+        separator, columns = _columns(text, manifest.name)
+        reader = csv.DictReader(io.StringIO(text, newline=""), columns, restkey="", strict=True, delimiter=separator)
+        next(reader, None)  # the names
         for row in reader:
             surplus = row.pop("", None)
             yield reader.line_num, EntryError("the line has more cells than columns") if surplus else dict(row)
     except csv.Error as error:
-        raise ManifestError(f"{manifest.name}, line {reader.line_num}: {error}") from error
+        raise ManifestError(f"{manifest.name}, line {reader.line_num if reader else 1}: {error}") from error
+
+
+def _columns(text: str, name: str) -> tuple[str, list[str]]:
+    """What separates the cells (spreadsheets write semicolons in some countries), and the names of the columns."""
+    found: list[str] = []
+    for separator in _SEPARATORS:
+        first = next(csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=separator), [])
+        columns = [column.strip() for column in first]
+        if "file" in columns:
+            if twice := sorted({column for column in columns if column and columns.count(column) > 1}):
+                raise ManifestError(f"{name} has the column `{twice[0]}` twice; give each of them a name of its own")
+            return separator, columns
+        found = found or columns
+    told = f"; it has {', '.join(found)[:200]}" if found else ""
+    raise ManifestError(f"{name} has no column `file` (its first line must name the columns{told})")
 
 
 def _text_of(manifest: Path) -> str:

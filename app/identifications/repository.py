@@ -1,6 +1,6 @@
 """All SQL about identifications. What follows images and keys is done for all of them, whatever the asking key sees."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -8,6 +8,7 @@ from sqlalchemy import ColumnElement, and_, delete, insert, or_, select, update
 from sqlalchemy.orm import Session
 
 from app.database.identification_tables import Identification, IdentificationImage
+from app.database.mentions import Names
 from app.database.privacy import ERASED
 from app.database.tables import Image, Query, now
 from app.database.visible import seeing
@@ -110,12 +111,14 @@ class IdentificationRepository:
             self._session.execute(update(Query).where(Query.id.in_(asked)).values(told))
             self._session.execute(delete(Identification).where(mine))
 
-    def forget_words(self, names_one: Callable[[object], bool]) -> None:
-        """Erase what people wrote about others, where it names somebody who is gone. Reads every identification."""
+    def forget_words(self, names: Names) -> None:
+        """Erase what people wrote about others, where it names somebody who is gone."""
         words = ("purpose", "note", "decision_note", "end_note")
+        columns = [getattr(Identification, name) for name in words]
         with seeing(None):
-            rows = self._session.execute(select(Identification.id, *(getattr(Identification, name) for name in words)))
-            found = {row.id: {name: ERASED for name in words if names_one(getattr(row, name))} for row in rows}
+            statement = select(Identification.id, *columns).where(or_(*map(names.maybe_in_text, columns)))
+            rows = self._session.execute(statement)
+            found = {row.id: {name: ERASED for name in words if names.held_by(getattr(row, name))} for row in rows}
         for number, gone in found.items():
             if gone:
                 self._session.execute(update(Identification).where(Identification.id == number).values(gone))

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from app.database.tables import Identity, IdentityEvent
+from app.database.visible import limited, seeing
 from app.errors import (
     IdentityEventNotFoundError,
     IdentityNamesDifferError,
@@ -50,7 +51,11 @@ class Restored:
 
 
 class IdentityChanges:
-    """Merge, split, undo. `actor` is who asked, where that is known."""
+    """Merge, split, undo. `actor` is who asked, where that is known.
+
+    Whoever asks must see the identities. What is done to them is done to all of their images, also to those that a
+    limited key does not see: a person is the same in every collection.
+    """
 
     def __init__(self, session: Session, actor: str | None = None) -> None:
         self._session, self._actor = session, actor
@@ -86,6 +91,11 @@ class IdentityChanges:
         if len(names) > 1 and not drop_names:
             listed = ", ".join(repr(name) for name in names)
             raise IdentityNamesDifferError(f"they are called {listed}; send drop_names to keep only the first")
+        with seeing(None):
+            return self._join(target, sources, run_id)
+
+    def _join(self, target: Identity, sources: Sequence[Identity], run_id: int | None) -> list[int]:
+        into, others = target.id, [row.id for row in sources]
         images = self._identities.images_of(others)
         after = _State(target.external_id, dict(target.attributes), target.provisional)
         events = [
@@ -156,11 +166,12 @@ class IdentityChanges:
         """
         self._service.identity(identity_id)
         event = self._history.get(event_id)
-        if event is None or event.event not in MERGES:
+        if event is None or event.event not in MERGES or not self._seen(event):
             raise IdentityEventNotFoundError(f"the history of identity {identity_id} has no merge {event_id}")
         if event.undone_at is not None or event.before is None:
             raise MergeNotUndoableError("it was undone already, or what it needs was erased with the person")
-        restored = self._restore([event], holder=identity_id)
+        with seeing(None):
+            restored = self._restore([event], holder=identity_id)
         if not restored.identities:
             raise MergeNotUndoableError(f"identity {identity_id} has none of the images that this merge moved")
         return event.from_id, restored
@@ -168,11 +179,16 @@ class IdentityChanges:
     def undo_run(self, run_id: int) -> Restored:
         """Bring back every identity that an association run merged away; what people did meanwhile stays."""
         events = self._history.of_run(run_id)
-        targets = self._identities.several({event.to_id for event in events})
-        confirmed = {row.id for row in targets.values() if not row.provisional}
-        restored = self._restore([event for event in events if event.to_id not in confirmed])
+        with seeing(None):
+            targets = self._identities.several({event.to_id for event in events})
+            confirmed = {row.id for row in targets.values() if not row.provisional}
+            restored = self._restore([event for event in events if event.to_id not in confirmed])
         restored.kept = sum(len(event.image_ids) for event in events if event.to_id in confirmed)
         return restored
+
+    def _seen(self, event: IdentityEvent) -> bool:
+        """Whether whoever asks may know of an event: some image of it lies where they can see it."""
+        return not limited() or bool(self._images.identity_of(event.image_ids))
 
     def _restore(self, events: Sequence[IdentityEvent], holder: int | None = None) -> Restored:
         """Take back merges, of which none has what another one gave; `holder` has their images, else their target."""

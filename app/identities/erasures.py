@@ -2,10 +2,12 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import Select, Text, cast, delete, func, insert, or_, select, update
 from sqlalchemy.orm import Session
 
+from app.database.mentions import Names
 from app.database.privacy import ERASED, Erasure
 from app.database.tables import Feedback, JobItem, Query
 from app.gallery.repository import pieces
@@ -13,8 +15,6 @@ from app.identifications.repository import IdentificationRepository
 
 Entry = tuple[str, int, datetime]
 """Kind (identity or image), its number, and when."""
-_LEAST_NAME = 3
-"""Characters of a name that is looked for in the words of queries; a shorter one is in too many of them."""
 
 
 class ErasureRepository:
@@ -65,21 +65,21 @@ class ErasureRepository:
 
     def forget_named(self, names: Iterable[str | None]) -> None:
         """Erase what people wrote with some names in it: queries whose words have one, as a whole; else the name and
-        purpose of a query, notes of verdicts and what was said of identifications. Reads all of them."""
-        wanted = [name.casefold() for name in names if name is not None and len(name) >= _LEAST_NAME]
+        purpose of a query, notes of verdicts and what was said of identifications."""
+        wanted = Names(names)
         if not wanted:
             return
         named, worded = list[str](), list[str]()
-        for row in self._session.execute(select(Query.id, Query.name, Query.purpose, Query.definition)):
-            if _holds(row.definition, wanted):
+        for row in self._session.execute(_perhaps_naming(wanted)):
+            if wanted.held_by(row.definition):
                 worded.append(row.id)
-            elif _holds([row.name, row.purpose], wanted):
+            elif wanted.held_by([row.name, row.purpose]):
                 named.append(row.id)
-        notes = self._session.execute(select(Feedback.id, Feedback.note).where(Feedback.note.is_not(None)))
-        for part in pieces(row.id for row in notes.all() if _holds(row.note, wanted)):
+        notes = self._session.execute(select(Feedback.id, Feedback.note).where(wanted.maybe_in_text(Feedback.note)))
+        for part in pieces(row.id for row in notes.all() if wanted.held_by(row.note)):
             self._session.execute(update(Feedback).where(Feedback.id.in_(part)).values(note=None))
         identifications = IdentificationRepository(self._session)
-        identifications.forget_words(lambda words: _holds(words, wanted))
+        identifications.forget_words(wanted)
         for query_id in worded:
             identifications.query_gone(query_id)
         for part in pieces(named):
@@ -90,12 +90,7 @@ class ErasureRepository:
             self._session.execute(delete(Query).where(Query.id.in_(part)))
 
 
-def _holds(value: object, wanted: Sequence[str]) -> bool:
-    if isinstance(value, dict):
-        return any(_holds(item, wanted) for item in value.values())
-    if isinstance(value, list):
-        return any(_holds(item, wanted) for item in value)
-    if not isinstance(value, str):
-        return False
-    folded = value.casefold()
-    return any(name in folded for name in wanted)
+def _perhaps_naming(names: Names) -> Select[tuple[str, str | None, str | None, dict[str, Any]]]:
+    words = names.maybe_in_json(cast(Query.definition, Text))
+    statement = select(Query.id, Query.name, Query.purpose, Query.definition)
+    return statement.where(or_(words, names.maybe_in_text(Query.name), names.maybe_in_text(Query.purpose)))

@@ -6,6 +6,7 @@ from sqlalchemy.orm import Session
 
 from app.audit.service import AuditService
 from app.database.tables import Identity, Image
+from app.database.visible import seeing
 from app.errors import ExternalIdTakenError, IdentityMergedError, IdentityNotFoundError, ImageNotFoundError
 from app.gallery.repository import ImageRepository
 from app.identifications.repository import IdentificationRepository
@@ -70,7 +71,8 @@ class IdentityService:
         row = self.identity(identity_id)
         if "external_id" in patch.model_fields_set:
             if patch.external_id is not None:
-                other = self._identities.by_external_id(patch.external_id)
+                with seeing(None):  # names are unique, also beyond the collections of a limited key
+                    other = self._identities.by_external_id(patch.external_id)
                 if other is not None and other.id != identity_id:
                     raise ExternalIdTakenError(patch.external_id)
                 row.provisional = False

@@ -52,6 +52,11 @@ class NewItem:
     name: str
 
 
+def retry_key(job_id: str) -> str:
+    """The idempotency key of the one retry of a job, whoever asks for it."""
+    return f"retry:{job_id}"
+
+
 class JobRepository:
     """Reads and writes jobs, their items and their log."""
 
@@ -96,7 +101,7 @@ class JobRepository:
                     found[job_id][status] = count
             for job_id, count in self._session.execute(hopeless.where(JobItem.job_id.in_(part))):
                 found[job_id]["lasting"] = count
-            keys = {f"retry:{job_id}": job_id for job_id in part}
+            keys = {retry_key(job_id): job_id for job_id in part}
             for key in self._session.scalars(select(Job.idempotency_key).where(Job.idempotency_key.in_(keys))):
                 found[keys[key or ""]]["retried"] = 1
         return found

@@ -17,7 +17,7 @@ from app.errors import (
     JobTakenError,
 )
 from app.jobs.kinds import KINDS
-from app.jobs.repository import FINAL, JobRepository, NewItem, State
+from app.jobs.repository import FINAL, JobRepository, NewItem, State, retry_key
 from models.errors import DescryError
 
 MOST_ATTEMPTS = 5
@@ -66,16 +66,19 @@ class JobService:
         """
         if key is not None and (found := self.known(key, fingerprint)) is not None:
             return found
-        job = Job(
-            id=job_id or str(uuid.uuid4()),
-            kind=kind,
-            resource=KINDS[kind].resource,
-            state="queued",
-            parameters=parameters,
-            idempotency_key=None if key is None else _own(key),
-            key_id=asked_by(),
-            fingerprint=fingerprint,
+        return self._queue(
+            Job(
+                id=job_id or str(uuid.uuid4()),
+                kind=kind,
+                parameters=parameters,
+                idempotency_key=None if key is None else _own(key),
+                key_id=asked_by(),
+                fingerprint=fingerprint,
+            )
         )
+
+    def _queue(self, job: Job) -> Job:
+        job.resource, job.state = KINDS[job.kind].resource, "queued"
         self._jobs.add(job)
         self._jobs.log(job.id, "queued")
         return job
@@ -116,16 +119,14 @@ class JobService:
         job = self.find(job_id)
         if job.state not in FINAL:
             raise JobNotRetryableError("the job has not ended; cancel it first")
-        key = f"retry:{job_id}"
-        if (before := self._jobs.by_key(key)) is not None:
+        if (before := self._jobs.by_key(retry_key(job_id))) is not None:
             return self.retry(before.id) if before.state in FINAL and self._unfinished(before) else before
         if not KINDS[job.kind].listed:
             if job.state == "succeeded":
                 raise JobNotRetryableError("the job did all that it had to do")
             if "folder" in job.parameters and not Path(job.parameters["folder"]).exists():
                 raise JobNotRetryableError("the file of the job is gone; send it again")
-            first = job.parameters.get("first", job_id)
-            return self.create(job.kind, {**job.parameters, "retry_of": job_id, "first": first}, key=key)
+            return self._again(job, first=job.parameters.get("first", job_id))
         failed = self._left(job)
         if job.total is not None and not failed:
             raise JobNotRetryableError(
@@ -135,11 +136,23 @@ class JobService:
             )
         if "folder" in job.parameters and not Path(job.parameters["folder"]).exists():
             raise JobNotRetryableError("the files of the job are gone; send those that failed as a new batch")
-        again = self.create(job.kind, {**job.parameters, "retry_of": job_id}, key=key)
+        again = self._again(job)
         if job.total is not None:
             self._jobs.add_items(again.id, failed)
             again.total = len(failed)
         return again
+
+    def _again(self, job: Job, **parameters: Any) -> Job:  # noqa: ANN401  JSON
+        """A retry has the holder of the job that it repeats, whoever asks for it: there is one, and they see it."""
+        return self._queue(
+            Job(
+                id=str(uuid.uuid4()),
+                kind=job.kind,
+                parameters={**job.parameters, "retry_of": job.id, **parameters},
+                idempotency_key=retry_key(job.id),
+                key_id=job.key_id,
+            )
+        )
 
     def needed(self, job: Job) -> list[str] | None:
         """Names of the staged files that a retry of a job would take again; None: all of them."""

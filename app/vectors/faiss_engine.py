@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 from app.vectors.bulk import gathered
 from app.vectors.contract import Changes, Half, Hits, Ids, Piece, Scores, VectorIndex
 from app.vectors.gpu import GpuSegment, check_gpu, gpus
+from app.vectors.halves import Halves
 from app.vectors.installation import check_installation, keep_blas_to_one_thread
-from app.vectors.lists import RECALL_K, Coarse, Lists, list_count, queries_near, threaded
+from app.vectors.lists import RECALL_K, Coarse, Lists, Map, list_count, queries_near, threaded
 from app.vectors.scoring import MARGIN, ranked
 from app.vectors.segments import ROWS, Dead, FlatSegment, Query, Segment, in_order
 from app.vectors.sketches import Sketch, choose, renewed, sample_of, shortlist, stale
@@ -88,6 +89,7 @@ class FaissIndex(VectorIndex):
         self._tier = tier or Tier()
         check_gpu(self._tier.gpu)
         self._each = threaded(self._tier.threads)
+        self._halves = Halves(self._tier.threads)
         empty = np.empty(0, np.int64)
         self._state = _State((), (), empty, np.empty((0, dim), np.float32), sequence)
         self._writing, self._compacting = threading.Lock(), threading.Lock()
@@ -195,7 +197,7 @@ class FaissIndex(VectorIndex):
         near = state.delta @ query
         # A shortlist that is no small part of everything is no gain.
         if state.coarse is not None and _MUCH * state.coarse.scored(k) < state.live:
-            found = _shortlisted(state, state.coarse, query, k)
+            found = _shortlisted(state, state.coarse, query, k, self._halves)
             return self._exactly(state, query, found, near, state.delta_ids, k)
         finders = [partial(_alive, segment, dead, query) for segment, dead in state.pairs()]
         return self._exactly(state, query, self._scan(finders, state.based, near, k), near, state.delta_ids, k)
@@ -354,11 +356,11 @@ class FaissIndex(VectorIndex):
             self._state = replace(self._state, coarse=coarse, sketches=sketches)
 
 
-def _shortlisted(state: _State, coarse: Coarse, query: Query, k: int) -> list[tuple[Scores, Ids]]:
+def _shortlisted(state: _State, coarse: Coarse, query: Query, k: int, each: Map) -> list[tuple[Scores, Ids]]:
     """Of each segment the rows that the sketches name; of one that is not sketched yet, the best of all its rows."""
     pairs = state.pairs()
     rows: list[list[Ids]] = [[] for _ in pairs]
-    for place, named in shortlist(state.sketches, pairs, coarse, query, k):
+    for place, named in shortlist(state.sketches, pairs, coarse, query, k, each):
         rows[place].append(named)
     sketched = {id(segment) for sketch in state.sketches for segment in sketch.segments}
     found = []

@@ -2,7 +2,7 @@
 
 import base64
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from app.video.appearance import colours
 from app.video.boxes import Floats, areas, intersections
 from app.video.footage import Pixels
 
@@ -20,6 +21,9 @@ _SHARP, _LARGE = 250.0, 160.0
 _CUT, _ODD = 0.35, 0.6
 _WORTH = 0.4
 """Share of the best crop's quality below which a crop is not kept beside it."""
+_ALIKE = 0.8
+"""Likeness of colours below which two crops of a track show two people. Of walking people, crops of one person are
+above it in 97 of 100 pairs, and those of two whom a track confused are below it in 3 of 4."""
 _JPEG = 95
 
 
@@ -78,13 +82,21 @@ class Album:
     def chosen(self) -> list[Shot]:
         """At most `most` crops in the order of time: the best first, then the best that is not close to one that was
         taken. A crop far worse than the best is no gain."""
-        ranked = sorted(self.shots.values(), key=lambda shot: (-shot.quality, shot.at_s))
-        if not ranked:
-            return []
-        worth = [shot for shot in ranked if shot.quality >= _WORTH * ranked[0].quality]
-        length = max(shot.at_s for shot in worth) - min(shot.at_s for shot in worth)
+        return self._spread(self._worth())
+
+    def people(self) -> list[list[Shot]]:
+        """`chosen` for each person whom the crops show: where people cross, a track may go over to another one."""
+        return [self._spread(shots) for shots in by_look(self._worth())]
+
+    def _worth(self) -> list[Shot]:
+        best = max((shot.quality for shot in self.shots.values()), default=0.0)
+        return [shot for shot in self.shots.values() if shot.quality >= _WORTH * best]
+
+    def _spread(self, shots: list[Shot]) -> list[Shot]:
+        times = [shot.at_s for shot in shots]
+        length = max(times, default=0.0) - min(times, default=0.0)
         apart, taken = max(0.35, length / (1.5 * self.most)), list[Shot]()
-        for shot in worth:
+        for shot in sorted(shots, key=lambda shot: (-shot.quality, shot.at_s)):
             if len(taken) < self.most and all(abs(shot.at_s - other.at_s) >= apart for other in taken):
                 taken.append(shot)
         return sorted(taken, key=lambda shot: shot.at_s)
@@ -99,6 +111,34 @@ class Album:
         """What `to_json` gave."""
         shots = {int(place): Shot.from_json(shot) for place, shot in value["shots"]}
         return cls(value["most"], value["first_s"], value["stretch_s"], shots)
+
+
+def by_look(shots: Sequence[Shot]) -> list[list[Shot]]:
+    """Crops of one track, those whose colours are alike together; whoever was first comes first.
+
+    A single one that is unlike all others is left out: mostly a place that somebody has left, or somebody who hides
+    half of another. Where there are only such, the best one is kept.
+    """
+    groups: list[tuple[list[Shot], Floats]] = []
+    ordered = sorted(shots, key=lambda shot: shot.at_s)
+    looks = colours([_inner(shot) for shot in ordered])
+    for shot, look in zip(ordered, looks, strict=True):
+        alike = [float(look @ total) / float(np.linalg.norm(total)) for _, total in groups]
+        if alike and max(alike) >= _ALIKE:
+            members, total = groups[int(np.argmax(alike))]
+            members.append(shot)
+            total += look
+        else:
+            groups.append(([shot], look.copy()))
+    several = [members for members, _ in groups if len(members) > 1]
+    return several or [[max(ordered, key=lambda shot: shot.quality)] for _ in groups[:1]]
+
+
+def _inner(shot: Shot) -> Pixels:
+    """A crop without its margin."""
+    pixels = np.asarray(Image.open(io.BytesIO(shot.jpeg)))
+    down, across = (round(side * _MARGIN / (1 + 2 * _MARGIN)) for side in pixels.shape[:2])
+    return np.ascontiguousarray(pixels[down : len(pixels) - down, across : pixels.shape[1] - across])
 
 
 def qualities(pixels: Pixels, boxes: Floats) -> list[float]:

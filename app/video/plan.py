@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from app.video.walk import Harvest
 
 _EDGE = 1 << 20
-_WAY = "2"
+_WAY = "3"
 """Of looking at videos: raise it when the same video gives other tracks, or new ones would join old ones."""
 
 

@@ -138,6 +138,10 @@ class Tracker:
                 pairs.append((self._begin(at_s, found.boxes[row], float(found.scores[row]), look), row))
         return Step(pairs, self._bury(at_s))
 
+    def renumber(self, track: Track) -> None:
+        """Give a track a number of its own anew: it shows somebody else now."""
+        track.number, self._next = self._next, self._next + 1
+
     def finish(self) -> list[Track]:
         """The video has ended: the believed tracks that were still followed."""
         left, self.tracks = [track for track in self.tracks if track.believed], []
@@ -206,7 +210,7 @@ class Tracker:
             return
         track.hits += 1
         if not track.believed and track.hits >= self.rules.births and self._lives(track, box):
-            track.number, self._next = self._next, self._next + 1
+            self.renumber(track)
 
     def _lives(self, track: Track, box: Floats) -> bool:
         """Whether it has the look of a person, or moves as one."""

@@ -45,8 +45,6 @@ class Harvest:
     """What is known of a track that has ended, or of the last minutes of one that goes on."""
 
     number: int
-    first_s: float
-    last_s: float
     shots: list[Shot]
 
 
@@ -192,14 +190,22 @@ class Walk:
         return Sight(frame, found, {row: track.number for track, row in step.seen})
 
     def _end(self, track: Track, piece: Piece) -> None:
-        self._harvest(track, piece)
-        self.counts.tracks += 1
+        self.counts.tracks += max(1, self._harvest(track, piece))
 
-    def _harvest(self, track: Track, piece: Piece) -> None:
+    def _harvest(self, track: Track, piece: Piece) -> int:
+        """Hand over the crops of a track, for each person in it; returns how many these are."""
         album = self._albums.pop(track.key, None)
-        if album is not None and (shots := album.chosen()):
-            piece.harvests.append(Harvest(track.number, album.first_s, track.last_s, shots))
+        people = album.people() if album is not None else []
+        made = list[Harvest]()
+        for shots in people:
+            if made:
+                self._tracker.renumber(track)
+            made.append(Harvest(track.number, shots))
+        if made:  # whoever was seen last is followed now
+            track.number = max(made, key=lambda harvest: harvest.shots[-1].at_s).number
+        piece.harvests += made
         self._albums[track.key] = Album(self._options.crops, track.last_s)
+        return len(people)
 
 
 def _box(row: list[float]) -> tuple[float, float, float, float]:

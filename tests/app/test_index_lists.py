@@ -9,6 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from app.errors import SnapshotError
+from app.vectors import faiss_engine
 from app.vectors.contract import Changes, Half
 from app.vectors.faiss_engine import FaissIndex
 from app.vectors.lists import Coarse, learn, list_count, principal, sample_size, threaded
@@ -28,6 +29,12 @@ def clustered(count: int, seed: int) -> Half:
     turned = np.linalg.qr(np.random.default_rng(1).standard_normal((DIM, DIM)))[0]
     found = inner @ turned[:FILLED] + 0.1 * rng.standard_normal((count, DIM))
     return np.asarray(found / np.linalg.norm(found, axis=1, keepdims=True), np.float16)
+
+
+@pytest.fixture(autouse=True)
+def few_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make a shortlist of so few vectors, too: an index of this size would be read as a whole."""
+    monkeypatch.setattr(faiss_engine, "_MUCH", 2)
 
 
 @pytest.fixture(scope="module")

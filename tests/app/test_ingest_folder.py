@@ -194,6 +194,54 @@ def test_a_walk_follows_no_link_out_of_the_folder(core: Core, ingest: IngestFold
     assert by_name(ingest(tmp_path / "m")) == {"link.jpg": "path_outside_folder", "own.jpg": "ingested"}
 
 
+def test_what_a_walk_does_not_look_into_is_named(core: Core, ingest: IngestFolder, tmp_path: Path) -> None:
+    folder = tmp_path / "m"
+    picture(folder / "own.jpg", "blue")
+    picture(tmp_path / "elsewhere" / "one.jpg", "red")
+    (folder / "camera 2").symlink_to(tmp_path / "elsewhere")
+    (folder / "again").symlink_to(folder)
+    (folder / ".hidden").symlink_to(folder)
+    (folder / "gone.jpg").symlink_to(folder / "nowhere.jpg")
+    (folder / "loop.jpg").symlink_to(folder / "loop.jpg")
+    os.mkfifo(folder / "pipe.jpg")
+    place = os.open(folder, os.O_RDONLY)
+    for _ in range(20):  # whoever runs the test, nobody can open a path of 5,000 characters
+        os.mkdir("d" * 250, dir_fd=place)
+        inner = os.open("d" * 250, os.O_RDONLY, dir_fd=place)
+        os.close(place)
+        place = inner
+    os.close(place)
+    found = by_name(ingest(folder))
+    (deep,) = [name for name in found if name.startswith("ddd")]
+    assert found.pop(deep) == "file_unreadable"
+    assert found == {
+        "own.jpg": "ingested",
+        "camera 2/": "path_outside_folder",
+        "again/": "path_outside_folder",
+        **dict.fromkeys(("gone.jpg", "loop.jpg", "pipe.jpg"), "file_missing"),
+    }
+
+
+@pytest.mark.parametrize("separator", [", ", ";", "\t"])
+def test_a_csv_manifest_is_read_whatever_separates_its_cells(
+    core: Core, ingest: IngestFolder, tmp_path: Path, separator: str
+) -> None:
+    picture(tmp_path / "m" / "1.jpg", "red")
+    lines = (("file", "identity", "camera"), ("1.jpg", "P-7", "gate 4"))
+    (tmp_path / "m" / "manifest.csv").write_text("\r\n".join(separator.join(line) for line in lines))
+    assert by_name(ingest(tmp_path / "m")) == {"1.jpg": "ingested"}
+    (image,) = rows(core)
+    assert (image.camera, image.attributes) == ("gate 4", {})
+    with core.database.read() as session:
+        assert session.get_one(Identity, image.identity_id).external_id == "P-7"
+
+
+def test_a_csv_manifest_with_one_column_twice_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "manifest.csv").write_text("file,identity,identity\n1.jpg,P-1,P-2\n")
+    with pytest.raises(ManifestError, match="`identity` twice"):
+        open_source(tmp_path)
+
+
 def test_sources_that_cannot_be_used(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="does not exist"):
         open_source(tmp_path / "nowhere")

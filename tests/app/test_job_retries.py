@@ -7,12 +7,14 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
+from app.collections.service import CollectionService
 from app.core import Core
 from app.errors import ServiceError
 from app.jobs.ingesting import IngestJob
 from app.jobs.kinds import Hands
 from app.jobs.service import JobService
 from app.jobs.worker import Worker
+from tests.app.test_access_api import make
 from tests.app.test_batches_api import URL, left, zipped
 from tests.app.test_jobs_api import Queue, queue
 from tests.app.test_problems import check
@@ -90,6 +92,26 @@ def test_a_batch_is_retried_after_a_limit_was_raised(
     assert [(item["name"], item["status"]) for item in items] == [("1.jpg", "ingested"), ("4.jpg", "ingested")]
     assert client.get("/v1/gallery").json()["images"] == 3
     assert client.post(f"/v1/jobs/{job_id}/retry").json()["id"] == third["id"]  # nothing more to do
+
+
+def test_a_retry_is_one_and_the_same_whoever_asks(client: TestClient, core: Core, tmp_path: Path) -> None:
+    with core.database.write() as session:
+        CollectionService(session).create("north")
+    admin = make(client, "admin")
+    secret = admin["Authorization"].removeprefix("Bearer ")
+    north = make(client, "ingest", admin=secret, collections=["north"])
+    image = picture(tmp_path / "1.jpg", "red", size=(300, 300)).read_bytes()
+    sent = {"files": {"files": ("1.jpg", image)}, "params": {"collection": "north"}, "headers": north}
+    job_id = client.post(URL, **sent).json()["id"]  # type: ignore[arg-type]
+    assert work(limited(core, max_pixels=50_000)) == job_id
+    again = client.post(f"/v1/jobs/{job_id}/retry", headers=admin).json()
+    assert (again["retry_of"], again["total"]) == (job_id, 1)
+    for headers in (admin, north):
+        answer = client.post(f"/v1/jobs/{job_id}/retry", headers=headers)
+        assert (answer.status_code, answer.json().get("id")) == (202, again["id"]), answer.text
+        assert client.get(f"/v1/jobs/{job_id}", headers=headers).json()["retryable"] is False
+    assert work(core) == again["id"]
+    assert client.get(f"/v1/jobs/{again['id']}", headers=north).json()["counts"]["ingested"] == 1
 
 
 def test_what_would_be_rejected_again_is_not_kept(client: TestClient, core: Core) -> None:

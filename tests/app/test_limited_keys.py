@@ -191,6 +191,46 @@ def test_of_a_person_in_both_only_this_half_is_seen(client: TestClient, north: H
     assert [number for group in timeline["undated"] for number in group["image_ids"]] == [ids["north/both"]]
 
 
+def test_a_merge_takes_along_what_the_key_does_not_see(
+    client: TestClient, admin: Headers, north: Headers, ids: dict[str, int]
+) -> None:
+    body = {"identities": [ids["both"]], "drop_names": True}
+    merged = client.post(f"/v1/identities/{ids['here']}/merge", json=body, headers=north)
+    assert merged.status_code == 200, merged.text
+    assert {image["id"] for image in merged.json()["identity"]["images"]} == {ids["north/both"], ids["north/here"]}
+    every = client.get(f"/v1/identities/{ids['here']}", headers=admin).json()["images"]
+    assert {image["id"] for image in every} == {ids["north/both"], ids["north/here"], ids["south/both"]}
+    told = client.get(f"/v1/identities/{ids['here']}/history", headers=north).json()["events"]
+    assert [event["image_ids"] for event in told] == [[ids["north/both"]]]
+    undone = client.post(f"/v1/identities/{ids['here']}/split", json={"undo": told[0]["id"]}, headers=north)
+    assert undone.status_code == 200, undone.text
+    assert (undone.json()["separated"]["external_id"], undone.json()["left_alone"]) == ("both", 0)
+    back = client.get(f"/v1/identities/{ids['both']}", headers=admin).json()["images"]
+    assert {image["id"] for image in back} == {ids["north/both"], ids["south/both"]}
+
+
+def test_the_history_of_elsewhere_is_not_seen(
+    client: TestClient, admin: Headers, north: Headers, ids: dict[str, int]
+) -> None:
+    apart = client.post(
+        f"/v1/identities/{ids['both']}/split", json={"image_ids": [ids["south/both"]]}, headers=admin
+    ).json()["separated"]["id"]
+    merge = {"identities": [apart], "drop_names": True}
+    (event,) = client.post(f"/v1/identities/{ids['there']}/merge", json=merge, headers=admin).json()["events"]
+    for person in (ids["there"], apart):
+        assert client.get(f"/v1/identities/{person}/history", headers=admin).json()["events"]
+        answer = client.get(f"/v1/identities/{person}/history", headers=north)
+        assert (answer.status_code, answer.json()["code"]) == (404, "identity_not_found"), answer.text
+    assert client.get(f"/v1/identities/{ids['both']}/history", headers=north).json()["events"] == []
+    again = client.post(f"/v1/identities/{ids['both']}/split", json={"undo": event}, headers=north)
+    assert (again.status_code, again.json()["code"]) == (404, "identity_event_not_found")
+
+
+def test_a_name_that_somebody_elsewhere_has_is_taken(client: TestClient, north: Headers, ids: dict[str, int]) -> None:
+    answer = client.patch(f"/v1/identities/{ids['here']}", json={"external_id": "there"}, headers=north)
+    assert (answer.status_code, answer.json()["code"]) == (409, "external_id_taken"), answer.text
+
+
 def test_counts_and_lists_are_of_what_is_seen(client: TestClient, admin: Headers, north: Headers) -> None:
     assert client.get("/v1/gallery", headers=admin).json()["images"] == 4
     assert client.get("/v1/gallery", headers=north).json()["images"] == 2

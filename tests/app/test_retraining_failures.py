@@ -32,6 +32,8 @@ from tests.training.test_engine import recipe
 from tests.waiting import until
 from training.recipe import dump_recipe
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture
 def recipe_file(tmp_path: Path) -> str:

@@ -1,9 +1,13 @@
 """What somebody types who does not know Descry: each gets a sentence, and neither a traceback nor silence."""
 
 import json
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import OperationalError
 from starlette.testclient import TestClient
 
 from app.backup.service import Backup
@@ -12,10 +16,11 @@ from app.commands.output import write_out
 from app.commands.retention import set_rule
 from app.commands.search import print_answer
 from app.core import Core
+from app.database import sessions
 from app.database.migrate import upgrade
 from app.database.sessions import Database
 from app.diagnosis.machine import settings_named
-from app.errors import BackupTargetError, DatabaseDamagedError, StorageError
+from app.errors import BackupTargetError, DatabaseDamagedError, DatabaseNewerError, DatabaseWriteError, StorageError
 from app.gallery.sources import open_source
 from app.retention.service import RetentionService
 from app.search.schemas import SearchAnswer
@@ -45,6 +50,27 @@ def test_pages_that_were_overwritten_are_named(core: Core, ingest: IngestFolder,
     with pytest.raises(DatabaseDamagedError):
         upgrade(damaged)
     damaged.close()
+
+
+def test_a_database_of_a_newer_release_is_left_alone(core: Core) -> None:
+    with core.database.write() as session:
+        session.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(DatabaseNewerError, match=r"9999.*newer release"):
+        upgrade(core.database)
+
+
+def test_a_database_that_may_not_be_written_is_named_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Opened for reading, not closed by rights: a test may run as root, who has them all."""
+    file = tmp_path / "a.sqlite3"
+    with closing(sqlite3.connect(file)) as made:
+        made.execute("CREATE TABLE t (a)")
+    monkeypatch.setattr(sessions, "_BUSY_S", 3600.0)  # nobody is waited for
+    reading = sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True)
+    with closing(reading), pytest.raises(sqlite3.OperationalError) as refused:
+        sessions._use_wal(reading)
+    told = sessions.write_error(OperationalError("", {}, refused.value))
+    assert isinstance(told, DatabaseWriteError)
+    assert "belong to the user" in told.message
 
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:

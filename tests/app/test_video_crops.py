@@ -1,5 +1,6 @@
 """Which crops are kept: sharp before blurred, whole before cut off, in front before hidden, and apart in time."""
 
+import io
 import json
 from itertools import pairwise
 
@@ -8,9 +9,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from app.video.boxes import Floats
-from app.video.crops import Album, Shot, cut, qualities, sharpness
+from app.video.crops import Album, Shot, by_look, cut, qualities, sharpness
 from app.video.footage import Pixels
 
 
@@ -87,3 +89,34 @@ def test_an_album_that_was_kept_as_json_is_the_same() -> None:
 def test_the_picture_is_made_only_when_it_is_kept() -> None:
     album = filled([0.9], 3)
     album.offer(0.1, 0.5, lambda: pytest.fail("a worse crop of the same moment was encoded"))
+
+
+def dressed(at_s: float, top: str, bottom: str, quality: float = 0.9) -> Shot:
+    """A crop of somebody in two colours, a little lighter or darker each time."""
+    image = Image.new("RGB", (24, 60), bottom)
+    image.paste(top, (0, 0, 24, 30))
+    light = 1 + 0.02 * (round(at_s * 10) % 3)
+    buffer = io.BytesIO()
+    image.point(lambda value: min(255, int(value * light))).save(buffer, "JPEG", quality=95)
+    return Shot(at_s, quality, (0.0, 0.0, 24.0, 60.0), buffer.getvalue())
+
+
+def test_a_track_that_went_over_to_somebody_else_is_two_people() -> None:
+    album = Album(3, 0.0)
+    for number in range(8):
+        colours = ("maroon", "navy") if number < 5 else ("olive", "navy")
+        album.offer(number * 0.5, 0.9, lambda number=number, colours=colours: dressed(number * 0.5, *colours))  # type: ignore[misc]
+    assert len(album.chosen()) == 3
+    first, second = ([one.at_s for one in shots] for shots in album.people())
+    assert max(first) < 2.5 <= min(second)
+    assert len(first) == len(second) == 3
+
+
+def test_who_comes_back_is_the_same_and_a_single_odd_crop_is_left_out() -> None:
+    one = [dressed(at_s, "maroon", "navy") for at_s in (0.0, 0.5, 3.0)]
+    other = [dressed(at_s, "olive", "black") for at_s in (1.5, 2.0)]
+    odd = dressed(1.0, "white", "white", 0.5)
+    assert by_look([*other, odd, *one]) == [one, other]
+    assert by_look([one[0]]) == [[one[0]]]
+    assert by_look([odd, one[2]]) == [[one[2]]]
+    assert by_look([]) == []

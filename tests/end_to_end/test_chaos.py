@@ -19,6 +19,7 @@ from tests.end_to_end.violence.rounds import Rounds, check_from_scratch
 from tests.end_to_end.violence.stack import Stack
 
 __all__ = ["checkpoint", "data"]
+pytestmark = pytest.mark.long
 ROUNDS = int(os.environ.get("DESCRY_CHAOS_ROUNDS", "5"))
 SEED = os.environ.get("DESCRY_CHAOS_SEED", "1")
 BESIDE = [("server 0",), ("worker",), ("server 0", "worker"), ("group",), ("worker", "server 0")]

@@ -7,6 +7,7 @@ import zipfile
 from pathlib import Path
 
 import httpx
+import pytest
 import torch
 
 from app.commands.models import register_checkpoint
@@ -25,6 +26,7 @@ from tests.training.test_engine import recipe
 from training.recipe import dump_recipe
 
 __all__ = ["checkpoint", "data"]
+pytestmark = pytest.mark.long
 
 
 def register(data: Path, folder: Path, seed: int) -> int:

@@ -19,6 +19,7 @@ from tests.app.videos import walk_by, write
 from tests.guides.commands import ROOT, Walk, walked
 from tests.guides.places import REFUSED
 
+pytestmark = pytest.mark.long
 LEFT_TO_A_WORKER = re.compile(r"--queue|identities associate|descry watch")
 
 

@@ -2,9 +2,13 @@
 
 import re
 
+import pytest
+
 from tests.guides.commands import ALL, ROOT, Walk, walked
 from tests.guides.places import ELSEWHERE, NOT_HERE, REFUSED, SHORTER
 from tests.training.miniature import write_icfg, write_msmt17
+
+pytestmark = pytest.mark.long
 
 
 def test_tables_speak_of_commands_that_the_guides_have() -> None:

@@ -1,5 +1,6 @@
 // The HTTP API, and what can go wrong with it.
 
+import { session } from "./session.js";
 import { signedIn } from "./signin.js";
 
 const PATIENCE_MS = 60_000;
@@ -81,6 +82,15 @@ function sent(path, body, headers, onProgress, signal) {
   });
 }
 
+/** A part of the page. What cannot be fetched is told as any request without an answer. */
+export async function part(load) {
+  try {
+    return await load();
+  } catch (error) {
+    throw error instanceof TypeError ? unanswered(error) : error;
+  }
+}
+
 /** Errors of the page itself are told like all others: a blank page helps nobody. */
 export function asProblem(error) {
   if (error instanceof Problem) return error;
@@ -115,7 +125,10 @@ async function admitted(request) {
   const response = await request();
   if (response.status !== 401) return response;
   const problem = problemOf(response.status, response.headers, await response.text());
-  if (!(await signedIn(problem))) throw problem;
+  if (!(await signedIn(problem))) {
+    session.set(null); // nobody is signed in
+    throw problem;
+  }
   return request();
 }
 

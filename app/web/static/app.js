@@ -1,34 +1,51 @@
 // The frame of the page: menu, what there is to search, and the view that the address asks for.
 
+import { account, known } from "./account.js";
 import * as api from "./api.js";
+import { denied } from "./denied.js";
 import { announce, byId, el } from "./dom.js";
 import * as format from "./format.js";
 import { failure } from "./messages.js";
 import { here, link, onChange } from "./router.js";
 import { session } from "./session.js";
 import { stock } from "./stock.js";
-import { VIEWS } from "./views.js";
+import { homeOf, VIEWS } from "./views.js";
 
-let shown = null; // { view, module, parameters, ending }
+let shown = null; // { view, module, parameters, ending, refused }
+
+/** The view that an address asks for; of none, the first one that the key may use. */
+function viewOf(parameters) {
+  const asked = VIEWS.find(({ name }) => name === parameters.get("view"));
+  return asked ?? (parameters.size > 0 || session.now === null ? VIEWS[0] : homeOf(session));
+}
 
 /** Show what the address asks for. */
 async function show() {
   const parameters = here();
-  const view = VIEWS.find(({ name }) => name === parameters.get("view")) ?? VIEWS[0];
-  mark(view);
+  const view = viewOf(parameters);
   if (shown?.view === view && shown.module?.stays?.(shown.parameters, parameters)) {
+    mark(view);
     shown.parameters = parameters;
     shown.module.update(parameters);
     return;
   }
   shown?.ending.abort();
   const ending = new AbortController();
-  const own = (shown = { view, parameters, ending, module: null });
-  const root = el("div", { className: `view view-${view.name}` });
+  const own = (shown = { view, parameters, ending, module: null, refused: null });
   announce("");
-  document.title = view === VIEWS[0] ? "Descry" : `${view.title} – Descry`;
   try {
-    own.module = await view.load();
+    await known();
+    if (ending.signal.aborted) return;
+    own.view = viewOf(parameters);
+    mark(own.view);
+    document.title = own.view === VIEWS[0] ? "Descry" : `${own.view.title} – Descry`;
+    own.refused = !session.may(own.view.need);
+    if (own.refused) {
+      byId("view").replaceChildren(denied(own.view, homeOf(session)));
+      return;
+    }
+    const root = el("div", { className: `view view-${own.view.name}` });
+    own.module = await api.part(own.view.load);
     if (ending.signal.aborted) return;
     byId("view").replaceChildren(root);
     await own.module.mount(root, parameters, ending.signal);
@@ -51,6 +68,7 @@ function mark(view) {
 
 /** What the key may use; drawn anew only if that is something else, so that nobody loses the focus. */
 function menu() {
+  if (session.now === null) return;
   const views = VIEWS.filter(({ need }) => session.may(need));
   const drawn = [...document.querySelectorAll("#menu a")].map((item) => item.dataset.view);
   if (views.map(({ name }) => name).join() === drawn.join()) return;
@@ -63,6 +81,22 @@ function menu() {
   if (shown !== null) mark(shown.view);
 }
 
+/** Another key may open what this one did not, and the other way round. */
+function followKey() {
+  menu();
+  if (session.now !== null && shown !== null && shown.refused === session.may(shown.view.need)) void show();
+}
+
+/** Who asks first: what a key may not know is not asked for. */
+async function refresh() {
+  try {
+    await known({ anew: true });
+  } catch {
+    return; // the view tells why
+  }
+  await stock.refresh();
+}
+
 function tellStock(found) {
   const { identities, images, model_version: model, heads_blurred: blurred } = found ?? {};
   byId("gallery").textContent = found === null ? "" : [
@@ -73,15 +107,13 @@ function tellStock(found) {
   ].join(" · ");
 }
 
-menu();
-session.onChange(menu);
+session.onChange(followKey);
+account(byId("account"));
 stock.onChange(tellStock);
 onChange(() => void show());
-// Whoever has just run an ingest in the terminal comes back to a page that knows.
+// Whoever has just run an ingest in the terminal, or has signed in elsewhere, comes back to a page that knows.
 document.addEventListener("visibilitychange", () => {
-  if (document.visibilityState === "visible") void stock.refresh();
+  if (document.visibilityState === "visible") void refresh();
 });
-void stock.refresh();
-// Whoever cannot be asked who they are is told why by the view.
-api.get("/v1/session").then((found) => session.set(found), () => {});
+void refresh();
 void show();

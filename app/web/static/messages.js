@@ -3,6 +3,7 @@
 import { button, el } from "./dom.js";
 import { sentence } from "./format.js";
 import { link } from "./router.js";
+import { session } from "./session.js";
 
 /** A block with a title in the middle of a view. */
 export function message(title, ...children) {
@@ -19,6 +20,9 @@ export function command(text) {
 
 /** The gallery holds nobody. */
 export function emptyGallery() {
+  if (!session.may("ingest")) {
+    return message("The gallery is empty", el("p", {}, "Somebody with the right ", el("code", {}, "ingest"), " takes pictures into it; they can be searched at once."));
+  }
   return message(
     "The gallery is empty",
     el("p", {}, "Take pictures into it (JPEG, PNG or WebP):"),
@@ -32,11 +36,13 @@ export function emptyGallery() {
 
 /** Nothing can be encoded. */
 export function noModel() {
+  if (!session.may("admin")) {
+    return message("No model version is active", el("p", {}, "Nothing can be searched until an administrator switches to one."));
+  }
   return message(
     "No model version is active",
-    el("p", {}, "Register a checkpoint, then switch to it:"),
-    command("descry models register PATH"),
-    command("descry models activate ID"),
+    el("p", {}, "Take the one that comes with Descry, or a checkpoint of your own in place of --shipped:"),
+    command("descry models register --shipped --activate"),
     link({ view: "models" }, "Model versions", { className: "quiet" }),
   );
 }
@@ -45,7 +51,8 @@ export function noModel() {
 export function failure(problem, retry = null) {
   const wait = problem.retryAfter === null ? null : hint(`Try again in about ${problem.retryAfter} s.`);
   const id = problem.requestId ? hint(`The server's log names this request ${problem.requestId}.`) : null;
-  const again = problem.again && retry ? button("Try again", retry, { className: "primary" }) : null;
+  const keyless = problem.status === 401; // to try again is to be asked for a key
+  const again = (problem.again || keyless) && retry ? button(keyless ? "Sign in" : "Try again", retry, { className: "primary" }) : null;
   const found = message(problem.title, el("p", {}, ...withCode(sentence(problem.detail ?? ""))), wait, id, again);
   found.classList.add("bad");
   found.setAttribute("role", "alert");

@@ -1,6 +1,7 @@
 // How much there is to search, known once for all views.
 
 import * as api from "./api.js";
+import { session } from "./session.js";
 
 const listeners = new Set();
 
@@ -10,8 +11,13 @@ export const stock = {
   /** Why it is not known, or null. */
   problem: null,
 
-  /** Ask the server; never rejects. */
+  /** Ask the server; never rejects. Nobody knows without a key that may search. */
   async refresh() {
+    if (session.now !== null && !session.may("search")) {
+      [this.now, this.problem] = [null, null];
+      for (const listener of listeners) listener(null);
+      return;
+    }
     try {
       this.now = await api.get("/v1/gallery");
       this.problem = null;

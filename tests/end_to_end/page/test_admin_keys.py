@@ -95,6 +95,7 @@ def test_the_first_key_closes_the_server_and_the_page_goes_on(visits: Visiting, 
         page.reload()
         expect(row(page, HOSTILE)).to_be_visible()  # by the cookie
         expect(page.get_by_role("dialog")).to_have_count(0)
+        page.locator(".account summary").click()
         page.get_by_role("button", name="Sign out").click()
         expect(page.get_by_role("dialog", name="A key is needed")).to_be_visible()
         sign_in(visit, key)

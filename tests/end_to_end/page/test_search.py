@@ -256,6 +256,15 @@ def test_unreachable_server_is_said_and_can_be_tried_again(visit: Visit) -> None
     expect(visit.cards).to_have_count(FIRST_PAGE)
 
 
+def test_a_part_of_the_page_that_cannot_be_fetched_is_told_and_tried_again(visit: Visit) -> None:
+    visit.page.context.set_offline(True)
+    visit.page.get_by_role("link", name="Models", exact=True).click()
+    expect(visit.page.get_by_role("alert")).to_contain_text("The server cannot be reached")
+    visit.page.context.set_offline(False)
+    visit.page.get_by_role("button", name="Try again").click()
+    expect(visit.page.get_by_role("article", name="Model version demo")).to_be_visible()
+
+
 @pytest.mark.parametrize(("status", "title"), [(429, "Too many queries at once"), (503, "Not available now")])
 def test_overload_says_when_to_try_again(visit: Visit, status: int, title: str) -> None:
     problem = json.dumps({"title": title, "detail": "too much to do", "code": "busy", "status": status})
@@ -278,7 +287,7 @@ def test_empty_gallery_and_missing_model_say_what_to_do(visits: Visiting, tmp_pa
     settings = Settings(data_dir=tmp_path, device="cpu")
     with serving(settings) as server, visits(server) as visit:
         visit.go("/?q=red")
-        expect(visit.page.get_by_text("descry models activate ID")).to_be_visible()
+        expect(visit.page.get_by_text("descry models register --shipped --activate")).to_be_visible()
         visit.page.get_by_role("link", name="Models", exact=True).click()
         expect(visit.page.get_by_role("heading", name="No model version is registered")).to_be_visible()
     with_demo_model(settings)

@@ -44,8 +44,7 @@ class Keys {
 
   #draw(collections) {
     const { open, name } = session.now;
-    this.#who.replaceChildren(open ? openNotice() : el("p", { className: "who" }, "You use the key ", el("strong", {}, name), ". ",
-      button("Sign out", () => void this.#signOut(), { className: "textual" })));
+    this.#who.replaceChildren(open ? openNotice() : el("p", { className: "who" }, "You use the key ", el("strong", {}, name), "."));
     // What is being filled in stays as long as it is true.
     const about = JSON.stringify([open, collections]);
     if (this.#form.dataset.about !== about) {
@@ -135,15 +134,6 @@ class Keys {
   async #use(key, note) {
     const refused = await begin(key).catch(() => "The server did not answer.");
     return refused === null ? note : `The page could not sign in with it: ${refused} Keep the key, it will be asked for.`;
-  }
-
-  async #signOut() {
-    try {
-      await api.send("DELETE", "/v1/session", undefined, this.#signal);
-      location.assign("/");
-    } catch (error) {
-      if (error.name !== "AbortError") this.#made.replaceChildren(failure(api.asProblem(error)));
-    }
   }
 }
 

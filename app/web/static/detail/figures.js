@@ -5,6 +5,7 @@ import { button, el } from "../dom.js";
 import * as format from "../format.js";
 import { failure } from "../messages.js";
 import { portrait, whereAndWhen } from "../results/card.js";
+import { session } from "../session.js";
 import { attributeTable } from "./attributes.js";
 
 const AT_ONCE = 48;
@@ -89,8 +90,9 @@ export class Figures {
         describe,
         el("div", { className: "actions" },
           button("Search with this picture", () => this.#about.onSearch(image)),
-          button(image.description === null ? "Describe" : "Describe otherwise", (event) => this.#describe(image, describe, event.target), { className: "textual" }),
-          button("Delete image", () => this.#about.onDelete(image), { className: "textual dangerous" }))));
+          session.may("ingest") ? button(image.description === null ? "Describe" : "Describe otherwise",
+            (event) => this.#describe(image, describe, event.target), { className: "textual" }) : null,
+          session.may("admin") ? button("Delete image", () => this.#about.onDelete(image), { className: "textual dangerous" }) : null)));
   }
 
   #describe(image, place, opener) {

@@ -4,6 +4,7 @@ import * as api from "../api.js";
 import { announce, button, el } from "../dom.js";
 import * as format from "../format.js";
 import { confirmed, failure, loading } from "../messages.js";
+import { session } from "../session.js";
 import { provisional as unnamed, worth } from "../results/card.js";
 import { attributeTable, split } from "./attributes.js";
 import { editor } from "./edit.js";
@@ -146,8 +147,9 @@ export class Detail {
     });
     const name = format.nameOf(identity);
     return el("div", { className: "actions main-actions" }, buttons, this.#identify(identity, said, about, told),
-      button("More like this person", () => this.#handlers.onSearch({ person: identity.id }, name)), edit,
-      button("Delete", () => void this.#deletePerson(identity, told), { className: "quiet dangerous" }));
+      button("More like this person", () => this.#handlers.onSearch({ person: identity.id }, name)),
+      session.may("ingest") ? edit : null,
+      session.may("admin") ? button("Delete", () => void this.#deletePerson(identity, told), { className: "quiet dangerous" }) : null);
   }
 
   /** The button by which a candidate of a search is proposed as the person who is looked for. */

@@ -142,7 +142,7 @@ export class Results {
       button("✕", () => go(write(without)), { className: "drop-chip", ariaLabel: `Search without the condition: ${text}` })));
     return el("div", { className: "summary" },
       el("div", { className: "headline" },
-        el("div", {}, el("h2", {}, title),
+        el("div", {}, el("h2", { title }, title),
           el("p", { className: "took", title: split }, `${format.milliseconds(took.total)} · model ${model.name}`)),
         this.#bar.element),
       chips.length > 0 ? el("ul", { className: "conditions-set", role: "list", ariaLabel: "Conditions" }, chips) : null,

@@ -2,6 +2,7 @@
 
 import * as api from "../api.js";
 import { announce, button, el } from "../dom.js";
+import { dropdown } from "../dropdown.js";
 import { failure } from "../messages.js";
 
 const FORMATS = [["pdf", "PDF to print"], ["html", "Web page to print"], ["csv", "CSV table"], ["json", "JSON"]];
@@ -45,15 +46,7 @@ export function toolbar(queryId, state, { onNamed, onRefine, signal }) {
     href: api.address(`/v1/queries/${queryId}/results`, { format, use_feedback: state.refine ? "true" : null }),
     download: `descry-${queryId.slice(0, 12)}.${format}`,
   }, text)));
-  const menu = el("details", { className: "export" }, el("summary", { className: "quiet" }, "Export"), el("ul", { role: "list" }, files));
-  document.addEventListener("click", (event) => {
-    if (!menu.contains(event.target)) menu.open = false;
-  }, { signal });
-  menu.addEventListener("keydown", (event) => {
-    if (event.key !== "Escape" || !menu.open) return;
-    menu.open = false;
-    menu.querySelector("summary").focus();
-  });
+  const menu = dropdown({ className: "export", summary: "Export", panel: el("ul", { role: "list" }, files), signal });
 
   return {
     element: el("div", { className: "toolbar" }, keep, menu, refine, judged, form),

@@ -126,14 +126,17 @@ class SearchView {
     try {
       const asked = state.query === null ? { ...state, uploaded: file !== null } : await this.#recall(state, signal);
       this.#state = asked;
+      // The question leaves before anything is drawn: what is drawn meanwhile costs the answer nothing.
+      const answered = asks(asked, file) ? this.#answer(asked, file, signal) : null;
+      answered?.catch(() => {}); // told where it is waited for
       this.#fill(asked, file, pictures.get(state.query) ?? null);
-      if (!asks(asked, file)) {
+      if (answered === null) {
         this.#area.ariaBusy = "false";
         this.#area.replaceChildren(...this.#before());
         return;
       }
       this.#wait(signal);
-      const answer = await this.#answer(asked, file, signal);
+      const answer = await answered;
       signal.throwIfAborted();
       if (file !== null) {
         pictures.set(answer.query_id, file);

@@ -5,6 +5,7 @@ import { announce, button, el, field } from "../dom.js";
 import * as format from "../format.js";
 import { failure, hint, loading, message } from "../messages.js";
 import { link } from "../router.js";
+import { session } from "../session.js";
 import { stock } from "../stock.js";
 import { chosen, dropped, formOf, sorted } from "./files.js";
 import { JobCard } from "./job.js";
@@ -35,7 +36,7 @@ function listed(found) {
   if (found.every(({ images }) => images === 0)) return [message("No images yet", el("p", {}, "What you upload above can be searched as soon as it is taken in."))];
   return [el("ul", { className: "rows", role: "list" }, found.map(({ name, images, created_at: since }) => el("li", { className: "row" },
     el("div", { className: "row-main" }, el("strong", {}, name), el("p", { className: "hint" }, `${format.count(images, "image", "images")} · since ${format.instant(since)}`)),
-    link({ collection: name }, "Search in it", { className: "quiet", ariaLabel: `Search in ${name}` }))))];
+    session.may("search") ? link({ collection: name }, "Search in it", { className: "quiet", ariaLabel: `Search in ${name}` }) : null)))];
 }
 
 class Uploader {

@@ -5,6 +5,7 @@ import { announce, button, el } from "../dom.js";
 import * as format from "../format.js";
 import { failure, hint } from "../messages.js";
 import { link } from "../router.js";
+import { session } from "../session.js";
 import { ended, followJob } from "../sse.js";
 import { curves } from "./chart.js";
 import { videoFacts } from "./video.js";
@@ -128,7 +129,7 @@ export class JobCard {
         this.follow();
         this.#about.onRetry?.(again);
       }), { "data-act": "retry" }) : null,
-      job.result_url ? el("a", { href: job.result_url, download: "", className: "primary" }, "Download the file") : null,
+      job.result_url && session.may("admin") ? el("a", { href: job.result_url, download: "", className: "primary" }, "Download the file") : null,
     ].filter(Boolean);
     return buttons.length > 0 ? el("div", { className: "actions" }, buttons) : null;
   }

@@ -3,7 +3,7 @@
 import * as api from "../api.js";
 import { button, el } from "../dom.js";
 import * as format from "../format.js";
-import { failure, loading, message } from "../messages.js";
+import { failure, hint, loading, message } from "../messages.js";
 import { go, link } from "../router.js";
 import { ended, pause } from "../sse.js";
 import { JobCard, kindOf, progressOf, stateBadge } from "./job.js";
@@ -66,7 +66,7 @@ async function watch(body, draw, state, signal) {
       if (document.visibilityState === "visible") draw(await api.get(api.address("/v1/jobs", { state, limit: PAGE }), signal));
     } catch (error) {
       if (error.name === "AbortError") return;
-      body.replaceChildren(failure(api.asProblem(error)));
+      body.replaceChildren(failure(api.asProblem(error)), hint("It is asked again every few seconds."));
     }
     try {
       await pause(LOOK_MS, signal);

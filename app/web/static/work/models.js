@@ -5,6 +5,7 @@ import { announce, button, el } from "../dom.js";
 import * as format from "../format.js";
 import { command, confirmed, failure, hint, loading, message } from "../messages.js";
 import { link } from "../router.js";
+import { session } from "../session.js";
 import { pause } from "../sse.js";
 import { stock } from "../stock.js";
 import { JobCard } from "./job.js";
@@ -48,7 +49,8 @@ export async function mount(root, parameters, signal) {
   };
   root.append(el("h1", {}, "Models"), jobs, el("section", { ariaLabel: "Versions" }, el("h2", {}, "Versions"), list));
   const found = await refresh();
-  root.append(retraining(found, { signal, onQueued: (job) => follow(job, "Retraining") }));
+  if (session.may("admin")) root.append(retraining(found, { signal, onQueued: (job) => follow(job, "Retraining") }));
+  if (!session.may("ingest")) return;
   const { jobs: running } = await api.get("/v1/jobs?state=running&limit=20", signal);
   const { jobs: queued } = await api.get("/v1/jobs?state=queued&limit=20", signal);
   for (const job of [...queued, ...running].filter(({ kind }) => kind === "retraining" || kind === "indexing")) follow(job);
@@ -65,11 +67,12 @@ async function settle(refresh, signal) {
 }
 
 function none() {
-  return message("No model version is registered", el("p", {}, "Register a checkpoint; it is tried out first:"), command("descry models register PATH"));
+  if (!session.may("admin")) return message("No model version is registered", el("p", {}, "An administrator registers the first one."));
+  return message("No model version is registered", el("p", {}, "Take the one that comes with Descry, or a checkpoint of your own in place of --shipped:"), command("descry models register --shipped"));
 }
 
 function version(model, all, change) {
-  const told = el("div", {});
+  const told = el("div", { className: "told" });
   const active = model.id === all.active_id;
   const before = all.models.find(({ id }) => id === all.predecessor_id);
   const facts = [`${model.method} on ${model.backbone}`, `since ${format.instant(model.created_at)}`,
@@ -84,13 +87,13 @@ function version(model, all, change) {
     if (agreed) await change(model, "activate", { despite_gate: despite }, told);
   };
   const judged = model.status === "refused" || model.status === "candidate";
-  const actions = active
+  const actions = !session.may("admin") ? [] : active
     ? [before ? button(`Roll back to ${before.name}`, () => void change(model, "rollback", undefined, told)) : null]
     : [button("Activate", () => void activate(judged), { className: judged ? "quiet dangerous" : "primary", disabled: model.status === "encoding", ariaLabel: `Activate ${model.name}` })];
   return el("article", { className: active ? "panel-card model active" : "panel-card model", ariaLabel: `Model version ${model.name}` },
     el("div", { className: "card-head" }, el("h3", {}, model.name), el("span", { className: `badge state ${model.status}` }, STATES[model.status] ?? model.status)),
     hint(facts), figures(model.metrics), verdict(model), quality(model.calibration), told,
-    el("div", { className: "actions" }, actions.filter(Boolean), model.job_id ? link({ view: "jobs", job: model.job_id }, "Its retraining", { className: "textual" }) : null));
+    el("div", { className: "actions" }, actions.filter(Boolean), model.job_id && session.may("ingest") ? link({ view: "jobs", job: model.job_id }, "Its retraining", { className: "textual" }) : null));
 }
 
 function figures(metrics) {

@@ -6,7 +6,7 @@ import * as format from "../format.js";
 import { failure, hint } from "../messages.js";
 
 const PLAN_MS = 180_000; // a step may be tried to estimate the pace
-const METHODS = [["", "The recipe's (DGCMIA: needs no identities)"], ["clip_baseline", "CLIP baseline"], ["dgcmia", "DGCMIA"], ["hkgr", "HKGR"], ["lgur", "LGUR"], ["hpl", "HPL"]];
+const METHODS = [["", "The recipe's (DGCMIA)"], ["clip_baseline", "CLIP baseline"], ["dgcmia", "DGCMIA"], ["hkgr", "HKGR"], ["lgur", "LGUR"], ["hpl", "HPL"]];
 
 /** The section. `onQueued(job)` is called when one was asked for. */
 export function retraining(models, { signal, onQueued }) {
@@ -43,7 +43,7 @@ export function retraining(models, { signal, onQueued }) {
 
   const form = el("form", { className: "retraining" },
     el("div", { className: "filter-grid" }, field("Name of the candidate", name, "retrained-… if it is left out."), field("Go on from", base),
-      field("Method", method), field("Epochs", epochs, "The recipe's if it is left out.")),
+      field("Method", method, "DGCMIA needs no identities."), field("Epochs", epochs, "The recipe's if it is left out.")),
     el("label", { className: "choice" }, feedback, el("span", {}, "Learn also from confirmed candidates of searches")),
     el("label", { className: "choice" }, auto, el("span", {}, "Let the candidate answer at once if the gate accepts it")),
     told, el("div", { className: "actions" }, start, check));
