@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
+from app.allocator import give_back
 from app.audit.cli import audited_verb, has_audit
 from app.audit.writer import AuditWriter
 from app.collections.service import CollectionService
@@ -144,6 +145,12 @@ class Core:
                 version_id, activate=True, encoder=encoder, despite_gate=despite_gate
             ),
         )
+
+    def tidy(self) -> None:
+        """Put away what nobody uses any more, and give the memory back."""
+        if self._active is not None:
+            self._active.tidy()
+        give_back()
 
     def forget_texts(self) -> None:
         """Forget texts that are kept in memory, in this process."""

@@ -212,5 +212,6 @@ class _Keeper:
                     apply(self._core)
                     self._core.database.forget_pages()
                     sweep(self._core.database, self._core.settings.query_keep_s)
+                    self._core.tidy()
                 except (DescryError, SQLAlchemyError, OSError):
                     _log.exception("an index or what a change left could not be settled; the next round tries again")

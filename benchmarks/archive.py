@@ -19,9 +19,9 @@ from typing import Any
 
 import httpx
 
+from app.allocator import keep_between_batches
 from app.commands.models import activate_version, register_checkpoint
 from app.core import opened
-from app.jobs.manners import keep_memory
 from app.settings import Settings
 from benchmarks.figures import Figure, median
 from benchmarks.gallery import make_gallery, random_clip
@@ -51,7 +51,7 @@ def measure_archive(folder: Path, images: int, backbone: str | None) -> list[Fig
     gallery = make_gallery(folder / "gallery", -(-images // 4))
     files = _first(gallery, images)
     checkpoint = DEMO if backbone is None else random_clip(backbone, folder / "checkpoint")
-    keep_memory()  # as the worker does: the rival must not lose by its allocator
+    keep_between_batches()  # as the worker does: the rival must not lose by its allocator
     memory, disk = bare_rates(load_checkpoint(checkpoint), files)
     archive = folder / "archive.zip"
     with zipfile.ZipFile(archive, "w") as packed:

@@ -15,12 +15,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from app.allocator import keep_between_batches
 from app.commands.models import activate_version, register_checkpoint
 from app.core import opened
 from app.embedding.service import EncoderService
 from app.gallery.ingest import Ingest
 from app.gallery.sources import open_source
-from app.jobs.manners import keep_memory
 from app.settings import Settings
 from benchmarks.figures import Figure
 from models.checkpoint import DEMO, load_checkpoint, save_checkpoint
@@ -49,7 +49,7 @@ def measure_ingest(gallery: Path, data_dir: Path, backbone: str | None = None) -
     first, second = (
         _checkpoint(backbone, data_dir.with_name(f"{data_dir.name}-model-{seed}"), seed) for seed in (0, 1)
     )
-    keep_memory()  # as the worker does
+    keep_between_batches()  # as the worker does
     with opened(Settings(data_dir=data_dir)) as core:
         version = register_checkpoint(core, first, "first").id
         activate_version(core, version)

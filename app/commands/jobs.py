@@ -1,5 +1,6 @@
 """descry worker; descry jobs list, show, cancel, retry."""
 
+import gc
 import os
 import signal
 import sys
@@ -33,8 +34,9 @@ def worker(
     data_dir: DataDir = None,
 ) -> None:
     """Do jobs. A worker that is killed goes on where it was when it is started again."""
+    from app.allocator import few_arenas, keep_between_batches
     from app.core import opened
-    from app.jobs.manners import keep_memory, step_back
+    from app.jobs.manners import step_back
     from app.jobs.names import worker_name
     from app.jobs.worker import Worker
     from app.settings import load_settings
@@ -45,7 +47,9 @@ def worker(
     configure_logging(kind=settings.log_format)
     configure_tracing(settings, "worker")
     step_back(settings.worker_niceness)
-    keep_memory()
+    few_arenas()
+    keep_between_batches()
+    gc.freeze()  # what is imported already: no collection looks at it any more
     with worker_name(settings.workers_dir, name) as own, opened(settings) as core:
         running = Worker(core, own)
         for number in (signal.SIGTERM, signal.SIGINT):

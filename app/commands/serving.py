@@ -89,8 +89,10 @@ def run_server(
 
     `serving` is called once connections are answered.
     """
+    from app.allocator import few_arenas
     from app.gallery.blurring import face_blur
 
+    few_arenas()
     face_blur(settings)  # before all that takes long to import
 
     import uvicorn

@@ -126,6 +126,11 @@ class Batcher(Generic[T, R]):
         return f"the encoder hangs; it was given up {time.monotonic() - stalled_at:.0f} s ago and is being replaced"
 
     @property
+    def closed(self) -> bool:
+        """Whether it takes no items any more."""
+        return self._closed
+
+    @property
     def waiting(self) -> int:
         """Items in the queue."""
         return len(self._queue)

@@ -73,6 +73,8 @@ class EncoderService:
         self.spec = encoder.spec
         self.device = next(encoder.parameters(), torch.empty(0)).device
         self.cache = TextCache(settings.query_cache_bytes)
+        self.used_at = time.monotonic()
+        """When the last pass began or ended."""
         self._runtime = open_runtime(encoder, settings)
         self._encode_batch, self._query_batch = settings.encode_batch, settings.query_batch
         self._gallery_stall_s = _GALLERY_STALLS * settings.encoder_stall_s
@@ -116,6 +118,11 @@ class EncoderService:
     def trouble(self) -> str | None:
         """Why queries are not answered at present, if that is so."""
         return self._texts.trouble or self._pictures.trouble
+
+    @property
+    def closed(self) -> bool:
+        """Whether it takes no queries any more."""
+        return self._texts.closed
 
     @property
     def waiting(self) -> dict[str, int]:
@@ -312,6 +319,7 @@ class EncoderService:
         Raises:
             EncoderFailedError, EncoderMemoryError: it failed.
         """
+        self.used_at = time.monotonic()
         try:
             return run()
         except ServiceError:
@@ -323,6 +331,8 @@ class EncoderService:
             raise EncoderFailedError(
                 f"the encoder failed ({type(error).__name__}); the server's log says how. Another query may succeed"
             ) from error
+        finally:
+            self.used_at = time.monotonic()
 
     def _arrays(self, parts: Sequence[dict[Space, Tensor]]) -> dict[Space, Vectors]:
         empty = {space: np.empty((0, self.spec.spaces[space].dim), np.float32) for space in self.spec.stored_spaces}

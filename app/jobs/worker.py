@@ -291,6 +291,7 @@ class Worker:
         apply(self._core)
         Retention(self._core.database, self._settings).sweep()
         keep_standby(self._core.database, self._settings)
+        self._core.tidy()
 
     def _busy(self) -> set[str]:
         with self._lock:

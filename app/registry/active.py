@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from app.database.sessions import Database
 from app.embedding.service import EncoderService
+from app.embedding.shelf import EncoderShelf
 from app.errors import MemoryShortError, ModelNotFoundError, ModelNotLoadedError, NoActiveModelError, VectorStoreError
 from app.gallery.repository import ImageRepository
 from app.registry.repository import ModelRepository
@@ -68,6 +69,7 @@ class ActiveModel:
         """Whether a version that is loaded runs what queries will run before it can be switched to."""
         self._switching, self._preparing = threading.Lock(), threading.Lock()
         self._engine = open_engine(settings)
+        self._encoders = EncoderShelf(settings)
         self._loaded: LoadedModel | None = None
         self._beside: LoadedModel | None = None
         self._failure: VectorStoreError | None = None
@@ -108,7 +110,7 @@ class ActiveModel:
         return self._present(version_id) is not None
 
     def load_encoder(self, version_id: int) -> tuple[str, str, EncoderService]:
-        """Name, fingerprint and encoder of a version.
+        """Name, fingerprint and encoder of a version, which others may have too.
 
         Raises:
             ModelNotFoundError, CheckpointError: there is none, or its weights cannot be loaded.
@@ -117,7 +119,7 @@ class ActiveModel:
             row = ModelService(session).find(version_id)
         if (present := self._present(version_id)) is not None:
             return row.name, row.fingerprint, present.encoder
-        return row.name, row.fingerprint, EncoderService.load(self._settings.models_dir / row.folder, self._settings)
+        return row.name, row.fingerprint, self._encoders.get(row.fingerprint, self._settings.models_dir / row.folder)
 
     def load(self, version_id: int) -> LoadedModel:
         """Weights and views of a version, loaded beside the one that answers unless they are in memory.
@@ -300,6 +302,10 @@ class ActiveModel:
         with self._database.read() as session:
             loaded = {held.version_id for held in there}
             remove_stale(self._settings.index_dir, loaded, LogRepository(session).deleted_after)
+
+    def tidy(self) -> None:
+        """Put an encoder away that was loaded for a job and is idle."""
+        self._encoders.tidy()
 
     def forget_texts(self) -> None:
         """Forget the texts that were encoded of late: the words that no model knows are names, often."""
