@@ -83,15 +83,19 @@ _ROUTERS = (
 )
 
 
-def create_app(settings: Settings) -> FastAPI:
-    """The whole HTTP service over the data folder of the settings, which is opened when the server starts."""
+def create_app(settings: Settings, place: int = 0) -> FastAPI:
+    """The whole HTTP service over the data folder of the settings, which is opened when the server starts.
+
+    Args:
+        place: which of `settings.processes` this one is.
+    """
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         core = await run_in_threadpool(open_core, settings)
         core.active.warm = True
         app.state.core, app.state.room, app.state.explainer = core, Room(settings), Explainer()
-        app.state.readiness, app.state.metrics = ReadinessWatch(core), Metrics(core)
+        app.state.readiness, app.state.metrics = ReadinessWatch(core), Metrics(core, place)
         app.state.directory = Directory(core.database, may_be_open=settings.may_be_open)
         keeper = _Keeper(core)
         try:

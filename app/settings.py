@@ -47,6 +47,9 @@ class Settings(BaseSettings):
     and X-Forwarded-Proto, who asks and whether by TLS. It decides who waits after wrong keys, and marks the cookie."""
     supervise: bool = True
     """`serve` and `demo` run the server as a child process, which is started again when it dies (decision 0025)."""
+    processes: int = Field(default=1, ge=1, le=64)
+    """Processes of `serve`, which share the port: one answers about 200 searches a second, whatever the encoder could
+    do (decision 0040). Each has its own copy of model and index, its own limits and its own metrics."""
     database_url: str = ""
     """`postgresql://user:password@host/name`; empty means SQLite in `data_dir`."""
     image_store: str = Field(default="", pattern=r"^(s3://[a-z0-9][a-z0-9.-]+[a-z0-9](/[A-Za-z0-9._/-]*)?)?$")

@@ -1,6 +1,7 @@
 """A real `descry serve` in a process of its own, on some cores, and what it uses."""
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -13,6 +14,7 @@ from urllib.parse import urlsplit
 import httpx
 
 _LIMIT_S = 120.0
+_PLACE = re.compile(r'process="(\d+)"')
 _TICKS, _PAGE = os.sysconf("SC_CLK_TCK"), os.sysconf("SC_PAGE_SIZE")
 
 
@@ -21,12 +23,15 @@ class Served:
     """A server that is ready.
 
     Attributes:
+        pid: the process that answers; the first, if there are several.
         ready_s: seconds from its start until `/readyz` answered 200.
+        started: the process that was started: the supervisor, where there is one.
     """
 
     url: str
     pid: int
     ready_s: float
+    started: int
 
     @property
     def port(self) -> int:
@@ -36,7 +41,11 @@ class Served:
 
     def cpu_s(self) -> float:
         """Seconds of processor time that the server has used, without its worker."""
-        return processor_s(self.pid)
+        return sum(processor_s(pid) for pid in self.pids())
+
+    def pids(self) -> list[int]:
+        """Every process that answers."""
+        return _serving(self.started) or [self.pid]
 
     def workers(self) -> list[int]:
         """Process ids of its children: the worker, when it has started."""
@@ -88,7 +97,9 @@ def served(
         process = subprocess.Popen(command, stderr=handle, env={**os.environ, **(environment or {})})
     try:
         url = _ready(process, log, began)
-        yield Served(url, answering(process.pid), time.perf_counter() - began)
+        ready_s = time.perf_counter() - began
+        _all_ready(url, words)
+        yield Served(url, answering(process.pid), ready_s, process.pid)
     finally:
         process.terminate()
         process.wait()
@@ -100,8 +111,23 @@ def _children(pid: int) -> list[int]:
 
 def answering(pid: int) -> int:
     """The process that answers: a child of what was started, where that supervises it."""
-    serving = (child for child in _children(pid) if b"\0serve\0" in Path(f"/proc/{child}/cmdline").read_bytes())
-    return next(serving, pid)
+    return next(iter(_serving(pid)), pid)
+
+
+def _serving(pid: int) -> list[int]:
+    return [child for child in _children(pid) if b"\0serve\0" in Path(f"/proc/{child}/cmdline").read_bytes()]
+
+
+def _all_ready(url: str, words: Sequence[str]) -> None:
+    """Wait until every process takes its share of the connections."""
+    wanted = int(words[words.index("--processes") + 1]) if "--processes" in words else 1
+    seen, deadline = set[str](), time.perf_counter() + _LIMIT_S
+    while len(seen) < wanted > 1:
+        if time.perf_counter() > deadline:
+            raise RuntimeError(f"{len(seen)} of {wanted} processes answer")
+        text = httpx.get(f"{url}/metrics", timeout=_LIMIT_S, trust_env=False).text
+        seen |= set(_PLACE.findall(text))
+        time.sleep(0.02)
 
 
 def _ready(process: "subprocess.Popen[bytes]", log: Path, began: float) -> str:

@@ -5,6 +5,8 @@ without it, on the same cores as the server. A folder that is named with `--keep
 """
 
 import json
+import os
+import shutil
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -28,6 +30,7 @@ from benchmarks.load import Outcome, Plan, load
 from benchmarks.machine import machine
 from benchmarks.plots import plot_latency, plot_overload
 from benchmarks.served import Served, resident_bytes, served, shares
+from benchmarks.stored import DatabaseName, database_at
 from benchmarks.table import figure_table
 from models.checkpoint import DEMO
 
@@ -108,7 +111,11 @@ def prepare(folder: Path, backbone: str, identities: int) -> Path:
 
     It is used again if it is there.
     """
-    data, done = folder / backbone, folder / f"{backbone}.prepared"
+    there = os.environ.get("DESCRY_DATABASE_URL", "")
+    data, done = folder / f"{backbone}{'-elsewhere' if there else ''}", folder / f"{backbone}.prepared"
+    if there:  # a database that is made for this run
+        shutil.rmtree(data, ignore_errors=True)
+        done = data / "prepared"
     if not done.exists():
         gallery = folder / f"gallery-{identities}"
         if not gallery.is_dir():
@@ -122,11 +129,13 @@ def prepare(folder: Path, backbone: str, identities: int) -> Path:
     return data
 
 
-def measure(data: Path, *, seconds: float = 5.0, overload: bool = True, latency: bool = True) -> Measured:
+def measure(
+    data: Path, *, seconds: float = 5.0, overload: bool = True, latency: bool = True, processes: int = 1
+) -> Measured:
     """Measure one model: its data folder is `prepare`'s."""
     server_cores, client_cores = shares()
     alone = bare(data, server_cores) if latency else None
-    with served(data, cores=server_cores) as server:
+    with served(data, "--processes", str(processes), cores=server_cores) as server:
         load(Plan(server.port, clients=8, seconds=2.0, seed=99), client_cores)
         floor = median(load(Plan(server.port, "/healthz", seconds=1.0), client_cores).taken())
         loads = [
@@ -135,7 +144,7 @@ def measure(data: Path, *, seconds: float = 5.0, overload: bool = True, latency:
         if latency:
             loads.append(_loaded(server, client_cores, 32, 0.5, seconds))
         flood = _overloaded(server, client_cores, loads[-2 if latency else -1].rate) if overload else None
-        memory = resident_bytes(server.pid) / _MIB
+        memory = sum(map(resident_bytes, server.pids())) / _MIB
     return Measured(data.name, len(server_cores), alone, floor, memory, loads, flood)
 
 
@@ -255,17 +264,19 @@ def run(
     seconds: Annotated[float, typer.Option(help="Of each load.")] = 5.0,
     latency: Annotated[bool, typer.Option(help="Measure latency and throughput.")] = True,
     overload: Annotated[bool, typer.Option(help="A minute of ten times too many searches.")] = True,
+    processes: Annotated[int, typer.Option(help="Processes of the server.")] = 1,
+    database: Annotated[DatabaseName, typer.Option(help="On PostgreSQL, a private one.")] = "sqlite",
     keep: Annotated[Path | None, typer.Option(help="Folder that is prepared once.")] = None,
     only_prepare: Annotated[bool, typer.Option("--only-prepare", help="Measure nothing.")] = False,
     out: Annotated[Path, typer.Option(help="Where the figures and the plots go.")] = Path("runs/serving"),
 ) -> None:
     """Measure searches over HTTP."""
     console = Console()
-    with _folder(keep) as folder:
+    with _folder(keep) as folder, _database(database, folder):
         data = prepare(folder, backbone, identities)
         if only_prepare:
             return
-        found = measure(data, seconds=seconds, overload=overload, latency=latency)
+        found = measure(data, seconds=seconds, overload=overload, latency=latency, processes=processes)
     told = figures(found)
     console.print(figure_table(told))
     out.mkdir(parents=True, exist_ok=True)
@@ -283,6 +294,19 @@ def run(
     if overload:
         plot_overload(record, out / f"overload-{backbone}.png")
     console.print(f"written to {out}")
+
+
+@contextmanager
+def _database(name: DatabaseName, folder: Path) -> Iterator[None]:
+    if name == "sqlite":
+        yield
+        return
+    with database_at(name, folder) as url:
+        os.environ["DESCRY_DATABASE_URL"] = url
+        try:
+            yield
+        finally:
+            del os.environ["DESCRY_DATABASE_URL"]
 
 
 @contextmanager

@@ -19,16 +19,25 @@ if TYPE_CHECKING:
 
 Host = Annotated[str | None, typer.Option(help="Address to listen on (DESCRY_HOST, default 127.0.0.1).")]
 Port = Annotated[int | None, typer.Option(help="Port to listen on (DESCRY_PORT, default 8000; 0 takes a free one).")]
+Processes = Annotated[
+    int | None, typer.Option(min=1, max=64, help="Processes that answer on the port (DESCRY_PROCESSES, default 1).")
+]
 WithWorker = Annotated[bool, typer.Option("--worker/--no-worker", help="Run a worker for jobs beside the server.")]
 _GRACE_S = 10
 _IDENTITIES, _IMAGES, _SEED = 600, 4, 20
 
 
-def serve(host: Host = None, port: Port = None, data_dir: DataDir = None, with_worker: WithWorker = True) -> None:
+def serve(
+    host: Host = None,
+    port: Port = None,
+    data_dir: DataDir = None,
+    processes: Processes = None,
+    with_worker: WithWorker = True,
+) -> None:
     """Answer searches over HTTP."""
     from app.settings import load_settings
 
-    settings = load_settings(host=host, port=port, data_dir=data_dir)
+    settings = load_settings(host=host, port=port, data_dir=data_dir, processes=processes)
     _serve(settings, lambda: None, with_worker=with_worker)
 
 
@@ -45,12 +54,14 @@ def _serve(settings: "Settings", prepare: Callable[[], None], *, with_worker: bo
     from app.commands.supervision import end_as, inherited, supervise
 
     if (given := inherited()) is not None:
-        prepare()
-        run_server(settings, given.listener, given.serving, with_worker=with_worker)
+        if not given.place:
+            prepare()
+        run_server(settings, given.listener, given.serving, with_worker=with_worker, place=given.place)
         return
+    _check_several(settings)
     listener = listen(settings)  # a taken port is better known before a gallery is built
     if settings.supervise:
-        end_as(supervise(listener))
+        end_as(supervise(listener, settings.processes))
     prepare()
     run_server(settings, listener, with_worker=with_worker)
 
@@ -61,6 +72,7 @@ def listen(settings: "Settings") -> socket.socket:
     Raises:
         PortTakenError: somebody else has it, or the address is not ours.
     """
+    from app.commands.supervision import beside
     from app.errors import PortTakenError
 
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
@@ -75,7 +87,29 @@ def listen(settings: "Settings") -> socket.socket:
             f"cannot listen on {settings.host}:{settings.port} ({error.strerror}); choose another with --port or "
             "DESCRY_PORT"
         ) from error
-    return listener
+    if settings.processes == 1:
+        return listener
+    # Only now that it is known to be free: with SO_REUSEPORT, another server's port would be shared without a word.
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    shared = beside(listener)
+    listener.close()
+    return shared
+
+
+def _check_several(settings: "Settings") -> None:
+    """Refuse several processes where there can be one only.
+
+    Raises:
+        ConfigurationError: they would not be supervised, or Milvus Lite admits one.
+    """
+    from app.errors import ConfigurationError
+
+    if settings.processes > 1 and not settings.supervise:
+        raise ConfigurationError(
+            "several processes need their supervisor: leave DESCRY_SUPERVISE=true, or serve in one"
+        )
+    if settings.processes > 1 and settings.vector_engine == "milvus" and "://" not in settings.milvus_uri:
+        raise ConfigurationError("Milvus Lite is for one process: serve in one, or name a cluster in DESCRY_MILVUS_URI")
 
 
 def run_server(
@@ -84,10 +118,13 @@ def run_server(
     serving: Callable[[], None] = lambda: None,
     *,
     with_worker: bool = True,
+    place: int = 0,
 ) -> None:
     """Serve until interrupted, with a worker beside; requests in flight are finished first.
 
-    `serving` is called once connections are answered.
+    Args:
+        serving: called once connections are answered.
+        place: which of several processes this is. The first brings the worker.
     """
     from app.allocator import few_arenas
     from app.gallery.blurring import face_blur
@@ -106,7 +143,7 @@ def run_server(
     configure_logging(kind=settings.log_format)
     configure_tracing(settings, "server")
     config = uvicorn.Config(
-        create_app(settings),
+        create_app(settings, place),
         log_config=None,
         access_log=False,
         server_header=False,
@@ -116,7 +153,8 @@ def run_server(
         timeout_graceful_shutdown=_GRACE_S,
         http=patient(settings.body_idle_s),
     )
-    errors().print(_greeting(settings, listener.getsockname()[1]), highlight=False, soft_wrap=True)
+    if not place:
+        errors().print(_greeting(settings, listener.getsockname()[1]), highlight=False, soft_wrap=True)
 
     class Server(uvicorn.Server):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -125,7 +163,7 @@ def run_server(
                 serving()
 
     server = Server(config)
-    with companion(settings) if with_worker else nullcontext():
+    with companion(settings) if with_worker and not place else nullcontext():
         server.run(sockets=[listener])
     end_tracing()
     if not server.started:

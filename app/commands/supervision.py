@@ -2,6 +2,9 @@
 
 The child is the same command once more. It gets the listening socket, so that no connection is refused meanwhile: the
 supervisor answers 503 until the child serves again. Standard library only: it is there all the time. Decision 0025.
+
+Of several children each has a socket of its own on the same port, among which the system divides connections. The
+first one starts alone, so that it makes what is made once. The others take over from one that died. Decision 0040.
 """
 
 import ctypes
@@ -13,8 +16,10 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import uuid
+from contextlib import suppress
 from dataclasses import dataclass
 from types import FrameType
 
@@ -33,6 +38,8 @@ class Inherited:
 
     listener: socket.socket
     told: int
+    place: int = 0
+    """Which of several it is. The first, 0, brings the worker."""
 
     def serving(self) -> None:
         """Tell the supervisor that connections are answered from now on."""
@@ -43,67 +50,140 @@ def inherited() -> Inherited | None:
     """The listening socket, if a supervisor runs this process; it then ends with its supervisor."""
     if (words := os.environ.pop(_VARIABLE, None)) is None:
         return None
-    supervisor, listener, told = map(int, words.split(":"))
+    supervisor, listener, told, place = map(int, words.split(":"))
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != supervisor:
         os._exit(1)
     os.set_inheritable(listener, False)
     os.set_inheritable(told, False)
-    return Inherited(socket.socket(fileno=listener), told)
+    return Inherited(socket.socket(fileno=listener), told, place)
 
 
-def supervise(listener: socket.socket) -> int:
+def supervise(listener: socket.socket, processes: int = 1) -> int:
     """Run this command as a supervised child, again and again, until it ends of itself or is asked to.
+
+    Args:
+        listener: with SO_REUSEPORT, if there is to be more than one.
+        processes: how many children; all end with the first.
 
     Returns:
         Its exit code, negative for the signal that ended it. It is not started again if it never came to serve.
     """
     listener.setblocking(False)  # for the child too, which shares it: either may be the faster one to accept
-    keeper = _Keeper(listener)
-    before = {number: signal.signal(number, keeper.pass_on) for number in (signal.SIGTERM, signal.SIGINT)}
+    sockets = [listener, *(beside(listener) for _ in range(1, processes))]
+    keepers = [_Keeper(one, place, alone=processes == 1) for place, one in enumerate(sockets)]
+
+    def pass_on(number: int, frame: FrameType | None) -> None:
+        for keeper in keepers:
+            keeper.pass_on(number)
+
+    before = {number: signal.signal(number, pass_on) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        return keeper.run()
+        return keepers[0].run() if processes == 1 else _run_several(keepers)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
 
 
+def beside(listener: socket.socket) -> socket.socket:
+    """Another socket on the same address. Connections come to those that a process listens on."""
+    made = socket.socket(listener.family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    made.setblocking(False)
+    made.bind(listener.getsockname())
+    return made
+
+
+def _run_several(keepers: "list[_Keeper]") -> int:
+    """Run the first, then the others beside it; end them with it. Returns its exit code."""
+    # A child ends with the thread that started it, so each thread lives as long as its keeper.
+    threads = [threading.Thread(target=keeper.run, daemon=True) for keeper in keepers]
+    threads[0].start()
+    while threads[0].is_alive() and not keepers[0].served.wait(_LOOK_S):
+        pass
+    for thread in threads[1:]:
+        thread.start()
+    while threads[0].is_alive():
+        threads[0].join(_LOOK_S)
+    for keeper in keepers[1:]:
+        keeper.pass_on(signal.SIGTERM)
+    for thread in threads[1:]:
+        thread.join()
+    return keepers[0].code
+
+
 class _Keeper:
-    def __init__(self, listener: socket.socket) -> None:
-        self._listener = listener
+    """Keeps one child running.
+
+    Args:
+        place: which of several it is, from 0.
+    """
+
+    def __init__(self, listener: socket.socket, place: int, *, alone: bool) -> None:
+        self._listener, self._place, self._alone = listener, place, alone
         self._child: subprocess.Popen[bytes] | None = None
         self._wanted = True
+        self.code = 1
+        self.served = threading.Event()
 
-    def pass_on(self, number: int, frame: FrameType | None) -> None:
+    def pass_on(self, number: int) -> None:
         """A signal for this process is meant for the child."""
         self._wanted = False
         if self._child is not None and self._child.poll() is None:
             self._child.send_signal(number)
 
     def run(self) -> int:
-        pause, served_before = 0.0, False
-        while True:
+        """Returns the exit code of the last child."""
+        pause = 0.0
+        while self._wanted or self._child is None:
             began = time.monotonic()
-            code, served = self._watch(answer=served_before)
-            if not self._wanted or (code >= 0 and code != RESTART_CODE) or not (served or served_before):
-                return code
-            served_before = True
+            self.code = self._watched()
+            if not self._wanted or (not self._place and self._ended(self.code)):
+                break
             pause = 0.0 if time.monotonic() - began > _HEALTHY_S else min(max(1.0, 2 * pause), _LONGEST_PAUSE_S)
-            _log.error("the server ended with code %d; starting it again in %g s", code, pause)
+            _log.error("the server ended with code %d; starting it again in %g s", self.code, pause)
+            if not self._alone:
+                self._leave()
             again = time.monotonic() + pause
             while self._wanted and time.monotonic() < again:
-                self._refuse_some([])
-            if not self._wanted:
-                return code
+                if self._alone:
+                    self._refuse_some([])
+                else:
+                    time.sleep(_LOOK_S)
+        return self.code
 
-    def _watch(self, *, answer: bool) -> tuple[int, bool]:
-        """Start a child and wait for its end: its exit code, and whether it came to serve.
+    def _watched(self) -> int:
+        """`_watch`; one of several that cannot be started does not end the others."""
+        try:
+            return self._watch(answer=self._alone and self.served.is_set())
+        except OSError:
+            if not self._place:
+                raise
+            _log.exception("a server cannot be started")
+            return 1
+
+    def _leave(self) -> None:
+        """Let the others take all connections from now on; those that wait here are refused."""
+        fresh = beside(self._listener)
+        with suppress(OSError):  # nobody waits any more
+            while True:
+                _answer_next(self._listener)
+        self._listener.close()
+        self._listener = fresh
+
+    def _ended(self, code: int) -> bool:
+        """Whether a child ended of itself, or never came to serve."""
+        return (code >= 0 and code != RESTART_CODE) or not self.served.is_set()
+
+    def _watch(self, *, answer: bool) -> int:
+        """Start a child and wait for its end: its exit code. `served` is set when it comes to serve.
 
         Args:
             answer: refuse connections until it serves. At the first start they wait: it is soon there.
         """
         hears, told = os.pipe()
-        words = f"{os.getpid()}:{self._listener.fileno()}:{told}"
+        words = f"{os.getpid()}:{self._listener.fileno()}:{told}:{self._place}"
         # In a session of its own, or Ctrl-C would reach it twice, which cuts its orderly end short.
         child = self._child = subprocess.Popen(
             [sys.executable, *sys.orig_argv[1:]],
@@ -123,24 +203,33 @@ class _Keeper:
                     continue
             elif hears in (self._refuse_some([hears]) if answer else select.select([hears], [], [], _LOOK_S)[0]):
                 served = os.read(hears, 1) == b"1"
-                if not served:  # it is about to end
+                if served:
+                    self.served.set()
+                else:  # it is about to end
                     child.wait()
         os.close(hears)
-        return child.returncode, served
+        return child.returncode
 
     def _refuse_some(self, hears: list[int]) -> list[int]:
         """Answer those who ask in the meantime; returns what else has something to say."""
         asked: list[int] = [*hears, self._listener.fileno()]
         found = select.select(asked, [], [], _LOOK_S)[0]
         if found == asked[-1:]:
-            try:
-                client, _ = self._listener.accept()
-            except OSError:  # the child was faster, or the client is gone
-                return []
-            with client:
-                client.settimeout(_CLIENT_S)
-                _refuse(client)
+            with suppress(OSError):  # the child was faster, or the client is gone
+                _answer_next(self._listener)
         return [one for one in hears if one in found]
+
+
+def _answer_next(listener: socket.socket) -> None:
+    """Refuse the next connection that waits.
+
+    Raises:
+        OSError: none does.
+    """
+    client, _ = listener.accept()
+    with client:
+        client.settimeout(_CLIENT_S)
+        _refuse(client)
 
 
 def _refuse(client: socket.socket) -> None:

@@ -28,6 +28,8 @@ from app.errors import (
 
 _BEGIN = "descry_begin"
 _BUSY_S, _RETRY_S = 60.0, 0.02
+_LOOK_S = 0.001
+_BUSY_TIMEOUT = f"PRAGMA busy_timeout = {int(_BUSY_S * 1000)}"
 _SCHEMES = {
     "sqlite": "sqlite",
     "postgres": "postgresql+psycopg",
@@ -171,7 +173,7 @@ class Database:
                 try:
                     driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
                 finally:
-                    driver.execute(f"PRAGMA busy_timeout = {int(_BUSY_S * 1000)}")
+                    driver.execute(_BUSY_TIMEOUT)
 
     def close(self) -> None:
         """Close every pooled connection."""
@@ -282,7 +284,7 @@ def _parsed(url: str) -> URL:
 
 def _configure_sqlite(connection: Any, _record: object) -> None:  # noqa: ANN401  a DBAPI connection has no type
     connection.isolation_level = None  # the driver must not begin transactions by itself; `_begin_sqlite` does
-    connection.execute(f"PRAGMA busy_timeout = {int(_BUSY_S * 1000)}")
+    connection.execute(_BUSY_TIMEOUT)
     _use_wal(connection)
     # secure_delete: what is deleted is overwritten, or it would stay in the file's free pages.
     for pragma in ("synchronous = FULL", "foreign_keys = ON", "secure_delete = ON"):
@@ -310,8 +312,37 @@ def _use_wal(connection: Any) -> None:  # noqa: ANN401  a DBAPI connection has n
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    mode = connection.get_execution_options().get(_BEGIN, "DEFERRED")
-    connection.exec_driver_sql(f"BEGIN {mode}")
+    if connection.get_execution_options().get(_BEGIN) == "IMMEDIATE":
+        _begin_writing(connection)
+    else:
+        connection.exec_driver_sql("BEGIN DEFERRED")
+
+
+def _begin_writing(connection: Connection) -> None:
+    """Take the write lock, and look for it often while another process has it.
+
+    SQLite itself looks after ever longer sleeps, up to a tenth of a second. Where several processes answer, each of
+    which commits an entry of the audit for its searches, some searches then waited half a second for their turn.
+    """
+    driver = connection.connection.driver_connection
+    assert isinstance(driver, sqlite3.Connection)
+    deadline = time.monotonic() + _BUSY_S
+    driver.execute("PRAGMA busy_timeout = 0")
+    try:
+        while True:
+            try:
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
+                return
+            except OperationalError as error:
+                if not _is_busy(error) or time.monotonic() > deadline:
+                    raise
+                time.sleep(_LOOK_S)
+    finally:
+        driver.execute(_BUSY_TIMEOUT)
+
+
+def _is_busy(error: DBAPIError) -> bool:
+    return (getattr(error.orig, "sqlite_errorcode", None) or 0) & 0xFF == sqlite3.SQLITE_BUSY
 
 
 def _begin_postgres(connection: Connection) -> None:

@@ -81,7 +81,7 @@ class EncoderService:
         self._device_lock = threading.Lock()
         self._fit_texts, self._fit_pictures = Fitting("texts"), Fitting("pictures")
         weights = sum(parameter.numel() for parameter in encoder.parameters())
-        self._query_threads = 1 if weights < _SMALL else _CORES
+        self._query_threads = 1 if weights < _SMALL else max(1, _CORES // settings.processes)
         most, patience = settings.query_queue, settings.query_timeout_s
         self._texts: Batcher[_Asked, TextEmbedding] = Batcher(
             self._encode_texts,

@@ -31,15 +31,31 @@ _STATES = ("queued", "running", "succeeded", "failed", "cancelled")
 class Metrics:
     """What /metrics shows of one process: each replica and each worker has its own."""
 
-    def __init__(self, core: Core) -> None:
+    def __init__(self, core: Core, place: int = 0) -> None:
         self._registry = CollectorRegistry()
-        for known in (REQUESTS, REQUEST_SECONDS, STAGE_SECONDS, _State(core)):
-            self._registry.register(known)
-        ProcessCollector(registry=self._registry)
+        several = core.settings.processes > 1
+        for known in (REQUESTS, REQUEST_SECONDS, STAGE_SECONDS, _State(core), ProcessCollector(registry=None)):
+            self._registry.register(_Placed(known, str(place)) if several else known)
 
     def text(self) -> bytes:
         """Everything, in Prometheus' text format."""
         return generate_latest(self._registry)
+
+
+class _Placed(Collector):
+    """The metrics of a collector with a label that says which of several processes on one port counted."""
+
+    def __init__(self, collector: Collector, place: str) -> None:
+        self._collector, self._place = collector, place
+
+    def describe(self) -> list[Metric]:
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        for metric in self._collector.collect():
+            placed = Metric(metric.name, metric.documentation, metric.type, metric.unit)
+            placed.samples = [one._replace(labels={**one.labels, "process": self._place}) for one in metric.samples]
+            yield placed
 
 
 class _State(Collector):

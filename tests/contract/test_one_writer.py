@@ -71,3 +71,29 @@ def test_who_waits_too_long_is_told(database: Database, monkeypatch: pytest.Monk
     with database.write() as session:
         session.add(Collection(name="made later"))
     assert names(database) == ["made later"]
+
+
+def test_another_process_that_has_the_lock_is_waited_for(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second `Database` on the same file stands for it: they share nothing but the file."""
+    if database.remote:
+        pytest.skip("PostgreSQL queues those who wait by itself")
+    other = Database(database.url)
+    entered = threading.Event()
+
+    def work() -> None:
+        entered.set()
+        with other.write() as session:
+            assert session.connection().exec_driver_sql("PRAGMA busy_timeout").scalar_one() == 60_000
+            session.add(Collection(name="made second"))
+
+    with ThreadPoolExecutor(1) as pool:
+        with database.write() as session:
+            waiting = pool.submit(work)
+            assert entered.wait(30)
+            session.add(Collection(name="made first"))
+        waiting.result(timeout=30)
+        assert sorted(names(database)) == ["made first", "made second"]
+        monkeypatch.setattr(app.database.sessions, "_BUSY_S", 0.05)
+        with database.write(), pytest.raises(DatabaseUnreachableError, match="locked"):
+            pool.submit(work).result(timeout=30)
+    other.close()

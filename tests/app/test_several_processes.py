@@ -1,0 +1,186 @@
+"""Several processes on one port: small children in the servers' place, and `descry serve --processes 2` itself."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from app.commands.serving import listen, serve
+from app.errors import ConfigurationError, PortTakenError
+from app.settings import Settings
+from benchmarks.served import served
+from tests.app.test_supervision import ENVIRONMENT, LIMIT_S, alive, until
+
+# Answers each connection with its place and process id. A place whose file `wait-N` is there serves when it is gone.
+PROGRAM = """
+import os, pathlib, select, socket, sys, time
+from app.commands.supervision import beside, end_as, inherited, supervise
+
+folder = pathlib.Path(sys.argv[1])
+if (given := inherited()) is None:
+    plain = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    plain.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    plain.bind(("127.0.0.1", 0))
+    listener = beside(plain)
+    plain.close()
+    print(listener.getsockname()[1], flush=True)
+    end_as(supervise(listener, 3))
+(folder / f"began-{given.place}-{os.getpid()}").touch()
+while (folder / f"wait-{given.place}").exists():
+    time.sleep(0.01)
+given.listener.listen()
+given.serving()
+while True:
+    select.select([given.listener], [], [])
+    client, _ = given.listener.accept()
+    client.setblocking(True)
+    client.recv(4096)
+    body = f"{given.place} {os.getpid()}".encode()
+    client.sendall(b"HTTP/1.1 200 OK\\r\\nContent-Length: %d\\r\\nConnection: close\\r\\n\\r\\n%s" % (len(body), body))
+    client.close()
+"""
+
+
+class Several:
+    def __init__(self, folder: Path) -> None:
+        (folder / "child.py").write_text(PROGRAM)
+        self.folder = folder
+        command = [sys.executable, str(folder / "child.py"), str(folder)]
+        self.process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=ENVIRONMENT
+        )
+        assert self.process.stdout is not None
+        self.port = int(self.process.stdout.readline())
+
+    def asked(self) -> tuple[int, int]:
+        """Place and process id of one that answers."""
+        found = httpx.get(f"http://127.0.0.1:{self.port}/", timeout=LIMIT_S, trust_env=False)
+        assert found.status_code == 200
+        place, pid = found.text.split()
+        return int(place), int(pid)
+
+    def all(self) -> dict[int, int]:
+        """Process ids by place, once every place has answered."""
+        seen: dict[int, int] = {}
+        until(self.listens)
+
+        def complete() -> bool:
+            seen.update([self.asked()])
+            return len(seen) == 3
+
+        until(complete)
+        return seen
+
+    def listens(self) -> bool:
+        """Whether any of them does yet."""
+        with socket.socket() as client:
+            return client.connect_ex(("127.0.0.1", self.port)) == 0
+
+    def began(self, place: int) -> int:
+        """How often a place was started."""
+        return len(list(self.folder.glob(f"began-{place}-*")))
+
+
+@pytest.fixture
+def several(tmp_path: Path) -> Iterator[Several]:
+    (tmp_path / "wait-0").touch()
+    found = Several(tmp_path)
+    yield found
+    found.process.kill()
+    found.process.wait()
+    assert found.process.stdout is not None
+    found.process.stdout.close()
+
+
+def test_the_first_starts_alone_and_then_all_answer(several: Several) -> None:
+    until(lambda: several.began(0) == 1)
+    assert (several.began(1), several.began(2)) == (0, 0)
+    (several.folder / "wait-0").unlink()
+    assert set(several.all()) == {0, 1, 2}
+
+
+@pytest.mark.parametrize("place", [0, 2])
+def test_the_others_answer_everything_while_one_that_was_killed_is_started_again(several: Several, place: int) -> None:
+    (several.folder / "wait-0").unlink()
+    before = several.all()
+    (several.folder / f"wait-{place}").touch()
+    os.kill(before[place], signal.SIGKILL)
+    until(lambda: several.began(place) == 2)
+    assert place not in {several.asked()[0] for _ in range(30)}
+    (several.folder / f"wait-{place}").unlink()
+    after = several.all()
+    assert after[place] != before[place]
+    assert {at: pid for at, pid in after.items() if at != place} == {
+        at: pid for at, pid in before.items() if at != place
+    }
+
+
+def test_a_signal_ends_all_of_them(several: Several) -> None:
+    (several.folder / "wait-0").unlink()
+    children = several.all()
+    several.process.send_signal(signal.SIGTERM)
+    assert several.process.wait(LIMIT_S) == -signal.SIGTERM
+    assert not any(map(alive, children.values()))
+
+
+def test_a_signal_before_the_others_were_started_ends_it(several: Several) -> None:
+    until(lambda: several.began(0) == 1)
+    several.process.send_signal(signal.SIGTERM)
+    assert several.process.wait(LIMIT_S) == -signal.SIGTERM
+    assert not [path for path in several.folder.glob("began-*") if alive(int(path.name.rpartition("-")[2]))]
+
+
+def test_a_supervisor_that_is_killed_takes_all_along(several: Several) -> None:
+    (several.folder / "wait-0").unlink()
+    children = several.all()
+    several.process.kill()
+    until(lambda: not any(map(alive, children.values())))
+    with pytest.raises(OSError, match="refused"):
+        socket.create_connection(("127.0.0.1", several.port)).close()
+
+
+def test_a_port_that_several_share_is_taken_for_everybody_else(tmp_path: Path) -> None:
+    with listen(Settings(data_dir=tmp_path, port=0, processes=2)) as first:
+        first.listen()
+        port = first.getsockname()[1]
+        for processes in (1, 2):
+            with pytest.raises(PortTakenError):
+                listen(Settings(data_dir=tmp_path, port=port, processes=processes)).close()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [("DESCRY_SUPERVISE", "false", "DESCRY_SUPERVISE"), ("DESCRY_VECTOR_ENGINE", "milvus", "Milvus Lite")],
+)
+def test_several_are_refused_where_there_can_be_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str, told: str
+) -> None:
+    monkeypatch.setenv("DESCRY_SUPERVISE", "true")
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigurationError, match=told):
+        serve(port=0, data_dir=tmp_path, processes=2)
+
+
+def test_two_servers_count_apart_and_bring_one_worker(tmp_path: Path) -> None:
+    with served(tmp_path / "data", "--processes", "2", environment={"DESCRY_SUPERVISE": "true"}) as server:
+        pids = server.pids()
+        assert len(pids) == 2
+        until(lambda: sum(len(_workers(pid)) for pid in pids) == 1)
+        text = httpx.get(f"{server.url}/metrics", trust_env=False).text
+        lines = [line for line in text.splitlines() if not line.startswith("#")]
+        assert lines
+        assert len({found[1] for line in lines if (found := re.search(r'process="(\d)"', line))}) == 1
+        assert all('process="' in line for line in lines)
+    assert not any(map(alive, pids))
+
+
+def _workers(pid: int) -> list[str]:
+    children = [child for path in Path(f"/proc/{pid}/task").glob("*/children") for child in path.read_text().split()]
+    return [child for child in children if b"\0worker\0" in Path(f"/proc/{child}/cmdline").read_bytes()]
