@@ -32,7 +32,9 @@ def create(
     collection: Annotated[
         list[str] | None, typer.Option(help="Only within this collection; several are possible.")
     ] = None,
-    days: Annotated[float | None, typer.Option(min=0.0, max=36_500, help="Days until it expires; never if absent.")] = None,
+    days: Annotated[
+        float | None, typer.Option(min=0.0, max=36_500, help="Days until it expires; never if absent.")
+    ] = None,
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
