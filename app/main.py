@@ -14,7 +14,6 @@ from fastapi import FastAPI
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
-from sqlalchemy.exc import SQLAlchemyError
 from starlette.responses import Response
 from starlette.staticfiles import PathLike
 from starlette.types import Scope
@@ -53,7 +52,6 @@ from app.search.composed import router as composed
 from app.search.endpoints import router as search
 from app.settings import Settings
 from app.video.endpoints import router as videos
-from models.errors import DescryError
 
 _log = logging.getLogger(__name__)
 _PAGE = Path(__file__).parent / "web" / "static"
@@ -187,7 +185,7 @@ class _Keeper:
         """
         try:
             self._core.active.follow()
-        except (DescryError, SQLAlchemyError, OSError):
+        except Exception:  # noqa: BLE001  a thread that ended would follow nothing any more, without a word
             _log.exception("cannot follow the database; trying again in %g s", _RETRY_S)
             return False
         return True
@@ -199,7 +197,7 @@ class _Keeper:
             pause = _FOLLOW_S
             try:
                 self._core.active.prepare()
-            except (DescryError, SQLAlchemyError, OSError):
+            except Exception:  # noqa: BLE001  as above
                 pause = _RETRY_S
                 _log.exception("a model version cannot be made ready beside the one that answers")
 
@@ -217,5 +215,5 @@ class _Keeper:
                     self._core.database.forget_pages()
                     sweep(self._core.database, self._core.settings.query_keep_s)
                     self._core.tidy()
-                except (DescryError, SQLAlchemyError, OSError):
+                except Exception:  # noqa: BLE001  retention would end for ever, and nobody would know
                     _log.exception("an index or what a change left could not be settled; the next round tries again")

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from models.errors import DescryError
 from training.captioning.cli import describe
+from training.claim import claimed
 from training.commands.answers import reliability, robustness
 from training.commands.composed import composed
 from training.commands.data import datasets, synthesise, synthesise_gallery, synthesise_pictures
@@ -20,7 +21,7 @@ from training.commands.options import AllowMissing, Beside, Device, Json, Precis
 from training.commands.parse import parse
 from training.commands.pointing import pointing
 from training.commands.retraining import compare, plan
-from training.errors import ResourceError, resource_error
+from training.errors import ResourceError, file_error, resource_error
 from training.events import progress_bar
 
 if TYPE_CHECKING:
@@ -67,11 +68,12 @@ def train(
     from training.engine import Trainer  # seconds, which a mistake above need not wait for
 
     folder = out or Path("runs") / chosen.name
-    trainer = Trainer(chosen, people, folder, device=device, restart=restart)
-    if trainer.position.step and trainer.main:
-        say(f"resuming {folder} at step {trainer.position.step}")
-    info = trainer.run()
-    trainer.close()
+    with claimed(folder, main=_is_first()):
+        trainer = Trainer(chosen, people, folder, device=device, restart=restart)
+        if trainer.position.step and trainer.main:
+            say(f"resuming {folder} at step {trainer.position.step}")
+        info = trainer.run()
+        trainer.close()
     if not trainer.main:
         return
     result = {
@@ -231,10 +233,15 @@ def _prepared(recipe: "Recipe", *, allow_missing: bool = False) -> "PersonData":
     from training.preparation import prepare_data
 
     people = prepare_data(recipe, allow_missing=allow_missing)
-    if os.environ.get("RANK", "0") == "0":
+    if _is_first():
         for note in people.notes:
             say(note)
     return people
+
+
+def _is_first() -> bool:
+    """Of the processes that torchrun has started, or the only one."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def _embed(
@@ -321,6 +328,9 @@ def _split(name: str) -> "Split":
     raise DatasetError(f"no split {name!r}; it is one of {', '.join(SPLITS)}")
 
 
+_INTERRUPTED = 130
+
+
 def main() -> NoReturn:
     """Run a verb; an error that Descry knows is one line on stderr and exit status 1."""
     try:
@@ -328,12 +338,13 @@ def main() -> NoReturn:
     except DescryError as error:
         _tell_torchrun(error)
         _end(resource_error(error) or error)
-    except KeyboardInterrupt:
-        say("stopped; give the same command again to go on")
-        sys.exit(130)
+    except SystemExit as end:
+        if end.code == _INTERRUPTED:  # Typer makes this of Ctrl-C, without a word
+            say("stopped; the same command again goes on, or begins again where a verb keeps nothing")
+        raise
     except Exception as error:
         _tell_torchrun(error)
-        if (ended := resource_error(error)) is None:
+        if (ended := resource_error(error) or file_error(error)) is None:
             raise
         _end(ended)
     sys.exit(0)

@@ -10,6 +10,7 @@ DescryError (models.errors)
 +-- ResourceError    the machine has no more of something; `status` is the exit status that says so
 |   +-- MemoryEndedError      no memory left, on the machine or on the GPU
 |   +-- DiskFullError         no room on a disk
++-- FileUnusableError  a file or folder that was named cannot be read or written
 +-- EvaluationError  a checkpoint cannot be measured on this data
 |   +-- NothingRelevantError   no query has a relevant image
 +-- DescriptionsError   a file of descriptions is damaged, or no more of them can be asked for
@@ -101,6 +102,19 @@ def resource_error(error: BaseException) -> ResourceError | None:
             )
         found = found.__cause__ or found.__context__
     return None
+
+
+class FileUnusableError(DescryError):
+    """A file or folder that was named cannot be read or written; the message names it."""
+
+    code: ClassVar[str] = "file_unusable"
+
+
+def file_error(error: BaseException) -> FileUnusableError | None:
+    """What the system says of a file, as our error, where it names one."""
+    if not isinstance(error, OSError) or error.filename is None:
+        return None
+    return FileUnusableError(f"{error.filename} cannot be read or written: {error.strerror}")
 
 
 def _first_line(error: BaseException) -> str:

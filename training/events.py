@@ -1,6 +1,7 @@
 """What a run tells: JSON lines for programs, a progress bar or plain lines for people."""
 
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -24,6 +25,8 @@ class EventLog:
 
     def __init__(self, folder: Path, *, silent: bool = False) -> None:
         self._file = None if silent else (folder / EVENTS).open("a", encoding="utf-8", buffering=1)
+        if self._file is not None and _is_cut(folder / EVENTS):
+            self._file.write("\n")
 
     def write(self, event: str, **fields: object) -> None:
         """Append one event."""
@@ -34,6 +37,13 @@ class EventLog:
         """Close the file."""
         if self._file is not None:
             self._file.close()
+
+
+def _is_cut(path: Path) -> bool:
+    """Whether the last line has no end: the next one would be lost with it."""
+    with path.open("rb") as handle:
+        size = handle.seek(0, os.SEEK_END)
+        return size > 0 and (handle.seek(size - 1), handle.read(1))[1] != b"\n"
 
 
 def read_events(folder: Path) -> list[dict[str, Any]]:

@@ -342,16 +342,18 @@ def load_recipe(
         raise RecipeError(f"no recipe {name!r}: neither a file nor one of the shipped recipes ({shipped})")
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise RecipeError(f"{path} is not valid YAML: {error}") from error
     if not isinstance(content, dict):
         raise RecipeError(f"{path} must hold a mapping of fields")
     for override in overrides:
         _override(content, override)
     if data is not None:
-        content.setdefault("data", {})["root"] = str(data)
+        _override(content, "data.root=")
+        content["data"]["root"] = str(data)
     if start is not None:
-        content.setdefault("encoder", {})["start"] = str(start)
+        _override(content, "encoder.start=")
+        content["encoder"]["start"] = str(start)
     return read_recipe(content, where=str(path))
 
 
@@ -364,7 +366,9 @@ def read_recipe(content: Mapping[str, Any], *, where: str) -> Recipe:
     try:
         return Recipe.model_validate(content)
     except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        problems = "; ".join(
+            ": ".join((*filter(None, [".".join(map(str, e["loc"]))]), e["msg"])) for e in error.errors()
+        )
         raise RecipeError(f"{where}: {problems}") from error
 
 

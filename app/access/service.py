@@ -78,6 +78,17 @@ class KeyService:
         self._session.refresh(row)
         return self.get(key_id)
 
+    def standing(self, key_id: int | None, at: datetime) -> str | None:
+        """What stays the same while whoever was let in may stay: the hash of their key. None: they may not any more.
+
+        Who came without a key may stay while there is none.
+        """
+        if key_id is None:
+            return None if self._keys.exists() else ""
+        row = self._keys.find(key_id)
+        ended = row is None or row.revoked_at is not None or (row.expires_at is not None and row.expires_at <= at)
+        return None if row is None or ended else row.digest
+
     def get(self, key_id: int) -> KeyOut:
         """One key.
 

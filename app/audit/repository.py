@@ -63,7 +63,7 @@ class AuditRepository:
     def head(self) -> Head:
         """The last entry; number 0 where there is none."""
         row = self._session.connection().exec_driver_sql(_LAST).one_or_none()
-        return Head(0, GENESIS) if row is None else Head(row.sequence, row.hash)
+        return Head(0, GENESIS) if row is None else Head(row.sequence, str(row.hash))
 
     def page(self, wanted: Wanted, limit: int, before: int | None) -> list[AuditEntry]:
         """The newest entries first, below a number."""

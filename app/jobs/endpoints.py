@@ -5,11 +5,14 @@ import time
 from collections.abc import AsyncIterator
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Query, Response, status
+from fastapi import APIRouter, Query, Request, Response, status
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import FileResponse, StreamingResponse
 
+from app.access.principal import Principal
+from app.access.service import KeyService
 from app.core import Core
+from app.database.tables import now
 from app.dependencies import CoreDep
 from app.errors import (
     InvalidError,
@@ -71,12 +74,15 @@ def list_items(
     response_class=StreamingResponse,
     responses={200: {"content": {"text/event-stream": {}}}, **responses(JobNotFoundError)},
 )
-def job_events(job_id: str, core: CoreDep) -> StreamingResponse:
-    """Server-sent events until the job has ended: `job` with its state whenever it changed, `log` with each line."""
+def job_events(job_id: str, request: Request, core: CoreDep) -> StreamingResponse:
+    """Server-sent events until the job has ended: `job` with its state whenever it changed, `log` with each line.
+
+    The stream also ends when the key does that asked for it.
+    """
     _detail(core, job_id)
-    return StreamingResponse(
-        _events(core, job_id), media_type="text/event-stream", headers={"Cache-Control": "no-store"}
-    )
+    principal: Principal = request.state.principal
+    events = _events(core, job_id, principal.key_id)
+    return StreamingResponse(events, media_type="text/event-stream", headers={"Cache-Control": "no-store"})
 
 
 @router.get(
@@ -129,9 +135,15 @@ def _detail(core: Core, job_id: str, after: int = 0) -> JobDetail:
     return JobDetail(**out.model_dump(), log=lines)
 
 
-async def _events(core: Core, job_id: str) -> AsyncIterator[str]:
+def _standing(core: Core, key_id: int | None) -> str | None:
+    with core.database.read() as session:
+        return KeyService(session).standing(key_id, now())
+
+
+async def _events(core: Core, job_id: str, key_id: int | None) -> AsyncIterator[str]:
     shown, line, spoke = "", 0, time.monotonic()
-    while True:
+    held = await run_in_threadpool(_standing, core, key_id)
+    while held is not None and held == await run_in_threadpool(_standing, core, key_id):
         detail = await run_in_threadpool(_detail, core, job_id, line)
         for entry in detail.log:
             line, spoke = entry.id, time.monotonic()

@@ -9,13 +9,14 @@ import json
 import os
 import secrets
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy.orm import Session
 
 from app.core import Core
-from app.database.tables import Image, now
+from app.database.tables import IdentityEvent, Image, now
 from app.errors import ExportTargetError, StorageError
 from app.exports.results import file_of
 from app.identities.history import HistoryRepository
@@ -25,6 +26,14 @@ from app.identities.timeline import MOST_PAGE, timeline
 from app.subject.repository import SubjectRepository
 
 _EVENTS = 1000
+
+
+def _events(session: Session, identity_id: int) -> Iterator[IdentityEvent]:
+    """All of them: an association may have joined thousands of unnamed people."""
+    last = 0
+    while rows := HistoryRepository(session).page(identity_id, after=last, limit=_EVENTS):
+        yield from rows
+        last = rows[-1].id
 
 
 class Subject:
@@ -94,7 +103,7 @@ class Subject:
 
     def _told(self, session: Session) -> dict[str, Any]:
         person = IdentityService(session).identity(self._id)
-        found, events = SubjectRepository(session), HistoryRepository(session).page(self._id, after=0, limit=_EVENTS)
+        found, events = SubjectRepository(session), list(_events(session, self._id))
         sightings, page = list[dict[str, Any]](), timeline(session, self._id, limit=MOST_PAGE)
         while True:
             sightings += [sighting.model_dump(mode="json") for sighting in page.sightings]

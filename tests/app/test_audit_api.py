@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from fastapi import FastAPI
+from sqlalchemy import text
 from starlette.testclient import TestClient
 
 from app.access.rules import Need, rules
@@ -210,6 +211,29 @@ def test_a_change_and_its_entry_are_committed_together_or_not_at_all(
     assert filled.get("/v1/identities/1").status_code == 200
     assert filled.delete("/v1/identities/1").status_code == 204
     assert [entry.action for entry in entries(core)[len(before) :]] == ["view.identity", "change.identity.delete"]
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        *(("facts", "{broken"), ("facts", "[1]"), ("at", "yesterday"), ("key_id", "somebody"), ("identity_ids", b"1")),
+        *((name, b"\xff") for name in ("actor", "action", "outcome", "words", "salt", "previous", "hash")),
+    ],
+)
+def test_an_entry_that_cannot_be_read_any_more_hides_no_other(
+    filled: TestClient, core: Core, column: str, value: str | bytes
+) -> None:
+    for number in range(4):
+        filled.post("/v1/search/text", json={"query": f"red {number}"})
+    with core.database.append() as session:
+        session.execute(text(f"UPDATE audit_entries SET {column} = :value WHERE sequence = 2"), {"value": value})
+        session.execute(text("UPDATE audit_entries SET actor = 'nobody' WHERE sequence = 4"))
+    told = filled.get("/v1/admin/audit/verify").json()
+    assert {2, 4} <= {problem["sequence"] for problem in told["problems"]} <= {2, 3, 4}
+    assert len(filled.get("/v1/admin/audit").json()["entries"]) > 3
+    with core.database.read() as session:
+        assert [entry.sequence for entry in AuditService(session).export()][:4] == [1, 2, 3, 4]
+    assert filled.post("/v1/search/text", json={"query": "blue"}).status_code == 200
 
 
 def test_words_are_erased_and_the_chain_stays_whole(filled: TestClient, core: Core) -> None:

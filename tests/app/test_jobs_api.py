@@ -1,5 +1,6 @@
 """Jobs over HTTP and at the command line, without a worker: what can be asked, and in which state."""
 
+import asyncio
 import json
 import threading
 from collections.abc import Callable
@@ -10,9 +11,12 @@ from sqlalchemy.exc import IntegrityError
 from starlette.testclient import TestClient
 from typer.testing import CliRunner
 
+from app.access.schemas import NewKey
+from app.access.service import KeyService
 from app.cli import app
 from app.core import Core
 from app.errors import IdempotencyKeyError, JobTakenError, WorkerNameTakenError
+from app.jobs.endpoints import _events
 from app.jobs.ingesting import IngestJob
 from app.jobs.kinds import Hands
 from app.jobs.names import worker_name
@@ -20,6 +24,7 @@ from app.jobs.repository import JobRepository
 from app.jobs.service import MOST_ATTEMPTS, JobService
 from tests.app.test_problems import check
 from tests.app.toy import picture
+from tests.loops import finished
 
 Queue = Callable[[], str]
 
@@ -72,6 +77,32 @@ def test_a_job_is_described_with_its_items_and_its_log(client: TestClient, core:
     text = client.get(f"/v1/jobs/{job_id}/events").text
     assert text.count("event: log") == 4
     assert text.count("event: job") == 1
+
+
+@pytest.mark.parametrize("how", ["revoked", "rotated", "made"])
+def test_a_stream_ends_with_the_key_that_asked_for_it(core: Core, queue: Queue, how: str) -> None:
+    """`made`: who came while there was no key may stay until there is one."""
+    job_id = queue()
+    new = NewKey(name="test", scopes=["ingest"])
+    key_id = None
+    if how != "made":
+        with core.database.write() as session:
+            key_id = KeyService(session).create(new).id
+
+    async def follow() -> list[str]:
+        got = []
+        async for piece in _events(core, job_id, key_id):
+            got.append(piece)
+            if piece.startswith("event: job"):
+                with core.database.write() as session:
+                    keys = KeyService(session)
+                    {"revoked": keys.revoke, "rotated": keys.rotate}[how](key_id) if key_id else keys.create(new)
+        return got
+
+    async def in_time() -> list[str]:
+        return await asyncio.wait_for(follow(), 30)
+
+    assert [piece.partition("\n")[0] for piece in finished(in_time())] == ["event: log", "event: job"]
 
 
 def test_jobs_are_listed_in_pages_newest_first(client: TestClient, queue: Queue) -> None:

@@ -9,8 +9,10 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 from starlette.testclient import TestClient
+from typer.testing import CliRunner
 
 from app.backup.service import Backup
+from app.cli import app
 from app.commands.intake import _print_report, run_ingest
 from app.commands.output import write_out
 from app.commands.retention import set_rule
@@ -71,6 +73,12 @@ def test_a_database_that_may_not_be_written_is_named_at_once(tmp_path: Path, mon
     told = sessions.write_error(OperationalError("", {}, refused.value))
     assert isinstance(told, DatabaseWriteError)
     assert "belong to the user" in told.message
+
+
+def test_a_key_for_more_years_than_there_are_is_refused(tmp_path: Path) -> None:
+    words = ["keys", "create", "desk", "--scope", "search", "--days", "1e300", "--data-dir", str(tmp_path / "d")]
+    assert CliRunner().invoke(app, words).exit_code == 2
+    assert not (tmp_path / "d").exists()
 
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:

@@ -12,7 +12,9 @@ from app.cli import app
 from app.core import Core, opened
 from app.database.tables import Image, Query
 from app.exports.results import file_of
+from app.identities.history import HistoryRepository
 from app.settings import Settings
+from app.subject import package
 from tests.app.test_erasure import NAME, ask_about, fill
 
 
@@ -39,6 +41,16 @@ def test_find_review_export_erase(core: Core, settings: Settings, tmp_path: Path
     ] * 2
     gone = CliRunner().invoke(app, ["subject", str(person), "--data-dir", str(settings.data_dir)])
     assert gone.exit_code != 0
+
+
+def test_all_of_a_long_history_is_told(core: Core, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    person = fill(core, tmp_path)
+    with core.database.write() as session:
+        event = {"event": "split", "actor": None, "from_id": person, "image_ids": [], "before": None, "run_id": None}
+        HistoryRepository(session).add([{**event, "to_id": 100 + number} for number in range(7)])
+    monkeypatch.setattr(package, "_EVENTS", 3)
+    told = package.Subject(core, person).summary()["history"]
+    assert [event["to_id"] for event in told if event["to_id"] >= 100] == list(range(100, 107))
 
 
 @pytest.mark.parametrize("words", [[], ["1", "--image", "x.jpg"], ["--image", "x.jpg", "--erase"]])

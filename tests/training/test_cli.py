@@ -2,8 +2,10 @@
 
 import json
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,7 @@ from PIL import Image
 
 from tests.training.miniature import write_market
 from tests.training.test_engine import recipe
-from training.events import read_events
+from training.events import EventLog, read_events
 from training.recipe import dump_recipe
 
 
@@ -128,6 +130,42 @@ def test_report_draws_three_pictures(run: Path, tmp_path: Path) -> None:
             picture.load()
             assert min(picture.size) > 300
             assert len(set(picture.convert("L").resize((64, 64)).get_flattened_data())) > 4
+
+
+def test_a_place_that_cannot_be_written_is_one_clear_line(run: Path, tiny_set: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    words = ("evaluate", str(run / "best"), "--data", str(tiny_set), "--device", "cpu", "--out", "file/result.json")
+    done = verb(*words, cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == "error: file cannot be read or written: File exists [file_unusable]"
+    assert "Traceback" not in done.stderr
+
+
+def test_a_folder_has_one_run_at_a_time_and_ctrl_c_says_how_to_go_on(tiny_set: Path, tmp_path: Path) -> None:
+    (tmp_path / "tiny.yaml").write_text(dump_recipe(recipe(tiny_set, schedule={"epochs": 100_000, "warmup": 0.5})))
+    command = [sys.executable, "-m", "training", "train", "tiny.yaml", "--device", "cpu", "--out", "run"]
+    first = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    try:
+        while not (tmp_path / "run" / "events.jsonl").is_file():
+            assert first.poll() is None
+            time.sleep(0.05)
+        second = verb(*command[3:], "--restart", cwd=tmp_path)
+        assert (second.returncode, "[training_failed]" in second.stderr) == (1, True), second.stderr
+        assert "another run is under way in run" in second.stderr
+        assert (tmp_path / "run" / "events.jsonl").is_file()
+        first.send_signal(signal.SIGINT)
+        told = first.communicate(timeout=60)[1]
+    finally:
+        first.kill()
+    assert (first.returncode, "the same command again goes on" in told) == (130, True), told
+
+
+def test_a_line_that_a_kill_cut_short_takes_no_other_along(tmp_path: Path) -> None:
+    (tmp_path / "events.jsonl").write_text('{"event": "start"}\n{"event": "st')
+    log = EventLog(tmp_path)
+    log.write("resume")
+    log.close()
+    assert [event["event"] for event in read_events(tmp_path)] == ["start", "resume"]
 
 
 @pytest.mark.parametrize(
