@@ -160,6 +160,7 @@ def visits(chromium: Browser) -> Visiting:
 def visit(chromium: Browser, server: str) -> Iterator[Visit]:
     with visiting(chromium, server) as visit:
         visit.page.goto(server)
+        expect(visit.page.get_by_label("Describe the person")).to_be_visible()  # the page asks first who it is for
         yield visit
 
 
@@ -169,5 +170,6 @@ def picture_of(people: Path, number: int) -> Path:
 
 
 def expect_title(visit: Visit, words: str) -> None:
-    """The results of a search are there."""
+    """The results of a search are there, with all cards of the first page."""
     expect(visit.title).to_contain_text(words)
+    expect(visit.page.locator('.results[aria-busy="true"], .cards[aria-busy="true"]')).to_have_count(0)

@@ -50,7 +50,7 @@ def test_start_says_what_there_is_to_search(visit: Visit) -> None:
 def test_description_gives_ranked_cards(visit: Visit, people: Path) -> None:
     row = json.loads((people / "manifest.jsonl").read_text().splitlines()[20])
     visit.search(row["description"])
-    expect(visit.title).to_have_text(f"Candidates for “{row['description']}”")
+    expect_title(visit, f"Candidates for “{row['description']}”")
     expect(visit.page.locator(".card h3").first).to_have_text(row["identity"])
     expect(visit.page.locator(".card .rank")).to_have_text([str(rank) for rank in range(1, FIRST_PAGE + 1)])
     texts = visit.page.locator(".card .score").all_inner_texts()

@@ -69,10 +69,12 @@ export class Pages {
   /** The first card of all, and the others once it has been painted: with six it misses a frame of 60 a second. */
   #begin(page) {
     page.list.replaceChildren(...this.#cards(page, 0, AT_ONCE));
+    page.list.ariaBusy = "true";
     page.filled = true;
     const rest = () => {
       if (page.list.childElementCount > 0 && !page.whole) page.list.append(...this.#cards(page, AT_ONCE));
       page.whole = true;
+      page.list.ariaBusy = "false";
     };
     requestAnimationFrame(() => setTimeout(rest));
   }
