@@ -16,7 +16,8 @@ from app.commands.serving import listen, serve
 from app.errors import ConfigurationError, PortTakenError
 from app.settings import Settings
 from benchmarks.served import served
-from tests.app.test_supervision import ENVIRONMENT, LIMIT_S, alive, until
+from tests.app.test_supervision import ENVIRONMENT
+from tests.waiting import LIMIT_S, alive, until
 
 # Answers each connection with its place and process id. A place whose file `wait-N` is there serves when it is gone.
 PROGRAM = """
