@@ -48,7 +48,7 @@ class Settings(BaseSettings):
     supervise: bool = True
     """`serve` and `demo` run the server as a child process, which is started again when it dies (decision 0025)."""
     processes: int = Field(default=1, ge=1, le=64)
-    """Processes of `serve`, which share the port: one answers about 200 searches a second, whatever the encoder could
+    """Processes of `serve`, which share the port: one answers 100 to 200 searches a second, whatever its encoder can
     do (decision 0040). Each has its own copy of model and index, its own limits and its own metrics."""
     database_url: str = ""
     """`postgresql://user:password@host/name`; empty means SQLite in `data_dir`."""

@@ -12,10 +12,13 @@ from pathlib import Path
 import httpx
 import pytest
 
+from app.commands.models import activate_version, register_checkpoint
 from app.commands.serving import listen, serve
+from app.core import opened
 from app.errors import ConfigurationError, PortTakenError
 from app.settings import Settings
 from benchmarks.served import served
+from models.checkpoint import DEMO
 from tests.app.test_supervision import ENVIRONMENT
 from tests.waiting import LIMIT_S, alive, until
 
@@ -170,6 +173,8 @@ def test_several_are_refused_where_there_can_be_one(
 
 
 def test_two_servers_count_apart_and_bring_one_worker(tmp_path: Path) -> None:
+    with opened(Settings(data_dir=tmp_path / "data")) as core:
+        activate_version(core, register_checkpoint(core, DEMO, "shipped").id)
     with served(tmp_path / "data", "--processes", "2", environment={"DESCRY_SUPERVISE": "true"}) as server:
         pids = server.pids()
         assert len(pids) == 2
