@@ -76,7 +76,8 @@ class Column:
     """A column of a table for people.
 
     Attributes:
-        spare: 0: it is always there; else it is left out where the terminal is narrow, the highest number first.
+        spare: 0: it is always there; else it is left out where no row has anything in it, and where the terminal is
+            narrow, the highest number first.
         least: characters to which its text may be wrapped; None: its cells stay on one line, as ids must.
         most: characters after which a text is cut in a terminal; None: never.
     """
@@ -119,10 +120,10 @@ def _fitting(columns: Sequence[Column], cells: Sequence[Sequence[str]], width: i
 
     by_worth = sorted(range(len(columns)), key=lambda index: columns[index].spare)
     kept = [index for index in by_worth if columns[index].spare == 0]
-    taken = sum(needs(index) for index in kept)
+    taken = sum(needs(index) for index in kept) - _GAP
     tight = taken > width
     for index in by_worth[len(kept) :]:
-        if taken + needs(index) <= width:
+        if any(row[index] for row in cells) and taken + needs(index) <= width:
             kept.append(index)
             taken += needs(index)
     return sorted(kept), tight

@@ -43,7 +43,7 @@ def answer_of(folder: Path) -> SearchAnswer:
 @pytest.mark.parametrize(
     ("width", "there", "absent"),
     [
-        (60, ["ID", "Identity", "Confidence", "Image"], ["File", "Description", "Score"]),
+        (60, ["ID", "Identity", "Confidence", "Image"], ["Camera", "Captured", "File", "Description"]),
         (80, ["ID", "Identity", "Confidence", "Captured", "Image"], ["File", "Description"]),
         (120, ["Identity", "Confidence", "Camera", "Captured", "Image", "Description"], ["File"]),
         (200, ["Identity", "Score", "Camera", "Captured", "Image", "File", "Description"], []),
