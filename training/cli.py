@@ -21,6 +21,7 @@ from training.commands.options import AllowMissing, Beside, Device, Json, Precis
 from training.commands.parse import parse
 from training.commands.pointing import pointing
 from training.commands.retraining import compare, plan
+from training.devices import chosen_device
 from training.errors import ResourceError, file_error, resource_error
 from training.events import progress_bar
 
@@ -139,7 +140,7 @@ def calibrate(
             checkpoint,
             people,
             _split(split),
-            device=_on(device),
+            device=chosen_device(device),
             progress=lambda done, total: advance(done, total, ""),
         )
     words = f"{rule.linkage} linkage from cosine {rule.threshold:.3f} on; F1 of pairs {rule.f1:.3f} on {split}"
@@ -253,7 +254,7 @@ def _embed(
     from training.evaluation import embed_split
     from training.images import ImageSource
 
-    encoder = load_checkpoint(checkpoint, device=_on(device))
+    encoder = load_checkpoint(checkpoint, device=chosen_device(device))
     people = read_dataset(format_name, data, allow_missing=allow_missing)
     for note in people.notes:
         say(note)
@@ -299,12 +300,6 @@ def _measure(embedded: "Embedded", average_precision: "Precision") -> dict[str, 
             raise
         say(f"image to image is not measured: {error.message}")
     return rows
-
-
-def _on(device: str) -> str:
-    import torch
-
-    return "cuda" if device == "auto" and torch.cuda.is_available() else ("cpu" if device == "auto" else device)
 
 
 def _oracle(data: Path, split: str) -> "dict[str, dict[str, Any]]":

@@ -10,6 +10,7 @@ DescryError (models.errors)
 +-- ResourceError    the machine has no more of something; `status` is the exit status that says so
 |   +-- MemoryEndedError      no memory left, on the machine or on the GPU
 |   +-- DiskFullError         no room on a disk
++-- DeviceError      the device that was asked for is none, or not of this machine
 +-- FileUnusableError  a file or folder that was named cannot be read or written
 +-- EvaluationError  a checkpoint cannot be measured on this data
 |   +-- NothingRelevantError   no query has a relevant image
@@ -82,7 +83,8 @@ class DiskFullError(ResourceError):
 
 
 _NO_MEMORY = ("can't allocate memory", "cannot allocate memory", "out of memory", "std::bad_alloc", "can't start new")
-_NO_ROOM = ("no space left on device", "disk quota exceeded")
+_NO_ROOM = ("no space left on device", "disk quota exceeded", "file too large (os error 27)")
+"""The last one is safetensors' word for a limit on the size of files."""
 
 
 def resource_error(error: BaseException) -> ResourceError | None:
@@ -102,6 +104,12 @@ def resource_error(error: BaseException) -> ResourceError | None:
             )
         found = found.__cause__ or found.__context__
     return None
+
+
+class DeviceError(DescryError):
+    """The device that was asked for is none, or not of this machine."""
+
+    code: ClassVar[str] = "device_unusable"
 
 
 class FileUnusableError(DescryError):

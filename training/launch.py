@@ -6,7 +6,8 @@ from datetime import timedelta
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGroupKwargs
 
-from training.errors import TrainingError
+from training.devices import chosen_device
+from training.errors import DeviceError, TrainingError
 from training.recipe import Recipe
 
 _LONGEST_WAIT = timedelta(hours=2)  # processes wait for one another through an evaluation
@@ -17,7 +18,10 @@ def accelerate(recipe: Recipe, device: str) -> Accelerator:
 
     Raises:
         TrainingError: fp16 without a GPU, or processes that could not be joined.
+        DeviceError: another device than auto or cpu that is not there, or one GPU of several.
     """
+    if ":" in chosen_device(device):
+        raise DeviceError(f"a run takes the GPUs that it sees: name them in CUDA_VISIBLE_DEVICES instead of {device!r}")
     gpu = device != "cpu" and (torch.cuda.is_available() or torch.backends.mps.is_available())
     if recipe.precision == "fp16" and not gpu:
         raise TrainingError("precision fp16 needs a GPU; on a CPU use bf16, fp32 or auto")

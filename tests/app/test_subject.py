@@ -46,7 +46,14 @@ def test_find_review_export_erase(core: Core, settings: Settings, tmp_path: Path
 def test_all_of_a_long_history_is_told(core: Core, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     person = fill(core, tmp_path)
     with core.database.write() as session:
-        event = {"event": "split", "actor": None, "from_id": person, "image_ids": [], "before": None, "run_id": None}
+        event: dict[str, Any] = {
+            "event": "split",
+            "actor": None,
+            "from_id": person,
+            "image_ids": [],
+            "before": None,
+            "run_id": None,
+        }
         HistoryRepository(session).add([{**event, "to_id": 100 + number} for number in range(7)])
     monkeypatch.setattr(package, "_EVENTS", 3)
     told = package.Subject(core, person).summary()["history"]

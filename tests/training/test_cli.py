@@ -175,6 +175,7 @@ def test_a_line_that_a_kill_cut_short_takes_no_other_along(tmp_path: Path) -> No
         (("train", "compact-synthetic", "--data", "nowhere"), "dataset_invalid"),
         (("datasets", "check", "floppy", "nowhere"), "dataset_invalid"),
         (("evaluate", "nowhere", "--data", "nowhere"), "checkpoint_invalid"),
+        (("evaluate", "nowhere", "--data", "nowhere", "--device", "abacus"), "device_unusable"),
     ],
 )
 def test_a_mistake_is_one_clear_line(words: tuple[str, ...], code: str, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import torch
 from models.checkpoint import load_checkpoint
 from training.datasets import read_dataset
 from training.engine import BEST, Trainer
-from training.errors import TrainingError
+from training.errors import DeviceError, TrainingError
 from training.evaluation import embed_split
 from training.events import read_events
 from training.images import ImageSource
@@ -128,3 +128,9 @@ def test_processes_that_were_not_joined_do_not_train_side_by_side(
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(TrainingError, match="2 processes were started, but Accelerate joined 1"):
         Trainer(recipe(tiny_set), read_dataset("cuhk_pedes", tiny_set), tmp_path, device="cpu")
+
+
+@pytest.mark.parametrize("device", ["abacus", "cuda:99"])
+def test_a_device_that_is_not_there_is_refused_and_not_replaced(tiny_set: Path, tmp_path: Path, device: str) -> None:
+    with pytest.raises(DeviceError, match=device):
+        Trainer(recipe(tiny_set), read_dataset("cuhk_pedes", tiny_set), tmp_path, device=device)

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from training.commands.options import Device, Json, SplitName, asked_for, say
+from training.devices import chosen_device
 
 if TYPE_CHECKING:
     from models.encoder import PersonEncoder
@@ -126,8 +127,6 @@ def _percents(row: dict[str, Any], names: tuple[str, ...]) -> list[str]:
 
 
 def _embed(checkpoint: Path, data: Path, format_name: str, split: str, device: str) -> "tuple[PersonEncoder, Embedded]":
-    import torch
-
     from models.checkpoint import load_checkpoint
     from training.datasets import read_dataset
     from training.errors import DatasetError
@@ -139,7 +138,7 @@ def _embed(checkpoint: Path, data: Path, format_name: str, split: str, device: s
     wanted = next((name for name in SPLITS if name == split), None)
     if wanted is None:
         raise DatasetError(f"no split {split!r}; it is one of {', '.join(SPLITS)}")
-    on = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+    on = chosen_device(device)
     encoder = load_checkpoint(checkpoint, device=on)
     people = read_dataset(format_name, data)
     records = people.splits[wanted]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from training.commands.options import Device, Json
+from training.devices import chosen_device
 
 if TYPE_CHECKING:
     from training.records import Split
@@ -68,7 +69,8 @@ def compare(
             if log is not None:
                 log.write("comparison", data=name, done=done, total=total)
 
-        found = run(candidate, active, [_set(text) for text in sets], demands, device=_on(device), progress=tell)
+        where = chosen_device(device)
+        found = run(candidate, active, [_set(text) for text in sets], demands, device=where, progress=tell)
     if log is not None:
         log.close()
     result = {"seed": seed, "draws": draws, "sets": found}
@@ -118,9 +120,3 @@ def _pairs_in(text: str) -> int:
 
     name, _, root = text.partition(":")
     return len(pairs_of(read_dataset(name, Path(root)).splits["train"]))
-
-
-def _on(device: str) -> str:
-    import torch
-
-    return "cuda" if device == "auto" and torch.cuda.is_available() else ("cpu" if device == "auto" else device)
