@@ -140,7 +140,7 @@ class _Compiled:
             found = self._graph(padded(rows, self._shape).to(self._device))
             return [vectors.float().cpu() for vectors in (found if isinstance(found, tuple) else (found,))]
 
-    def _compile(self, graph: torch.fx.GraphModule, inputs: list[Tensor]) -> Callable[..., Any]:
+    def _compile(self, graph: torch.fx.GraphModule, inputs: list[Any]) -> Callable[..., Any]:
         if self._closed:
             raise RuntimeError(f"a graph was compiled for {self._shape} and would be compiled anew")
         from torch._inductor import compile as inductor
@@ -178,7 +178,8 @@ def _without_caches() -> Iterator[None]:
     """While torch reads and writes none of its pickles; it warns of that, and of a GPU that is not there."""
     told = logging.getLogger("torch.utils.cpp_extension")
     level = told.level
-    with torch.compiler.config.patch(force_disable_caches=True), warnings.catch_warnings():
+    config: Any = torch.compiler.config
+    with config.patch(force_disable_caches=True), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*force disabled")
         told.setLevel(logging.ERROR)
         try:
