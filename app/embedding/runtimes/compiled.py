@@ -23,6 +23,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.export.graph_signature import InputKind
 
 from app.embedding.runtime import PyTorch, TorchRuntime
 from app.embedding.runtimes.buckets import Buckets, buckets_of, least_filled, next_length, padded, passes
@@ -120,33 +121,31 @@ class _Compiled:
     """A graph for one shape. Threads may call it at once.
 
     What is compiled holds for the state of the thread that calls: gradients, autocast, number of threads. So each call
-    sets them.
+    sets them. The weights are handed over with each call: torch keeps what it has compiled for as long as the process
+    lives, and would keep those of a version that is gone.
     """
 
     def __init__(self, graph: nn.Module, example: Tensor, dtype: torch.dtype) -> None:
         self._shape, self._device, self._dtype = tuple(example.shape), example.device, dtype
-        self._closed = False
+        compiler = _Compiler(self._shape)
         with self._state():
             with recording():
-                recorded = torch.export.export(graph, (example,), strict=False).module()
-            self._graph = torch.compile(recorded, fullgraph=True, dynamic=False, backend=self._compile)
+                recorded = torch.export.export(graph, (example,), strict=False)
+            self._weights = _weights_of(recorded)
+            self._graph = torch.compile(recorded.graph_module, fullgraph=True, dynamic=False, backend=compiler)
             with _without_caches():
-                self._graph(example)
-        self._closed = True
+                self._run(example)
+        compiler.closed = True
 
     def __call__(self, rows: Tensor) -> list[Tensor]:
         """Rows on the CPU, no more than the shape has: each output for all of its rows, (B, dim) float32 on the CPU."""
         with self._state():
-            found = self._graph(padded(rows, self._shape).to(self._device))
-            return [vectors.float().cpu() for vectors in (found if isinstance(found, tuple) else (found,))]
+            found = self._run(padded(rows, self._shape).to(self._device))
+            return [vectors.float().cpu() for vectors in found]
 
-    def _compile(self, graph: torch.fx.GraphModule, inputs: list[Any]) -> Callable[..., Any]:
-        if self._closed:
-            raise RuntimeError(f"a graph was compiled for {self._shape} and would be compiled anew")
-        from torch._inductor import compile as inductor
-
-        made: Callable[..., Any] = inductor(graph, inputs, options=_options(self._device))
-        return made
+    def _run(self, rows: Tensor) -> tuple[Tensor, ...]:
+        found: tuple[Tensor, ...] = self._graph(*(rows if weight is None else weight for weight in self._weights))
+        return found
 
     def _half(self) -> AbstractContextManager[None]:
         return torch.autocast(self._device.type, dtype=self._dtype, cache_enabled=False)
@@ -163,8 +162,34 @@ class _Compiled:
             torch.set_num_threads(threads)
 
 
-def _options(device: torch.device) -> dict[str, Any]:
-    if device.type != "cpu":
+class _Compiler:
+    """What torch.compile calls to compile a graph; once."""
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self._shape, self.closed = shape, False
+
+    def __call__(self, graph: torch.fx.GraphModule, inputs: list[Any]) -> Callable[..., Any]:
+        if self.closed:
+            raise RuntimeError(f"a graph was compiled for {self._shape} and would be compiled anew")
+        from torch._inductor import compile as inductor
+
+        made: Callable[..., Any] = inductor(graph, inputs, options=_options(inputs))
+        return made
+
+
+def _weights_of(program: torch.export.ExportedProgram) -> tuple[Tensor | None, ...]:
+    """What a recorded graph takes, in order: weights, constants, and None where the rows go."""
+    signature = program.graph_signature
+    tensors: dict[str, Any] = {**program.constants, **program.state_dict}
+    if signature.buffers_to_mutate or signature.user_inputs_to_mutate:
+        raise ValueError("it changes its weights or what it is given")
+    return tuple(
+        None if one.kind is InputKind.USER_INPUT else tensors[str(one.target)] for one in signature.input_specs
+    )
+
+
+def _options(inputs: list[Any]) -> dict[str, Any]:
+    if any(isinstance(one, Tensor) and one.device.type != "cpu" for one in inputs):
         return {}
     return {
         "cpp.threads": 1,  # of a pass: see `spreading`
