@@ -40,11 +40,7 @@ from tests.models.tiny_clip import register_tiny_clip
 from tests.programs import program
 
 CPU = torch.device("cpu")
-SHAPES: dict[RuntimeName, Buckets] = {
-    "torch-compile-fp32": Buckets((2,), (16, 77), (1,)),
-    "torch-compile-bf16": Buckets((2,), (77,), (1,)),
-}
-TOY = Buckets((1, 2), (16,), (2,))
+CLIP, TOY = Buckets((2,), (77,), (1,)), Buckets((1, 2), (8, 16), (2,))
 PRIVATE = compiled._private_folder
 Opened = Callable[[RuntimeName], tuple[PersonEncoder, CompiledRuntime]]
 
@@ -101,7 +97,7 @@ def opened(tmp_path_factory: pytest.TempPathFactory, written: object) -> Opened:
         if (reason := obstacle(name, CPU)) is not None:
             pytest.skip(f"{name}: {reason}")
         if name not in made:
-            found = open_named(name, encoder, settings, buckets=SHAPES[name])
+            found = open_named(name, encoder, settings, buckets=CLIP)
             assert isinstance(found, CompiledRuntime)
             made[name] = found
         return encoder, made[name]
@@ -187,9 +183,9 @@ def test_padding_of_words_changes_nothing(written: object) -> None:
 
 def test_what_would_be_compiled_anew_is_an_error(opened: Opened) -> None:
     _, found = opened("torch-compile-fp32")
-    one = found._made[2, 16]
-    with pytest.raises(Exception, match=r"compiled for \(2, 16\) and would be compiled anew"), one._state():
-        one._run(torch.zeros(2, 32, dtype=torch.int64)[:, ::2])
+    one = found._made[2, 77]
+    with pytest.raises(Exception, match=r"compiled for \(2, 77\) and would be compiled anew"), one._state():
+        one._run(torch.zeros(2, 154, dtype=torch.int64)[:, ::2])
     with pytest.raises(ValueError, match="78 tokens, and none longer than 77"):
         found.encode_text(torch.tensor([[1] * 77 + [49407]]))
 
@@ -247,7 +243,7 @@ def toy(tmp_path: Path, written: object, monkeypatch: pytest.MonkeyPatch) -> tup
 def test_the_service_encodes_without_compiling(toy: tuple[PersonEncoder, Settings]) -> None:
     encoder, settings = toy
     service, exact = EncoderService(encoder, settings), TorchRuntime(encoder)
-    pixels, texts = pictures(encoder, 5), [" ".join(["red coat", "blue", "a"][: 1 + n % 3]) for n in range(7)]
+    pixels, texts = pictures(encoder, 5), [" ".join(["red coat", "blue", "a " * 9][: 1 + n % 3]) for n in range(7)]
     try:
         with nothing_is_compiled():
             service.warm_up()
@@ -335,7 +331,7 @@ def test_what_is_compiled_wrongly_is_refused(
             return super().forward(ids).roll(1, dims=1)
 
     monkeypatch.setattr(compiled, "TextGraph", Shifted)
-    with pytest.raises(RuntimeRefusedError, match=r"compiled for 1 x 16, this checkpoint .* less than 0\.9999"):
+    with pytest.raises(RuntimeRefusedError, match=r"compiled for 1 x 8, this checkpoint .* less than 0\.9999"):
         open_runtime(*toy)
 
 
@@ -347,5 +343,5 @@ def test_a_network_that_cannot_be_compiled_is_refused(tmp_path: Path) -> None:
             return super().encode_text(token_ids if float(token_ids.sum()) > 3 else token_ids + 1)
 
     settings = Settings(data_dir=tmp_path, device="cpu", runtime="torch-compile-fp32")
-    with pytest.raises(RuntimeRefusedError, match="toy on none cannot be compiled for 1 x 16"):
+    with pytest.raises(RuntimeRefusedError, match="toy on none cannot be compiled for 1 x 8"):
         open_runtime(Undecided(toy_spec()), settings)

@@ -171,9 +171,8 @@ class _Compiler:
     def __call__(self, graph: torch.fx.GraphModule, inputs: list[Any]) -> Callable[..., Any]:
         if self.closed:
             raise RuntimeError(f"a graph was compiled for {self._shape} and would be compiled anew")
-        from torch._inductor import compile as inductor
-
-        made: Callable[..., Any] = inductor(graph, inputs, options=_options(inputs))
+        inductor: Any = importlib.import_module("torch._inductor")
+        made: Callable[..., Any] = inductor.compile(graph, inputs, options=_options(inputs))
         return made
 
 
