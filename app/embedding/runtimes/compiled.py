@@ -132,7 +132,8 @@ class _Compiled:
             with recording():
                 recorded = torch.export.export(graph, (example,), strict=False)
             self._weights = _weights_of(recorded)
-            self._graph = torch.compile(recorded.graph_module, fullgraph=True, dynamic=False, backend=compiler)
+            compiled: Any = torch.compile(recorded.graph_module, fullgraph=True, dynamic=False, backend=compiler)
+            self._graph: Callable[..., tuple[Tensor, ...]] = compiled
             with _without_caches():
                 self._run(example)
         compiler.closed = True
@@ -144,8 +145,7 @@ class _Compiled:
             return [vectors.float().cpu() for vectors in found]
 
     def _run(self, rows: Tensor) -> tuple[Tensor, ...]:
-        found: tuple[Tensor, ...] = self._graph(*(rows if weight is None else weight for weight in self._weights))
-        return found
+        return self._graph(*(rows if weight is None else weight for weight in self._weights))
 
     def _half(self) -> AbstractContextManager[None]:
         return torch.autocast(self._device.type, dtype=self._dtype, cache_enabled=False)
