@@ -331,7 +331,7 @@ def test_what_is_compiled_wrongly_is_refused(
             return super().forward(ids).roll(1, dims=1)
 
     monkeypatch.setattr(compiled, "TextGraph", Shifted)
-    with pytest.raises(RuntimeRefusedError, match=r"compiled for 1 x 8, this checkpoint .* less than 0\.9999"):
+    with pytest.raises(RuntimeRefusedError, match=r"compiled for 2 x 8, this checkpoint .* less than 0\.9999"):
         open_runtime(*toy)
 
 
@@ -343,5 +343,5 @@ def test_a_network_that_cannot_be_compiled_is_refused(tmp_path: Path) -> None:
             return super().encode_text(token_ids if float(token_ids.sum()) > 3 else token_ids + 1)
 
     settings = Settings(data_dir=tmp_path, device="cpu", runtime="torch-compile-fp32")
-    with pytest.raises(RuntimeRefusedError, match="toy on none cannot be compiled for 1 x 8"):
+    with pytest.raises(RuntimeRefusedError, match="toy on none cannot be compiled for 1 x 16"):
         open_runtime(Undecided(toy_spec()), settings)
