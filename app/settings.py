@@ -78,10 +78,18 @@ class Settings(BaseSettings):
     device: str = "auto"
     """Where the encoder runs: auto, cpu, cuda, cuda:1, ...; auto takes a GPU where there is one."""
     runtime: Literal[
-        "auto", "torch-fp32", "torch-bf16", "torch-fp16", "onnx-fp32", "openvino-fp32", "openvino-bf16"
+        "auto",
+        "torch-fp32",
+        "torch-bf16",
+        "torch-fp16",
+        "torch-compile-fp32",
+        "torch-compile-bf16",
+        "onnx-fp32",
+        "openvino-fp32",
+        "openvino-bf16",
     ] = "auto"
     """What runs the encoder. auto: what `descry tune` chose on this machine, else PyTorch, in bf16 where the processor
-    has it and the encoder is large."""
+    has it and the encoder is large. torch-compile-...: each start compiles, which takes minutes for a large encoder."""
     max_upload_bytes: int = Field(default=20 * 2**20, ge=1)
     """Largest picture file, uploaded or ingested, in bytes."""
     max_pixels: int = Field(default=50_000_000, ge=1)

@@ -4,6 +4,8 @@
     python -m benchmarks.encoding --keep FOLDER      keeps checkpoint and exports: the next run exports nothing
     python -m benchmarks.encoding --checkpoint DIR   a checkpoint of your own, e.g. with published CLIP weights:
         descry models register --open-clip ViT-B-16-quickgelu --pretrained FILE.safetensors   (its folder: models/...)
+    python -m benchmarks.encoding --runtime torch-compile-bf16
+                                                     those of torch.compile only so: they compile before each run
 
 The same weights are in every runtime. Stock is `open_clip`'s own forward in float32: 77 places for a text, the
 normalised batch for pictures. Rounds go through all runtimes in turn: what else the machine does meets all of them.
@@ -25,7 +27,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from app.embedding.runtime import Runtime, TorchRuntime
-from app.embedding.runtimes.names import RUNTIMES, RuntimeName, machine, obstacle
+from app.embedding.runtimes.buckets import Buckets, buckets_of, next_length
+from app.embedding.runtimes.names import RUNTIMES, UNASKED, RuntimeName, machine, obstacle
 from app.embedding.runtimes.opening import open_named
 from app.embedding.runtimes.parity import TYPICAL, known_ids, least_cosine, pictures, probes_of
 from app.lanes import cores
@@ -33,6 +36,7 @@ from app.settings import Settings
 from benchmarks.figures import median
 from models.checkpoint import DEMO, load_checkpoint, save_checkpoint
 from models.encoder import PersonEncoder
+from models.truncation import cut_texts
 
 CLIP, COMPACT = "ViT-B-16-quickgelu", "compact"
 STOCK = "stock fp32"
@@ -48,6 +52,7 @@ class Encoded:
         image_ms: one picture of a batch.
         text_ratio, image_ratio: how many times faster than stock, in the same rounds.
         cosine: the smallest to the exact vectors, over probes; 1 for stock.
+        open_s: seconds until it could be used, with its export (if --keep has none) or its compilation.
     """
 
     model: str
@@ -58,6 +63,7 @@ class Encoded:
     text_ratio: float
     image_ratio: float
     cosine: float
+    open_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +73,8 @@ class Rival:
     name: str
     text: Callable[[Tensor], object]
     image: Callable[[Tensor], object]
-    cosine: float
+    cosine: float = 1.0
+    open_s: float = 0.0
 
 
 def clip_checkpoint(folder: Path, backbone: str = CLIP) -> Path:
@@ -96,18 +103,28 @@ def stock(encoder: PersonEncoder) -> Rival:
         batch = encoder.normalise(pixels)
         return encoder.encode_image(batch) if clip is None else clip.encode_image(batch, normalize=True)
 
-    return Rival(STOCK, text, image, 1.0)
+    return Rival(STOCK, text, image)
 
 
-def rivals_of(encoder: PersonEncoder, data_dir: Path, names: list[RuntimeName]) -> list[Rival]:
-    """Stock first, then each runtime that this machine has; opened, compared and exported."""
+def buckets_for(encoder: PersonEncoder, *, batch: int, threads: list[int]) -> Buckets:
+    """No more shapes for the compiler than are measured, and the longest text, which the probes need."""
+    tokens = cut_texts(known_ids(encoder, (TYPICAL,)), encoder.spec.tokenizer).shape[1]
+    lengths = buckets_of(encoder, _CPU).lengths
+    shares = {-(-batch // count) for count in threads}
+    return Buckets((1,), tuple(sorted({next_length(tokens, lengths), lengths[-1]})), tuple(sorted(shares)))
+
+
+def rivals_of(encoder: PersonEncoder, data_dir: Path, names: list[RuntimeName], buckets: Buckets) -> list[Rival]:
+    """Stock first, then each runtime that this machine has; opened, compared, and exported or compiled."""
     settings, probes = Settings(data_dir=data_dir, device="cpu"), probes_of(encoder)
     found = [stock(encoder)]
     for name in names:
         if obstacle(name, _CPU) is None:
-            runtime: Runtime = open_named(name, encoder, settings)
+            began = time.perf_counter()
+            runtime: Runtime = open_named(name, encoder, settings, buckets=buckets)
+            took = time.perf_counter() - began
             cosine = 1.0 if isinstance(runtime, TorchRuntime) else least_cosine(runtime, probes)
-            found.append(Rival(name, runtime.encode_text, runtime.encode_image, cosine))
+            found.append(Rival(name, runtime.encode_text, runtime.encode_image, cosine, took))
     return found
 
 
@@ -129,6 +146,7 @@ def measure(
             text_ratio=texts[STOCK] / texts[rival.name],
             image_ratio=images[STOCK] / images[rival.name],
             cosine=rival.cosine,
+            open_s=rival.open_s,
         )
         for rival in rivals
     ]
@@ -155,7 +173,7 @@ def _turns(works: list[tuple[str, Callable[[], object]]], rounds: int) -> dict[s
 def table_of(figures: list[Encoded]) -> Table:
     """Figures beside stock's."""
     table = Table(title="Encoding")
-    for column in ("model", "runtime", "threads", "text ms", "x stock", "image ms", "x stock", "cosine >="):
+    for column in ("model", "runtime", "threads", "text ms", "x stock", "image ms", "x stock", "cosine >=", "open s"):
         table.add_column(column, justify="left" if column in ("model", "runtime") else "right")
     for one in figures:
         table.add_row(
@@ -167,6 +185,7 @@ def table_of(figures: list[Encoded]) -> Table:
             f"{one.image_ms:.2f}",
             f"{one.image_ratio:.2f}",
             f"{one.cosine:.6f}",
+            f"{one.open_s:.1f}",
         )
     return table
 
@@ -178,7 +197,7 @@ def run(
     ] = None,
     checkpoint: Annotated[Path | None, typer.Option(help="A checkpoint of your own instead.")] = None,
     runtimes: Annotated[
-        list[str] | None, typer.Option("--runtime", help="Of these; default all that run here.")
+        list[str] | None, typer.Option("--runtime", help="Of these; default all that run here without torch.compile.")
     ] = None,
     threads: Annotated[list[int] | None, typer.Option(help="Default: 1, and all cores.")] = None,
     batch: Annotated[int, typer.Option(min=1, help="Pictures in a pass.")] = 16,
@@ -190,14 +209,15 @@ def run(
 ) -> None:
     """Encode the same text and pictures with every runtime that is installed."""
     console = Console(width=max(100, Console().width))
-    names: list[RuntimeName] = [name for name in RUNTIMES if name in (runtimes or RUNTIMES)]
+    names: list[RuntimeName] = [name for name in RUNTIMES if name in (runtimes or UNASKED)]
     figures: list[Encoded] = []
     with tempfile.TemporaryDirectory(prefix="descry-encoding-") as passing:
         folder = keep or Path(passing)
         for kind in [str(checkpoint)] if checkpoint else models or [CLIP, COMPACT]:
             encoder = load_checkpoint(_place(kind, folder, checkpoint))
-            rivals = rivals_of(encoder, folder / "data", names)
-            for count in [] if prepare else threads or [1, cores()]:
+            counts = threads or [1, cores()]
+            rivals = rivals_of(encoder, folder / "data", names, buckets_for(encoder, batch=batch, threads=counts))
+            for count in [] if prepare else counts:
                 console.print(f"measuring {kind}, {count} threads ...")
                 figures += measure(
                     kind, encoder, rivals, threads=count, batch=batch, text_rounds=text_rounds, rounds=rounds

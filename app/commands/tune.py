@@ -21,7 +21,8 @@ def tune(
         Path | None, typer.Option(help="A checkpoint folder instead of a registered version.", show_default=False)
     ] = None,
     only: Annotated[
-        list[str] | None, typer.Option("--only", help="Measure this runtime (and torch-fp32); may be repeated.")
+        list[str] | None,
+        typer.Option("--only", help="Measure this one (and torch-fp32); may be repeated. Needed for torch-compile."),
     ] = None,
     seconds: Annotated[float, typer.Option(min=0.05, max=60, help="Of each of the four measurements.")] = 1.0,
     show: Annotated[bool, typer.Option("--show", help="Measure nothing: say what is known.")] = False,
@@ -31,15 +32,16 @@ def tune(
     """Measure what can run the encoder on this machine, and let DESCRY_RUNTIME=auto take the fastest.
 
     A runtime whose vectors are further from the exact ones than a cosine of 0.9999 is refused. A running service takes
-    the choice at its next start.
+    the choice at its next start. The torch-compile runtimes are measured, and can be chosen, only if --only names them:
+    every start of theirs compiles, which takes minutes for a large encoder.
     """
-    from app.embedding.runtimes.names import RUNTIMES, machine
+    from app.embedding.runtimes.names import RUNTIMES, UNASKED, machine
     from app.embedding.runtimes.opening import automatic, device_of, home_of
     from app.embedding.runtimes.records import read_record
     from app.embedding.runtimes.tuning import tune as measure
     from app.settings import load_settings
 
-    names = [name for name in RUNTIMES if name in (only or RUNTIMES)]
+    names = [name for name in RUNTIMES if name in (only or UNASKED)]
     if unknown := set(only or ()) - set(RUNTIMES):
         raise typer.BadParameter(f"no runtime {', '.join(sorted(unknown))}; there are: {', '.join(RUNTIMES)}")
     settings = load_settings(data_dir=data_dir)

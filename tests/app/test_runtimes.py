@@ -13,7 +13,7 @@ from app.embedding.runtime import TorchRuntime
 from app.embedding.runtimes import opening
 from app.embedding.runtimes.graphs import TextGraph
 from app.embedding.runtimes.half import HalfRuntime, halved
-from app.embedding.runtimes.names import EXACT, RUNTIMES, RuntimeName, machine, obstacle
+from app.embedding.runtimes.names import EXACT, UNASKED, RuntimeName, machine, obstacle
 from app.embedding.runtimes.opening import automatic, open_named, open_runtime
 from app.embedding.runtimes.parity import LEAST_COSINE, TEXTS, least_cosine, pictures, probes_of
 from app.embedding.runtimes.records import read_record
@@ -74,7 +74,7 @@ def available(name: RuntimeName) -> None:
 
 ONNX_TOO = ("hpl", "hpl-clip")
 """An export takes seconds; these two have all that the others have."""
-CASES = [(s, r) for s in SPECS for r in RUNTIMES if r != EXACT and (not r.startswith("onnx") or s in ONNX_TOO)]
+CASES = [(s, r) for s in SPECS for r in UNASKED if r != EXACT and (not r.startswith("onnx") or s in ONNX_TOO)]
 
 
 @pytest.mark.parametrize(("name", "runtime"), CASES)
@@ -106,7 +106,7 @@ def test_the_spaces_of_these_encoders_differ(loaded: Loaded) -> None:
         assert float((images["text"] * images["image"]).sum(dim=1).max()) < 0.99
 
 
-@pytest.mark.parametrize("runtime", RUNTIMES)
+@pytest.mark.parametrize("runtime", UNASKED)
 def test_many_threads_encode_at_once(loaded: Loaded, runtime: RuntimeName) -> None:
     available(runtime)
     encoder, settings = loaded("hpl")

@@ -1,6 +1,9 @@
 """The runtimes by name, and what each needs."""
 
 import importlib.metadata
+import os
+import shutil
+import sysconfig
 from functools import cache
 from pathlib import Path
 from typing import Literal, get_args
@@ -9,10 +12,23 @@ import torch
 
 from app.lanes import cores
 
-RuntimeName = Literal["torch-fp32", "torch-bf16", "torch-fp16", "onnx-fp32", "openvino-fp32", "openvino-bf16"]
+RuntimeName = Literal[
+    "torch-fp32",
+    "torch-bf16",
+    "torch-fp16",
+    "torch-compile-fp32",
+    "torch-compile-bf16",
+    "onnx-fp32",
+    "openvino-fp32",
+    "openvino-bf16",
+]
 EXACT: RuntimeName = "torch-fp32"
 """The reference that the others are compared with."""
 RUNTIMES: tuple[RuntimeName, ...] = get_args(RuntimeName)
+COMPILED: tuple[RuntimeName, ...] = ("torch-compile-fp32", "torch-compile-bf16")
+"""Each start of these takes minutes: they are measured and used only if somebody names them."""
+UNASKED: tuple[RuntimeName, ...] = tuple(name for name in RUNTIMES if name not in COMPILED)
+"""What is measured where nobody names any."""
 LIBRARIES = {"torch": "torch", "onnx": "onnxruntime", "openvino": "openvino"}
 """The package behind the first part of a name."""
 _EXPORTERS = {"onnx": ("onnx", "onnxscript")}
@@ -36,7 +52,7 @@ def version_of(package: str) -> str | None:
 
 def obstacle(name: RuntimeName, device: torch.device) -> str | None:
     """Why a runtime cannot run here on a device, and what to do about it; None if it can."""
-    family, precision = name.split("-")
+    family, *how, precision = name.split("-")
     missing = [package for package in (LIBRARIES[family], *_EXPORTERS.get(family, ())) if version_of(package) is None]
     if missing:
         return f"{', '.join(missing)} is not installed: uv pip install -c constraints.txt -e '.[cpu,{family}]'"
@@ -46,6 +62,19 @@ def obstacle(name: RuntimeName, device: torch.device) -> str | None:
         return "fp16 is for GPUs"
     if precision == "bf16" and not has_bf16(device):
         return f"this {'GPU' if device.type == 'cuda' else 'processor'} has no bfloat16 instructions"
+    return _no_compiler(device) if how else None
+
+
+def _no_compiler(device: torch.device) -> str | None:
+    """Why what torch.compile generates cannot be built here; None if it can."""
+    compiler = os.environ.get("CXX") or "g++"
+    if shutil.which(compiler) is None:
+        return f"there is no C++ compiler ({compiler}), which torch.compile needs: apt-get install g++, or set CXX"
+    headers = Path(sysconfig.get_path("include"))
+    if not (headers / "Python.h").is_file():
+        return f"Python.h, which torch.compile needs, is not in {headers}: apt-get install python3-dev"
+    if device.type == "cuda" and version_of("triton") is None:
+        return "triton, which torch.compile needs on a GPU, is not installed: uv pip install -c constraints.txt triton"
     return None
 
 

@@ -12,9 +12,10 @@ from pathlib import Path
 import torch
 
 from app.embedding.runtime import Runtime, TorchRuntime
+from app.embedding.runtimes.buckets import Buckets
 from app.embedding.runtimes.exports import brief, exported
 from app.embedding.runtimes.half import HalfRuntime
-from app.embedding.runtimes.names import EXACT, RuntimeName, library_of, machine, obstacle
+from app.embedding.runtimes.names import COMPILED, EXACT, RuntimeName, library_of, machine, obstacle
 from app.embedding.runtimes.parity import LEAST_COSINE, Probes, least_cosine, probes_of
 from app.embedding.runtimes.records import read_record, remember_cosine
 from app.errors import RuntimeRefusedError, RuntimeUnavailableError
@@ -57,11 +58,18 @@ def automatic(encoder: PersonEncoder, settings: Settings) -> tuple[RuntimeName, 
     return EXACT, "the exact one, as nothing was measured; `descry tune` measures the others"
 
 
-def open_named(name: RuntimeName, encoder: PersonEncoder, settings: Settings, probes: Probes | None = None) -> Runtime:
+def open_named(
+    name: RuntimeName,
+    encoder: PersonEncoder,
+    settings: Settings,
+    probes: Probes | None = None,
+    buckets: Buckets | None = None,
+) -> Runtime:
     """A runtime whose vectors are known to be near enough.
 
     Args:
         probes: compare anew, with these; None compares only what was never compared on this machine.
+        buckets: the shapes that one of `COMPILED` is compiled for; None takes those that a service needs.
 
     Raises:
         RuntimeUnavailableError, RuntimeRefusedError, DiskLowError: see `open_runtime`.
@@ -71,7 +79,7 @@ def open_named(name: RuntimeName, encoder: PersonEncoder, settings: Settings, pr
         raise RuntimeUnavailableError(f"DESCRY_RUNTIME={name} cannot be used: {reason}")
     if name == EXACT:
         return TorchRuntime(encoder)
-    runtime = _open(name, encoder, settings, device)
+    runtime = _open(name, encoder, settings, buckets)
     home = home_of(encoder, settings)
     cosine = read_record(home, machine(device)).cosines.get(name) if encoder.fingerprint and probes is None else None
     if cosine is None:
@@ -109,11 +117,15 @@ def _compared(name: RuntimeName, runtime: Runtime, probes: Probes) -> float:
         ) from error
 
 
-def _open(name: RuntimeName, encoder: PersonEncoder, settings: Settings, device: torch.device) -> Runtime:
+def _open(name: RuntimeName, encoder: PersonEncoder, settings: Settings, buckets: Buckets | None) -> Runtime:
     if name == "torch-bf16":
         return HalfRuntime(encoder, torch.bfloat16)
     if name == "torch-fp16":
         return HalfRuntime(encoder, torch.float16)
+    if name in COMPILED:
+        from app.embedding.runtimes.compiled import CompiledRuntime
+
+        return CompiledRuntime(encoder, torch.bfloat16 if name.endswith("bf16") else torch.float32, buckets)
     if not encoder.fingerprint:
         raise RuntimeUnavailableError(f"{name} needs an encoder that was loaded from a checkpoint, to keep its export")
     home, least = home_of(encoder, settings), settings.min_free_bytes

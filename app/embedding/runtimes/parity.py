@@ -78,16 +78,17 @@ def pictures(encoder: PersonEncoder, count: int) -> Tensor:
 def least_cosine(runtime: Runtime, probes: Probes) -> float:
     """The smallest cosine between a runtime's vectors and the exact ones, in a batch and one by one."""
     ids, pixels = probes.ids, probes.pixels
-    found = [_cosines(runtime.encode_text(ids), probes.texts)]
-    found += [_cosines(runtime.encode_text(ids[i : i + 1]), probes.texts[i : i + 1]) for i in (0, len(ids) - 1)]
+    found = [cosine_of(runtime.encode_text(ids), probes.texts)]
+    found += [cosine_of(runtime.encode_text(ids[i : i + 1]), probes.texts[i : i + 1]) for i in (0, len(ids) - 1)]
     for batch, first in ((pixels, 0), (pixels[:1], 0), (pixels[2:5], 2)):
         images = runtime.encode_image(batch)
-        found += [_cosines(images[space], exact[first : first + len(batch)]) for space, exact in probes.images.items()]
-    least = float(torch.cat(found).min())
-    return least if least == least else -1.0  # NaN compares with nothing
+        found += [cosine_of(images[space], exact[first : first + len(batch)]) for space, exact in probes.images.items()]
+    return min(found)
 
 
-def _cosines(found: Tensor, exact: Tensor) -> Tensor:
+def cosine_of(found: Tensor, exact: Tensor) -> float:
+    """The smallest cosine between rows (B, dim) of two tensors; -1 if one has other rows, or what is no number."""
     if found.shape != exact.shape:
-        return torch.tensor([-1.0], dtype=torch.float64)
-    return F.cosine_similarity(found.double(), exact.double(), dim=-1)
+        return -1.0
+    least = float(F.cosine_similarity(found.double(), exact.double(), dim=-1).min())
+    return least if least == least else -1.0  # NaN compares with nothing

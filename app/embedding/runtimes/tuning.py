@@ -9,7 +9,7 @@ from dataclasses import replace
 import torch
 
 from app.embedding.runtime import Runtime
-from app.embedding.runtimes.names import EXACT, RUNTIMES, RuntimeName, machine, obstacle
+from app.embedding.runtimes.names import COMPILED, EXACT, RUNTIMES, UNASKED, RuntimeName, machine, obstacle
 from app.embedding.runtimes.opening import LARGE, device_of, home_of, open_named, size_of
 from app.embedding.runtimes.parity import TEXTS, TYPICAL, known_ids, least_cosine, pictures, probes_of
 from app.embedding.runtimes.records import Measured, RuntimeRecord, read_record, write_record
@@ -19,7 +19,7 @@ from app.settings import Settings
 from models.encoder import PersonEncoder
 
 Progress = Callable[[RuntimeName, str], None]
-"""Called with a runtime and what begins: "opening" or "measuring"."""
+"""Called with a runtime and what begins: "opening", "compiling, ..." or "measuring"."""
 _WORTH = 1.1
 """How many times faster than the exact runtime one must be to take its place."""
 _TEXTS, _PICTURES = 4, 8
@@ -30,7 +30,7 @@ def tune(
     encoder: PersonEncoder,
     settings: Settings,
     *,
-    names: Sequence[RuntimeName] = RUNTIMES,
+    names: Sequence[RuntimeName] = UNASKED,
     seconds: float = 1.0,
     progress: Progress = lambda *_: None,
 ) -> RuntimeRecord:
@@ -40,7 +40,7 @@ def tune(
     texts in batches, pictures in batches.
 
     Args:
-        names: the candidates; the exact runtime is always among them.
+        names: the candidates; the exact runtime is always among them. Those of `COMPILED` must be named.
         seconds: of each of the four measurements.
 
     Raises:
@@ -53,16 +53,18 @@ def tune(
         if (reason := obstacle(name, device)) is not None:
             refused[name] = reason
             continue
-        progress(name, "opening")
+        progress(name, "compiling, which may take minutes" if name in COMPILED else "opening")
+        began = time.perf_counter()
         try:
             runtime = open_named(name, encoder, settings, probes)
         except RuntimeRefusedError as error:
             refused[name] = error.message
             continue
-        began = time.perf_counter()
-        again = open_named(name, encoder, settings)  # as a start of the service does it
-        again.encode_text(probes.ids[:1])
-        again.encode_image(probes.pixels[:1])
+        if name not in COMPILED:  # of those every start is like the first
+            began = time.perf_counter()
+            again = open_named(name, encoder, settings)  # as a start of the service does it
+            again.encode_text(probes.ids[:1])
+            again.encode_image(probes.pixels[:1])
         opened = time.perf_counter() - began
         progress(name, "measuring")
         cosine = 1.0 if name == EXACT else least_cosine(runtime, probes)
