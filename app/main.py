@@ -99,7 +99,6 @@ def create_app(settings: Settings, place: int = 0) -> FastAPI:
         try:
             gc.collect()
             gc.freeze()  # what was imported: nothing is answered while a collection looks at all of it
-            gc.collect()  # the next full one comes when there is a quarter more than this one found, and that is little
             await run_in_threadpool(_look_at_store, core)
             await run_in_threadpool(keeper.follow)
             keeper.start()
