@@ -28,7 +28,7 @@ RESTART_CODE = 70
 """`app.embedding.watchdog.RESTART_CODE`, whose module is not for a process that waits."""
 _PR_SET_PDEATHSIG = 1
 _LOOK_S, _HEALTHY_S, _LONGEST_PAUSE_S = 0.2, 60.0, 30.0
-_CLIENT_S, _HEAD_BYTES = 0.5, 16 * 1024
+_CLIENT_S, _HEAD_BYTES, _LEAVING_S = 0.5, 16 * 1024, 1.0
 _log = logging.getLogger("app.commands.supervision")
 
 
@@ -165,9 +165,14 @@ class _Keeper:
 
     def _leave(self) -> None:
         """Let the others take all connections from now on; those that wait here are refused."""
-        fresh = beside(self._listener)
+        try:
+            fresh = beside(self._listener)
+        except OSError:
+            _log.exception("connections of the server that ended wait for it")
+            return
+        until = time.monotonic() + _LEAVING_S  # as long as this socket is there, more may come
         with suppress(OSError):  # nobody waits any more
-            while True:
+            while time.monotonic() < until:
                 _answer_next(self._listener)
         self._listener.close()
         self._listener = fresh
