@@ -17,7 +17,7 @@ BLOCKS = "\n".join(
 )
 # In a container, in Compose, and within $( ): the same verbs.
 PREFIX = re.compile(r"^(?:docker exec descry |docker compose .*exec api |export \w+=\$\()(?=descry )", re.MULTILINE)
-GROUPS = "models|index|keys|jobs|identities|datasets|queries|feedback|audit|images|retention"
+GROUPS = "models|index|keys|jobs|identities|datasets|queries|feedback|audit|images|retention|identifications"
 CALL = re.compile(rf"^descry ((?:{GROUPS}) \w+|[a-z-]+)([^#\n]*)", re.MULTILINE)
 VERBS = sorted({(verb, rest.strip()) for verb, rest in CALL.findall(PREFIX.sub("", BLOCKS))})
 OWN = re.compile(r"(?<!\S)(--[a-z-]+)")
