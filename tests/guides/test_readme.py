@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from app.cli import app
 from app.errors import ServiceError
 
 ROOT = Path(__file__).parent.parent.parent
@@ -17,7 +18,7 @@ BLOCKS = "\n".join(
 )
 # In a container, in Compose, and within $( ): the same verbs.
 PREFIX = re.compile(r"^(?:docker exec descry |docker compose .*exec api |export \w+=\$\()(?=descry )", re.MULTILINE)
-GROUPS = "models|index|keys|jobs|identities|datasets|queries|feedback|audit|images|retention|identifications"
+GROUPS = "|".join([*(group.name for group in app.registered_groups if group.name), "datasets"])
 CALL = re.compile(rf"^descry ((?:{GROUPS}) \w+|[a-z-]+)([^#\n]*)", re.MULTILINE)
 VERBS = sorted({(verb, rest.strip()) for verb, rest in CALL.findall(PREFIX.sub("", BLOCKS))})
 OWN = re.compile(r"(?<!\S)(--[a-z-]+)")
