@@ -205,6 +205,18 @@ def run(stage: Stage, environment: dict[str, str], place: Path) -> None:
             server.wait()
 
 
+def check_python(python: Path, stage: Stage) -> None:
+    """End at once if the user of the image could not run this Python, as one below a closed home folder."""
+    user, group = _as_user(stage)
+    try:
+        subprocess.run([python / "python3", "-c", ""], cwd="/", check=True, user=user, group=group)
+    except (PermissionError, FileNotFoundError) as error:
+        raise SystemExit(
+            f"{python}/python3 cannot be run by {user or 'this user'} ({error.strerror}), whom the image runs as; name "
+            "another folder with --python, such as /usr/bin"
+        ) from None
+
+
 def say(line: str) -> None:
     """Tell what is done."""
     sys.stderr.write(f"{line}\n")
@@ -229,8 +241,9 @@ def main() -> None:
         folder.mkdir(parents=True, exist_ok=True)
         folder.chmod(0o755)
         rehearsal = Rehearsal(folder.resolve(), given.python, {"TORCH_BACKEND": given.torch_backend})
-        environment = rehearsal.build(given.target)
         stage = rehearsal.stage(given.target)
+        check_python(given.python, stage)
+        environment = rehearsal.build(given.target)
         data = Path(environment["DESCRY_DATA_DIR"])
         user, group = _as_user(stage)
         if user is not None and group is not None:
