@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from app.embedding.runtimes.known import RuntimeName
 from app.errors import ConfigurationError
 
 PROTECTED_ATTRIBUTES = (
@@ -77,17 +78,7 @@ class Settings(BaseSettings):
     """user:password, or a key of Milvus."""
     device: str = "auto"
     """Where the encoder runs: auto, cpu, cuda, cuda:1, ...; auto takes a GPU where there is one."""
-    runtime: Literal[
-        "auto",
-        "torch-fp32",
-        "torch-bf16",
-        "torch-fp16",
-        "torch-compile-fp32",
-        "torch-compile-bf16",
-        "onnx-fp32",
-        "openvino-fp32",
-        "openvino-bf16",
-    ] = "auto"
+    runtime: Literal["auto", RuntimeName] = "auto"
     """What runs the encoder. auto: what `descry tune` chose on this machine, else PyTorch, in bf16 where the processor
     has it and the encoder is large. torch-compile-...: each start compiles, which takes minutes for a large encoder."""
     max_upload_bytes: int = Field(default=20 * 2**20, ge=1)

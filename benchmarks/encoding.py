@@ -28,7 +28,8 @@ from torch.nn import functional as F
 
 from app.embedding.runtime import Runtime, TorchRuntime
 from app.embedding.runtimes.buckets import Buckets, buckets_of, next_length
-from app.embedding.runtimes.names import RUNTIMES, UNASKED, RuntimeName, machine, obstacle
+from app.embedding.runtimes.known import RuntimeName
+from app.embedding.runtimes.names import RUNTIMES, UNASKED, machine, obstacle
 from app.embedding.runtimes.opening import open_named
 from app.embedding.runtimes.parity import TYPICAL, known_ids, least_cosine, pictures, probes_of
 from app.lanes import cores

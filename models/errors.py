@@ -3,6 +3,7 @@
     DescryError
     +-- CheckpointError        a checkpoint folder cannot be read, or does not fit
     +-- BackboneError          weights or a backbone cannot be had
+    +-- DeviceError            the device that was asked for is none, or not of this machine
 
 `app` and `training` derive their own errors from `DescryError`.
 """
@@ -33,3 +34,9 @@ class BackboneError(DescryError):
     """A backbone cannot be built, or its pretrained weights cannot be had."""
 
     code = "backbone_unavailable"
+
+
+class DeviceError(DescryError):
+    """The device that was asked for is none, or not of this machine."""
+
+    code = "device_unusable"

@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from models.device import chosen_device
 from models.errors import DescryError
 from training.captioning.cli import describe
 from training.claim import claimed
@@ -21,7 +22,6 @@ from training.commands.options import AllowMissing, Beside, Device, Json, Precis
 from training.commands.parse import parse
 from training.commands.pointing import pointing
 from training.commands.retraining import compare, plan
-from training.devices import chosen_device
 from training.errors import ResourceError, file_error, resource_error
 from training.events import progress_bar
 

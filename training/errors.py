@@ -10,7 +10,6 @@ DescryError (models.errors)
 +-- ResourceError    the machine has no more of something; `status` is the exit status that says so
 |   +-- MemoryEndedError      no memory left, on the machine or on the GPU
 |   +-- DiskFullError         no room on a disk
-+-- DeviceError      the device that was asked for is none, or not of this machine
 +-- FileUnusableError  a file or folder that was named cannot be read or written
 +-- EvaluationError  a checkpoint cannot be measured on this data
 |   +-- NothingRelevantError   no query has a relevant image
@@ -104,12 +103,6 @@ def resource_error(error: BaseException) -> ResourceError | None:
             )
         found = found.__cause__ or found.__context__
     return None
-
-
-class DeviceError(DescryError):
-    """The device that was asked for is none, or not of this machine."""
-
-    code: ClassVar[str] = "device_unusable"
 
 
 class FileUnusableError(DescryError):

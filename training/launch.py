@@ -6,8 +6,9 @@ from datetime import timedelta
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGroupKwargs
 
-from training.devices import chosen_device
-from training.errors import DeviceError, TrainingError
+from models.device import chosen_device
+from models.errors import DeviceError
+from training.errors import TrainingError
 from training.recipe import Recipe
 
 _LONGEST_WAIT = timedelta(hours=2)  # processes wait for one another through an evaluation

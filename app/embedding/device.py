@@ -3,6 +3,8 @@
 import torch
 
 from app.errors import ConfigurationError
+from models.device import chosen_device
+from models.errors import DeviceError
 
 
 def resolve_device(name: str) -> torch.device:
@@ -11,14 +13,7 @@ def resolve_device(name: str) -> torch.device:
     Raises:
         ConfigurationError: the name is no device, or this machine does not have it.
     """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise ConfigurationError(f"DESCRY_DEVICE={name!r} is no device; use auto, cpu, cuda or cuda:N") from error
-    if device.type not in ("cpu", "cuda"):
-        raise ConfigurationError(f"DESCRY_DEVICE={name!r} is not supported; use auto, cpu, cuda or cuda:N")
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise ConfigurationError(f"DESCRY_DEVICE={name!r}: this machine has {torch.cuda.device_count()} CUDA devices")
-    return device
+        return torch.device(chosen_device(name))
+    except DeviceError as error:
+        raise ConfigurationError(f"DESCRY_DEVICE: {error}") from error

@@ -79,20 +79,18 @@ class Album:
                     best[place] = shot
             self.shots = best
 
-    def chosen(self) -> list[Shot]:
-        """At most `most` crops in the order of time: the best first, then the best that is not close to one that was
-        taken. A crop far worse than the best is no gain."""
-        return self._spread(self._worth())
-
     def people(self) -> list[list[Shot]]:
-        """`chosen` for each person whom the crops show: where people cross, a track may go over to another one."""
-        return [self._spread(shots) for shots in by_look(self._worth())]
+        """`spread` for each person whom the crops show: where people cross, a track may go over to another one."""
+        return [self.spread(shots) for shots in by_look(self.worth())]
 
-    def _worth(self) -> list[Shot]:
+    def worth(self) -> list[Shot]:
+        """All crops but those that are far worse than the best: they are no gain."""
         best = max((shot.quality for shot in self.shots.values()), default=0.0)
         return [shot for shot in self.shots.values() if shot.quality >= _WORTH * best]
 
-    def _spread(self, shots: list[Shot]) -> list[Shot]:
+    def spread(self, shots: list[Shot]) -> list[Shot]:
+        """At most `most` crops in the order of time: the best first, then the best that is not close to one that was
+        taken."""
         times = [shot.at_s for shot in shots]
         length = max(times, default=0.0) - min(times, default=0.0)
         apart, taken = max(0.35, length / (1.5 * self.most)), list[Shot]()

@@ -21,7 +21,8 @@ from app.embedding.runtimes import compiled
 from app.embedding.runtimes.buckets import Buckets, buckets_of, next_length, padded, passes
 from app.embedding.runtimes.compiled import CompiledRuntime, _Compiled
 from app.embedding.runtimes.graphs import TextGraph
-from app.embedding.runtimes.names import COMPILED, EXACT, UNASKED, RuntimeName, obstacle
+from app.embedding.runtimes.known import RuntimeName
+from app.embedding.runtimes.names import COMPILED, EXACT, UNASKED, obstacle
 from app.embedding.runtimes.opening import automatic, open_named, open_runtime
 from app.embedding.runtimes.parity import LEAST_COSINE, TEXTS, least_cosine, pictures, probes_of
 from app.embedding.runtimes.tuning import tune

@@ -15,7 +15,8 @@ from app.core import Core
 from app.embedding.runtime import TorchRuntime
 from app.embedding.runtimes import opening, tuning
 from app.embedding.runtimes.exports import exported, is_whole
-from app.embedding.runtimes.names import EXACT, RuntimeName, machine, obstacle
+from app.embedding.runtimes.known import RuntimeName
+from app.embedding.runtimes.names import EXACT, machine, obstacle
 from app.embedding.runtimes.opening import automatic, home_of, open_runtime
 from app.embedding.runtimes.records import (
     Measured,

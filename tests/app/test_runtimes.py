@@ -13,7 +13,8 @@ from app.embedding.runtime import TorchRuntime
 from app.embedding.runtimes import opening
 from app.embedding.runtimes.graphs import TextGraph
 from app.embedding.runtimes.half import HalfRuntime, halved
-from app.embedding.runtimes.names import EXACT, UNASKED, RuntimeName, machine, obstacle
+from app.embedding.runtimes.known import RuntimeName
+from app.embedding.runtimes.names import EXACT, UNASKED, machine, obstacle
 from app.embedding.runtimes.opening import automatic, open_named, open_runtime
 from app.embedding.runtimes.parity import LEAST_COSINE, TEXTS, least_cosine, pictures, probes_of
 from app.embedding.runtimes.records import read_record

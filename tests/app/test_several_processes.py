@@ -19,7 +19,7 @@ from app.errors import ConfigurationError, PortTakenError
 from app.settings import Settings
 from benchmarks.served import served
 from models.checkpoint import DEMO
-from tests.app.test_supervision import ENVIRONMENT
+from tests.app.test_supervision import ENVIRONMENT, kill
 from tests.waiting import LIMIT_S, alive, until
 
 # Answers each connection with its place and process id. A place whose file `wait-N` is there serves when it is gone.
@@ -97,10 +97,7 @@ def several(tmp_path: Path) -> Iterator[Several]:
     (tmp_path / "wait-0").touch()
     found = Several(tmp_path)
     yield found
-    found.process.kill()
-    found.process.wait()
-    assert found.process.stdout is not None
-    found.process.stdout.close()
+    kill(found.process)
 
 
 def test_the_first_starts_alone_and_then_all_answer(several: Several) -> None:

@@ -69,14 +69,18 @@ class Supervised:
         (self.folder / "go").touch()
 
 
+def kill(process: "subprocess.Popen[str]") -> None:
+    process.kill()
+    process.wait()
+    assert process.stdout is not None
+    process.stdout.close()
+
+
 @pytest.fixture
 def supervised(tmp_path: Path) -> Iterator[Supervised]:
     found = Supervised(tmp_path)
     yield found
-    found.process.kill()
-    found.process.wait()
-    assert found.process.stdout is not None
-    found.process.stdout.close()
+    kill(found.process)
 
 
 def test_the_codes_agree() -> None:

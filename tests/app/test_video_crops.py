@@ -59,12 +59,16 @@ def filled(qualities: list[float], most: int, step: float = 0.2) -> Album:
     return album
 
 
+def chosen_of(album: Album) -> list[Shot]:
+    return album.spread(album.worth())
+
+
 @settings(max_examples=80)
 @given(st.lists(st.floats(0.01, 1.0), min_size=1, max_size=200), st.integers(1, 6))
 def test_few_good_crops_apart_in_time_with_the_best_among_them(values: list[float], most: int) -> None:
     album = filled(values, most)
     assert len(album.shots) <= 3 * most
-    chosen = album.chosen()
+    chosen = chosen_of(album)
     assert 1 <= len(chosen) <= most
     assert max(one.quality for one in chosen) == max(values)
     times = [one.at_s for one in chosen]
@@ -76,7 +80,7 @@ def test_few_good_crops_apart_in_time_with_the_best_among_them(values: list[floa
 def test_a_long_track_is_covered_from_end_to_end() -> None:
     rng = np.random.default_rng(1)
     album = filled(rng.uniform(0.7, 1.0, 500).tolist(), 4)
-    chosen = album.chosen()
+    chosen = chosen_of(album)
     assert len(chosen) == 4
     assert chosen[-1].at_s - chosen[0].at_s > 40
 
@@ -106,7 +110,7 @@ def test_a_track_that_went_over_to_somebody_else_is_two_people() -> None:
     for number in range(8):
         colours = ("maroon", "navy") if number < 5 else ("olive", "navy")
         album.offer(number * 0.5, 0.9, lambda number=number, colours=colours: dressed(number * 0.5, *colours))  # type: ignore[misc]
-    assert len(album.chosen()) == 3
+    assert len(chosen_of(album)) == 3
     first, second = ([one.at_s for one in shots] for shots in album.people())
     assert max(first) < 2.5 <= min(second)
     assert len(first) == len(second) == 3

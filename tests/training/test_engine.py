@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from models.checkpoint import load_checkpoint
+from models.errors import DeviceError
 from training.datasets import read_dataset
 from training.engine import BEST, Trainer
-from training.errors import DeviceError, TrainingError
+from training.errors import TrainingError
 from training.evaluation import embed_split
 from training.events import read_events
 from training.images import ImageSource

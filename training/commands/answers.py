@@ -8,8 +8,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from models.device import chosen_device
 from training.commands.options import Device, Json, SplitName, asked_for, say
-from training.devices import chosen_device
 
 if TYPE_CHECKING:
     from models.encoder import PersonEncoder

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from models.device import chosen_device
 from training.commands.options import Device, Json
-from training.devices import chosen_device
 
 if TYPE_CHECKING:
     from training.records import Split

@@ -6,22 +6,13 @@ import shutil
 import sysconfig
 from functools import cache
 from pathlib import Path
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 
+from app.embedding.runtimes.known import RuntimeName
 from app.lanes import cores
 
-RuntimeName = Literal[
-    "torch-fp32",
-    "torch-bf16",
-    "torch-fp16",
-    "torch-compile-fp32",
-    "torch-compile-bf16",
-    "onnx-fp32",
-    "openvino-fp32",
-    "openvino-bf16",
-]
 EXACT: RuntimeName = "torch-fp32"
 """The reference that the others are compared with."""
 RUNTIMES: tuple[RuntimeName, ...] = get_args(RuntimeName)

@@ -15,7 +15,8 @@ from app.embedding.runtime import Runtime, TorchRuntime
 from app.embedding.runtimes.buckets import Buckets
 from app.embedding.runtimes.exports import brief, exported
 from app.embedding.runtimes.half import HalfRuntime
-from app.embedding.runtimes.names import COMPILED, EXACT, RuntimeName, library_of, machine, obstacle
+from app.embedding.runtimes.known import RuntimeName
+from app.embedding.runtimes.names import COMPILED, EXACT, library_of, machine, obstacle
 from app.embedding.runtimes.parity import LEAST_COSINE, Probes, least_cosine, probes_of
 from app.embedding.runtimes.records import read_record, remember_cosine
 from app.errors import RuntimeRefusedError, RuntimeUnavailableError

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast, get_args
 
-from app.embedding.runtimes.names import RuntimeName
+from app.embedding.runtimes.known import RuntimeName
 
 _log = logging.getLogger(__name__)
 _FORMAT = 1

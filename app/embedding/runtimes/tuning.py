@@ -9,7 +9,8 @@ from dataclasses import replace
 import torch
 
 from app.embedding.runtime import Runtime
-from app.embedding.runtimes.names import COMPILED, EXACT, RUNTIMES, UNASKED, RuntimeName, machine, obstacle
+from app.embedding.runtimes.known import RuntimeName
+from app.embedding.runtimes.names import COMPILED, EXACT, RUNTIMES, UNASKED, machine, obstacle
 from app.embedding.runtimes.opening import LARGE, device_of, home_of, open_named, size_of
 from app.embedding.runtimes.parity import TEXTS, TYPICAL, known_ids, least_cosine, pictures, probes_of
 from app.embedding.runtimes.records import Measured, RuntimeRecord, read_record, write_record

@@ -1,6 +1,6 @@
-"""Where a verb of training computes."""
+"""Which device an encoder computes on."""
 
-from training.errors import DeviceError
+from models.errors import DeviceError
 
 
 def chosen_device(name: str) -> str:
@@ -19,7 +19,7 @@ def chosen_device(name: str) -> str:
     except RuntimeError:
         device = None
     if device is None or device.type not in ("cpu", "cuda"):
-        raise DeviceError(f"{name!r} is no device to train or measure on; use auto, cpu, cuda or cuda:1")
+        raise DeviceError(f"{name!r} is no device that can be used; take auto, cpu, cuda or cuda:1")
     if device.type == "cuda" and (device.index or 0) >= count:
         raise DeviceError(f"{name!r} was asked for, and this machine has {count} CUDA devices")
     return name
