@@ -3,7 +3,7 @@
 import re
 from urllib.parse import urlencode
 
-from playwright.sync_api import Locator, expect
+from playwright.sync_api import Locator, Route, expect
 
 from tests.end_to_end.page.conftest import HOSTILE, IDENTITIES, IMAGES, QUERY, Visit, expect_title
 
@@ -108,6 +108,30 @@ def test_verdicts_refine_the_search(visit: Visit) -> None:
     visit.page.get_by_role("dialog").get_by_role("button", name="Confirm").click()
     visit.page.keyboard.press("Escape")
     expect(visit.page.locator(".badge.confirm")).to_have_count(0)  # taken back
+
+
+def test_a_candidate_that_is_opened_before_the_verdicts_have_come_waits_for_them(visit: Visit) -> None:
+    visit.search("black trousers")
+    expect_title(visit, "black trousers")
+    visit.page.locator(".card .open").first.click()
+    pressed = visit.page.get_by_role("dialog").get_by_role("button", name="Confirm")
+    pressed.click()
+    expect(pressed).to_have_attribute("aria-pressed", "true")
+    visit.page.keyboard.press("Escape")
+    expect(visit.page).not_to_have_url(re.compile("[?&]open="))
+    held: list[Route] = []
+    visit.page.route("**/v1/queries/*/feedback", lambda route: held.append(route))
+    visit.page.reload()
+    visit.page.locator(".card .open").first.click()
+    expect(visit.page.get_by_role("dialog").get_by_text("Loading all images")).to_be_visible()
+    assert len(held) == 1
+    held[0].continue_()
+    visit.page.unroute("**/v1/queries/*/feedback")
+    expect(pressed).to_have_attribute("aria-pressed", "true")
+    pressed.click()
+    expect(pressed).to_have_attribute("aria-pressed", "false")
+    visit.page.keyboard.press("Escape")
+    expect(visit.page.locator(".badge.confirm")).to_have_count(0)
 
 
 def test_a_person_is_named_and_an_image_described(visit: Visit) -> None:

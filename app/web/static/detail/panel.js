@@ -57,6 +57,7 @@ export class Detail {
       const [identity, times, said] = await Promise.all([
         api.get(`/v1/identities/${id}`, ending.signal), api.get(`/v1/identities/${id}/timeline?limit=200`, ending.signal),
         api.get(api.address("/v1/identifications", { identity_id: id }), ending.signal),
+        about.recalled, // a button that does not know of a verdict yet would give it again where it should take it back
       ]);
       head.firstChild.replaceWith(this.#title(identity, about, said.identifications));
       this.#fill(body, { identity, times, said: said.identifications }, about, ending.signal);
@@ -116,13 +117,12 @@ export class Detail {
 
   #actions(identity, said, about, told) {
     const buttons = about.queryId === null ? [] : VERDICTS.map(([verdict, text]) => button(text, () => judge(verdict), {
-      className: `quiet verdict ${verdict}`, "aria-pressed": String(about.verdict === verdict),
+      className: `quiet verdict ${verdict}`, "aria-pressed": String(about.verdict() === verdict),
     }));
     const judge = async (verdict) => {
       try {
-        const now = about.verdict === verdict ? null : verdict;
+        const now = about.verdict() === verdict ? null : verdict;
         await about.judge(now);
-        about.verdict = now;
         buttons.forEach((one, index) => one.setAttribute("aria-pressed", String(VERDICTS[index][0] === now)));
         told.replaceChildren();
         announce(now === null ? "Verdict taken back" : now === "confirm" ? "Confirmed" : "Rejected");

@@ -16,6 +16,8 @@ const AHEAD = "1600px 0px";
 /** The answer to one search within `root`. */
 export class Results {
   queryId;
+  /** Settled when it is known what was judged before: until then `verdictOn` knows of nothing. Never fails. */
+  recalled = Promise.resolve();
   #root;
   #about;
   #pages;
@@ -43,7 +45,7 @@ export class Results {
     announce(`${format.count(answer.candidates.length, "candidate", "candidates")} for ${about.asked}`);
     this.#add(answer);
     this.#watchEnd();
-    if (about.state.verdicts > 0) void this.#recallVerdicts();
+    if (about.state.verdicts > 0) this.recalled = this.#recallVerdicts();
     if (about.state.query !== null) void this.#recallIdentifications();
   }
 

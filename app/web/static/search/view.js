@@ -240,7 +240,7 @@ class SearchView {
     const { candidate, rank } = this.#results?.find(id) ?? {};
     void this.#detail.open(id, {
       candidate, rank, words: this.#state.words, queryId: this.#results?.queryId ?? null,
-      verdict: this.#results?.verdictOn(id) ?? null, judge: (verdict) => this.#results.give(id, verdict),
+      recalled: this.#results?.recalled, verdict: () => this.#results?.verdictOn(id) ?? null, judge: (verdict) => this.#results.give(id, verdict),
       purpose: this.#state.purpose, identified: (one) => this.#results?.identified(one),
     });
   }
