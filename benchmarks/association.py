@@ -26,10 +26,10 @@ from benchmarks.gallery import open_with_model
 from models.association import Floats, Ints, Sightings, group
 from models.calibration import LINKAGES, association_rule
 from models.checkpoint import DEMO, load_checkpoint, read_info
-from training.calibration import PairScore, halved, pair_score
+from training.calibration.learning import PairScore, halved, pair_score
 from training.datasets import read_dataset
+from training.datasets.images import ImageSource
 from training.evaluation import embed_split
-from training.images import ImageSource
 from training.records import PersonData, Record, Split
 
 VISIT_S = 3600.0

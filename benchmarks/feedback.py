@@ -29,10 +29,10 @@ from rich.table import Table
 from app.queries.relevance import CONFIRMED, REJECTED, Vectors, logistic, rocchio
 from models.checkpoint import DEMO, load_checkpoint
 from models.encoder import PersonEncoder
-from training.calibration import halved
+from training.calibration.learning import halved
 from training.datasets import read_dataset
+from training.datasets.images import ImageSource
 from training.evaluation import embed_split
-from training.images import ImageSource
 from training.records import Record, Split
 
 Ints = NDArray[np.int64]

@@ -11,15 +11,15 @@ from typing import Any
 import torch
 
 from benchmarks.figures import Figure, median
+from training.batches.pairs import TrainingPairs
 from training.datasets import read_dataset
-from training.engine import Trainer
+from training.engine.optimisation import build_optimiser
+from training.engine.trainer import Trainer
 from training.events import EventLog, read_events
 from training.methods import build_method
 from training.methods.clip_baseline import ClipBaselineMethod
-from training.networks import build_encoder
+from training.networks.building import build_encoder
 from training.objectives.infonce import infonce
-from training.optimisation import build_optimiser
-from training.pairs import TrainingPairs
 from training.recipe import Recipe, load_recipe, read_recipe
 from training.records import PersonData
 

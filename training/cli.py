@@ -14,7 +14,6 @@ from rich.table import Table
 from models.device import chosen_device
 from models.errors import DescryError
 from training.captioning.cli import describe
-from training.claim import claimed
 from training.commands.answers import reliability, robustness
 from training.commands.composed import composed
 from training.commands.data import datasets, synthesise, synthesise_gallery, synthesise_pictures
@@ -24,6 +23,7 @@ from training.commands.pointing import pointing
 from training.commands.retraining import compare, plan
 from training.errors import ResourceError, file_error, resource_error
 from training.events import progress_bar
+from training.processes.claim import claimed
 
 if TYPE_CHECKING:
     from models.encoder import PersonEncoder
@@ -66,7 +66,7 @@ def train(
 
     chosen = load_recipe(recipe, overrides or (), data=data, start=start)
     people = _prepared(chosen, allow_missing=allow_missing)
-    from training.engine import Trainer  # seconds, which a mistake above need not wait for
+    from training.engine.trainer import Trainer  # seconds, which a mistake above need not wait for
 
     folder = out or Path("runs") / chosen.name
     with claimed(folder, main=_is_first()):
@@ -131,7 +131,7 @@ def calibrate(
     as_json: Json = False,
 ) -> None:
     """Learn from which score on two images show one person. Training does this at its end; this is for others."""
-    from training.calibration import calibrate as learn
+    from training.calibration.learning import calibrate as learn
     from training.datasets import read_dataset
 
     people = read_dataset(format_name, data)
@@ -163,9 +163,9 @@ def ablate(
     """Train the rows of a method's ablation table with several seeds; goes on where it was stopped."""
     with asked_for():
         numbers = [int(seed) for seed in seeds.split(",")]
-    from training.ablation import DATA, TABLE, first_people
-    from training.ablation import ablate as run_rows
     from training.recipe import load_recipe
+    from training.studies.ablation import DATA, TABLE, first_people
+    from training.studies.ablation import ablate as run_rows
 
     chosen = load_recipe(recipe, overrides or (), data=data)
     folder = out or Path("runs") / f"{chosen.name}-ablation"
@@ -197,10 +197,10 @@ def report(
 ) -> None:
     """Write a run's loss curve, CMC curve and a sheet of ranked lists; for DGCMIA also what it mined, for HKGR the
     words it hid and told, for BDAM its gates and features."""
-    from training.engine import BEST
+    from training.engine.trainer import BEST
     from training.errors import DatasetError
     from training.recipe import load_recipe
-    from training.report import plot_cmc, plot_losses, plot_relations, ranked_sheet
+    from training.reports.run import plot_cmc, plot_losses, plot_relations, ranked_sheet
 
     recipe = load_recipe(str(run / "recipe.yaml"), data=data)
     where = (recipe.data.root, recipe.data.format, split, device)
@@ -218,11 +218,11 @@ def report(
     if relations := plot_relations(run, folder):
         written.append(relations)
     if recipe.method == "hkgr":
-        from training.masked_sheet import masked_sheet
+        from training.reports.hkgr import masked_sheet
 
         written += [sheet for sheet in (masked_sheet(run, people, folder),) if sheet]
     if encoder.spec.method == "bdam":
-        from training.report_bdam import draw_split
+        from training.reports.bdam import draw_split
 
         written += draw_split(recipe.name, encoder, embedded.records, folder)
 
@@ -231,7 +231,7 @@ def report(
 
 def _prepared(recipe: "Recipe", *, allow_missing: bool = False) -> "PersonData":
     """The recipe's data; its notes are said."""
-    from training.preparation import prepare_data
+    from training.datasets.preparation import prepare_data
 
     people = prepare_data(recipe, allow_missing=allow_missing)
     if _is_first():
@@ -250,9 +250,9 @@ def _embed(
 ) -> "tuple[PersonEncoder, PersonData, Embedded]":
     from models.checkpoint import load_checkpoint
     from training.datasets import read_dataset
+    from training.datasets.images import ImageSource
     from training.errors import DatasetError
     from training.evaluation import embed_split
-    from training.images import ImageSource
 
     encoder = load_checkpoint(checkpoint, device=chosen_device(device))
     people = read_dataset(format_name, data, allow_missing=allow_missing)

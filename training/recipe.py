@@ -10,8 +10,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from training.errors import RecipeError
-from training.method_parts import BdamPart, DgcmiaPart, HkgrPart, HplPart, LgurPart
-from training.transforms import Augmentation
+from training.recipes.augmentation import Augmentation
+from training.recipes.method_parts import BdamPart, DgcmiaPart, HkgrPart, HplPart, LgurPart
 
 RECIPES = Path(__file__).parent / "recipes"
 
@@ -73,7 +73,7 @@ class EncoderPart(_Part):
     `compact`, by the rules of `vocabulary` and `word_minimum`."""
     towers: Path | None = None
     """Folder of a checkpoint on `compact`, of any method, whose towers and vocabulary the run begins with; the network
-    is this section's, and what is not in those towers begins fresh (`training.start.take_towers`). Words that they do
+    is this section's, and what is not in those towers begins fresh (`training.networks.start.take_towers`). Words that they do
     not know are added. What `pretrained` is for networks that others publish."""
     backbone: str = "compact"
     """"compact"; an open_clip model such as ViT-B-16-quickgelu; for LGUR compact, deit-small+bert or resnet50+bert; for

@@ -18,7 +18,7 @@ from models.checkpoint import CARD, SPEC, WEIGHTS
 from tests.app.conftest import IngestFolder
 from tests.app.test_search_api import ask, people
 from tests.models.test_trial import Bomb, compact_checkpoint, edit_spec, edit_weights, poison
-from tests.training.test_confidence import curve
+from tests.training.calibration.test_confidence import curve
 
 NAMES = {"weights": WEIGHTS, "spec": SPEC, "card": CARD, "calibration": CALIBRATION}
 

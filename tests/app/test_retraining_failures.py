@@ -28,7 +28,7 @@ from tests.app.test_indexing_jobs import taken
 from tests.app.test_retraining_jobs import queue
 from tests.end_to_end.test_long_jobs_process import processes
 from tests.training.conftest import write_set
-from tests.training.test_engine import recipe
+from tests.training.engine.test_engine import recipe
 from tests.waiting import until
 from training.recipe import dump_recipe
 

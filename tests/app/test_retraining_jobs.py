@@ -12,7 +12,7 @@ from app.jobs.service import JobService
 from models.checkpoint import read_info
 from tests.app.test_indexing_jobs import finish, taken
 from tests.training.conftest import write_set
-from tests.training.test_engine import recipe
+from tests.training.engine.test_engine import recipe
 from training.recipe import dump_recipe
 
 

@@ -22,7 +22,7 @@ from models.registry import build
 from tests.end_to_end.test_jobs_process import Jobs, working
 from tests.end_to_end.test_service_process import WORDS, answer, checkpoint, data, ingest, pictures, serving
 from tests.training.conftest import write_set
-from tests.training.test_engine import recipe
+from tests.training.engine.test_engine import recipe
 from training.recipe import dump_recipe
 
 __all__ = ["checkpoint", "data"]

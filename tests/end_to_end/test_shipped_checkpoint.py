@@ -17,8 +17,8 @@ from app.settings import Settings
 from models.checkpoint import DEMO, load_checkpoint
 from models.tokenizers import words_of
 from training.datasets import read_dataset
+from training.datasets.images import ImageSource
 from training.evaluation import embed_split
-from training.images import ImageSource
 from training.synthetic import SyntheticConfig, generate
 from training.synthetic.gallery import GalleryConfig, write_gallery
 from training.synthetic.oracle import score_set

@@ -19,13 +19,13 @@ from models.checkpoint import load_checkpoint
 from models.encoder import PersonEncoder
 from tests.end_to_end.test_service_process import serving
 from tests.training.conftest import write_set
-from tests.training.test_method_bdam import OPTIONS as BDAM
-from tests.training.test_method_hkgr import OPTIONS as HKGR
-from tests.training.test_method_hpl import OPTIONS as HPL
-from tests.training.test_method_lgur import OPTIONS as LGUR
-from training.engine import BEST, Trainer
+from tests.training.methods.test_method_bdam import OPTIONS as BDAM
+from tests.training.methods.test_method_hkgr import OPTIONS as HKGR
+from tests.training.methods.test_method_hpl import OPTIONS as HPL
+from tests.training.methods.test_method_lgur import OPTIONS as LGUR
+from training.datasets.preparation import prepare_data
+from training.engine.trainer import BEST, Trainer
 from training.methods import METHODS
-from training.preparation import prepare_data
 from training.recipe import Recipe, read_recipe
 
 QUERY = "a person in a red shirt and blue trousers"

@@ -8,10 +8,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from models.encoder import PersonEncoder
-from tests.training.test_engine import recipe
+from tests.training.engine.test_engine import recipe
 from training.methods.base import Batch, TrainSize
 from training.methods.clip_baseline import ClipBaselineMethod
-from training.ranks import gather
+from training.processes.ranks import gather
 from training.recipe import Recipe
 
 

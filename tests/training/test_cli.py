@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from tests.training.engine.test_engine import recipe
 from tests.training.miniature import write_market
-from tests.training.test_engine import recipe
 from training.events import EventLog, read_events
 from training.recipe import dump_recipe
 

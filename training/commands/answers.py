@@ -41,7 +41,7 @@ def reliability(
     from models.confidence import confidence_curves
     from models.presence import presence_rules
     from training.errors import DatasetError
-    from training.reliability import draw, measure
+    from training.studies.reliability import draw, measure
 
     calibration = read_calibration(checkpoint)
     rules = presence_rules(calibration)
@@ -93,7 +93,7 @@ def robustness(
     from models.calibration import read_calibration
     from models.confidence import confidence_curves
     from models.presence import presence_rules
-    from training.robustness import measure_denials, measure_rewordings
+    from training.studies.robustness import measure_denials, measure_rewordings
 
     encoder, embedded = _embed(checkpoint, data, format_name, split, device)
     calibration = read_calibration(checkpoint)
@@ -129,10 +129,10 @@ def _percents(row: dict[str, Any], names: tuple[str, ...]) -> list[str]:
 def _embed(checkpoint: Path, data: Path, format_name: str, split: str, device: str) -> "tuple[PersonEncoder, Embedded]":
     from models.checkpoint import load_checkpoint
     from training.datasets import read_dataset
+    from training.datasets.images import ImageSource
     from training.errors import DatasetError
     from training.evaluation import embed_split
     from training.events import progress_bar
-    from training.images import ImageSource
     from training.records import SPLITS
 
     wanted = next((name for name in SPLITS if name == split), None)

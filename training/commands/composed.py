@@ -11,7 +11,7 @@ from rich.table import Table
 from training.commands.options import Json
 
 if TYPE_CHECKING:
-    from training.composed import Row
+    from training.studies.composed import Row
 
 
 def composed(
@@ -49,11 +49,11 @@ def _rows(data: Path, checkpoint: Path | None, seed: int) -> "list[Row]":
     from models.checkpoint import DEMO, load_checkpoint, read_info
     from models.confidence import confidence_curves
     from models.fusion import Fusion
-    from training import composed as parts
-    from training import composed_denials as denials
     from training.datasets import read_dataset
+    from training.datasets.images import ImageSource
     from training.evaluation import embed_split
-    from training.images import ImageSource
+    from training.studies import composed as parts
+    from training.studies import composed_denials as denials
 
     folder = checkpoint or DEMO
     encoder = load_checkpoint(folder)

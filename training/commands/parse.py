@@ -30,9 +30,9 @@ def parse(
     """Find objects, attributes and relations in the captions of a split, for HKGR's masking; write them, read them
     back and count them."""
     from training.datasets import read_dataset
-    from training.descriptions import SUFFIX, load_parsed, summary, write_parsed
+    from training.descriptions.parse_engines import build_parser
+    from training.descriptions.parsed_captions import SUFFIX, load_parsed, summary, write_parsed
     from training.errors import DatasetError
-    from training.parse_engines import build_parser
     from training.records import SPLITS, pairs_of
 
     chosen = next((known for known in SPLITS if known == split), None)

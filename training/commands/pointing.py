@@ -12,7 +12,7 @@ from training.commands.options import Json, say
 from training.events import progress_bar
 
 if TYPE_CHECKING:
-    from training.pointing import Explained
+    from training.studies.pointing import Explained
 
 
 def pointing(
@@ -25,7 +25,7 @@ def pointing(
 ) -> None:
     """Whether heat maps point at what phrases of synthetic people name, and whether support tells true from untrue."""
     from models.checkpoint import load_checkpoint
-    from training.pointing import cases, draw_sheet, explain
+    from training.studies.pointing import cases, draw_sheet, explain
 
     encoder = load_checkpoint(checkpoint)
     chosen = cases(seed, phrases)

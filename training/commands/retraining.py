@@ -27,7 +27,7 @@ def plan(
     as_json: Json = False,
 ) -> None:
     """Check a recipe, and say how many steps it has on so many pairs; trains nothing."""
-    from training.plan import make_plan
+    from training.engine.plan import make_plan
     from training.recipe import load_recipe
 
     chosen = load_recipe(recipe, overrides or (), data=data, start=start)
@@ -56,9 +56,9 @@ def compare(
     as_json: Json = False,
 ) -> None:
     """Compare two checkpoints on the same queries: R@1, mAP, and intervals of the difference, also by subgroups."""
-    from training.comparison import Demands
-    from training.comparison import compare as run
     from training.events import EventLog, progress_bar
+    from training.studies.comparison import Demands
+    from training.studies.comparison import compare as run
 
     demands = Demands(queries, identities, confidence, draws, seed)
     log = EventLog(out.parent, silent=out is None) if out else None

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from models.encoder import SPACES, PersonEncoder, Space
+from training.datasets.images import ImageSource
 from training.evaluation.metrics import AveragePrecision, Integers, Metrics, Removal, retrieval_metrics
-from training.images import ImageSource
 from training.records import Record, pairs_of
 
 _NOBODY = -1

@@ -14,14 +14,14 @@ from models.bdam import Bdam, Views
 from models.encoder import PersonEncoder
 from models.noise import sample_uniform
 from models.tokenizers import PAD
+from training.descriptions.person_texts import read_pair_texts
 from training.methods.base import Batch, Method, Row, TrainSize
 from training.methods.bdam_rows import rows
 from training.objectives.decoupling import adversarial, gate_regulariser, hsic, reversed_matching
 from training.objectives.gradnorm import GradNorm, gradient_norms
 from training.objectives.infonce import infonce
 from training.objectives.triplet import squared_triplet
-from training.person_texts import read_pair_texts
-from training.ranks import gather
+from training.processes.ranks import gather
 from training.recipe import Recipe
 from training.records import Record
 

@@ -9,7 +9,7 @@ from models.encoder import PersonEncoder
 from training.methods.base import Batch, Method, TrainSize
 from training.objectives.infonce import infonce
 from training.objectives.sdm import sdm
-from training.ranks import gather
+from training.processes.ranks import gather
 from training.recipe import Recipe
 
 _LARGEST_SCALE = 100.0  # CLIP's bound on 1 / tau: above it training becomes unstable

@@ -22,7 +22,7 @@ from training.objectives.infonce import infonce
 from training.objectives.masking import mask_words
 from training.objectives.memory import Candidates, find_candidates, update_bank
 from training.objectives.relations import mined_relations, relation_loss, soft_targets
-from training.ranks import gather
+from training.processes.ranks import gather
 from training.recipe import Recipe
 
 _LARGEST_SCALE = 100.0  # CLIP's bound on 1 / tau where it is learnt

@@ -18,15 +18,15 @@ from models.backbones.attentive import Attended
 from models.descriptions import Described, parse
 from models.encoder import PersonEncoder
 from models.hkgr import Hkgr
-from training.descriptions import load_parsed
+from training.descriptions.parsed_captions import load_parsed
+from training.descriptions.phrases import mark
 from training.methods.base import Batch, Method, Row, TrainSize
 from training.objectives.identity import PartClassifiers, part_identity
 from training.objectives.infonce import infonce
 from training.objectives.knowledge import MASK_LEVELS, Masked, Masker, mask_at_random
 from training.objectives.language import CrossEncoder, LanguageHead, language_loss
 from training.objectives.sdm import sdm
-from training.phrases import mark
-from training.ranks import gather, mean_over_ranks
+from training.processes.ranks import gather, mean_over_ranks
 from training.recipe import Recipe
 from training.records import Record, pairs_of
 

@@ -17,6 +17,7 @@ from models.encoder import PersonEncoder
 from models.hpl import Hpl
 from training.errors import RecipeError
 from training.methods.base import Batch, Method, Row, TrainSize
+from training.networks.prompts import InversionNet, PromptEncoder
 from training.objectives.infonce import infonce
 from training.objectives.prompts import (
     instance_consistency,
@@ -27,8 +28,7 @@ from training.objectives.prompts import (
 )
 from training.objectives.sdm import sdm
 from training.objectives.triplet import batch_hard_triplet
-from training.prompts import InversionNet, PromptEncoder
-from training.ranks import gather
+from training.processes.ranks import gather
 from training.recipe import MAIN, Recipe
 
 BASE, CONSTRUCT = "base", "construct"

@@ -7,7 +7,7 @@ from models.lgur import Lgur, unit
 from training.methods.base import Batch, Method, Row, TrainSize
 from training.objectives.identity import PartClassifiers, part_identity
 from training.objectives.ranking import ranking
-from training.ranks import gather
+from training.processes.ranks import gather
 from training.recipe import Recipe
 
 

@@ -12,7 +12,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from training.ranks import mean_over_ranks
+from training.processes.ranks import mean_over_ranks
 
 LEAST, MOST = 1e-4, 10.0
 """Bounds of a weight before the weights are made to sum to the number of tasks."""

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from models.descriptions import LEVELS
 from models.noise import sample_uniform
 from models.tokenizers import Tokenizer
-from training.phrases import MOST, Marks, Match
+from training.descriptions.phrases import MOST, Marks, Match
 
 MaskLevel = Literal["random", "object", "attribute", "relation"]
 MASK_LEVELS: tuple[MaskLevel, ...] = ("random", *LEVELS)

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from training.ranks import mean_over_ranks
+from training.processes.ranks import mean_over_ranks
 
 
 class QuickGelu(nn.Module):

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from tests.training.engine.test_engine import recipe
 from tests.training.miniature import jpeg, write_icfg, write_market, write_msmt17
-from tests.training.test_engine import recipe
 from training.datasets import read_dataset
 from training.datasets.joint import Joined, check_joint, join
+from training.datasets.preparation import prepare_data
 from training.errors import DatasetError
-from training.preparation import prepare_data
 from training.records import Record, carve_validation
 
 

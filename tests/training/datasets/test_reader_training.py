@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 from models.checkpoint import load_checkpoint
+from tests.training.engine.test_engine import recipe
 from tests.training.miniature import write_icfg, write_rstp
-from tests.training.test_engine import recipe
 from training.datasets import read_dataset
-from training.engine import BEST, Trainer
+from training.datasets.images import ImageSource
+from training.engine.trainer import BEST, Trainer
 from training.evaluation import embed_split
-from training.images import ImageSource
 from training.records import carve_validation
 
 
