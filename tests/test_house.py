@@ -17,6 +17,25 @@ ALLOWED = {
     "descry_client": {"descry_client"},
     "deploy": {"deploy"},
 }
+WORDS = {"errors", "events", "records", "recipe"}  # modules in the root of training whose types all its rooms share
+LAYERS: dict[str, set[str]] = {  # of training, from the ground up: what a room imports besides WORDS stands above it
+    "recipes": set(),
+    "synthetic": set(),
+    "datasets": set(),
+    "processes": set(),
+    "networks": set(),
+    "captioning": {"datasets"},
+    "descriptions": {"captioning"},
+    "objectives": {"processes", "descriptions"},
+    "methods": {"processes", "networks", "descriptions", "objectives"},
+    "batches": {"processes", "datasets", "methods"},
+    "evaluation": {"datasets"},
+    "calibration": {"datasets", "evaluation"},
+    "engine": {"processes", "networks", "datasets", "methods", "batches", "evaluation", "calibration"},
+    "studies": {"synthetic", "datasets", "methods", "evaluation", "calibration", "engine"},
+    "reports": {"datasets", "captioning", "objectives", "methods", "evaluation", "engine"},
+    "commands": {"synthetic", "datasets", "descriptions", "evaluation", "engine", "studies"},
+}
 MOST_LINES, MOST_FUNCTION_LINES = 450, 60
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 WRITTEN = ROOT / "descry_client" / "models.py"  # by `python -m app.reference`, and not read
@@ -47,8 +66,51 @@ def test_imports_point_one_way(room: str) -> None:
 
 
 def test_the_check_on_imports_can_fail() -> None:
-    tree = ast.parse("def f() -> None:\n    from training.engine.trainer import Trainer\n")
+    tree = ast.parse("def f() -> None:\n    from training.engine import trainer\n")
     assert list(imports(tree)) == ["training.engine"]
+
+
+def rooms_of_training(tree: ast.AST) -> Iterator[str]:
+    """The rooms, or modules of its root, that a module of training imports."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module == "training":
+            yield from (alias.name for alias in node.names)
+    yield from (name.split(".")[1] for name in imports(tree) if name.startswith("training."))
+
+
+@pytest.mark.parametrize("room", sorted(LAYERS))
+def test_a_room_of_training_imports_what_stands_below_it(room: str) -> None:
+    may = LAYERS[room] | ({"errors"} if room == "recipes" else WORDS) | {room}  # `recipe` is made of what is in recipes
+    wrong = [
+        f"{path.relative_to(ROOT)} imports training.{name}"
+        for path in sources(f"training/{room}")
+        for name in rooms_of_training(ast.parse(path.read_text()))
+        if name not in may
+    ]
+    assert wrong == []
+
+
+def test_the_rooms_of_training_stand_on_one_another() -> None:
+    """Each names only rooms that are above it in the table, so that no two can need each other."""
+    names = list(LAYERS)
+    assert [(room, used) for i, room in enumerate(names) for used in LAYERS[room] - set(names[:i])] == []
+    words = [(ROOT / "training" / f"{word}.py", word) for word in sorted(WORDS)]
+    used = {(word, name) for path, word in words for name in rooms_of_training(ast.parse(path.read_text()))}
+    assert used <= {("recipe", "recipes"), ("recipe", "errors")}
+
+
+def test_the_table_names_every_room_of_training_and_none_has_one_file() -> None:
+    files: dict[str, int] = {}
+    for path in sources("training"):
+        room = path.relative_to(ROOT / "training").parts[0].removesuffix(".py")
+        files[room] = files.get(room, 0) + (path.name != "__init__.py")
+    assert files.keys() == {*LAYERS, *WORDS, "cli", "__main__", "__init__"}
+    assert [room for room in LAYERS if files[room] < 2] == []
+
+
+def test_the_check_on_rooms_can_fail() -> None:
+    tree = ast.parse("import training.cli\nfrom training import studies\nfrom training.engine.state import STATE\n")
+    assert sorted(rooms_of_training(tree)) == ["cli", "engine", "studies"]
 
 
 def test_models_know_no_database_and_no_http() -> None:

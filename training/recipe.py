@@ -73,8 +73,8 @@ class EncoderPart(_Part):
     `compact`, by the rules of `vocabulary` and `word_minimum`."""
     towers: Path | None = None
     """Folder of a checkpoint on `compact`, of any method, whose towers and vocabulary the run begins with; the network
-    is this section's, and what is not in those towers begins fresh (`training.networks.start.take_towers`). Words that they do
-    not know are added. What `pretrained` is for networks that others publish."""
+    is this section's, and what is not in those towers begins fresh (`training.networks.start.take_towers`). Words
+    that they do not know are added. What `pretrained` is for networks that others publish."""
     backbone: str = "compact"
     """"compact"; an open_clip model such as ViT-B-16-quickgelu; for LGUR compact, deit-small+bert or resnet50+bert; for
     BDAM compact or vit-base+bert."""

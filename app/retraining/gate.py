@@ -50,7 +50,7 @@ class Verdict(BaseModel):
 
 
 def judge(policy: Policy, sets: list[dict[str, Any]]) -> Verdict:
-    """Decide on figures (`training.studies.comparison.compare`): the first set is the gallery's, the others are protected."""
+    """Decide on figures (`training.studies.comparison`): the first set is the gallery's, the others are protected."""
     gallery = sets[0]
     against = _too_few(policy, gallery)
     losses = [reason for one in sets for reason in _losses(policy, one)]

@@ -8,7 +8,7 @@ LEVELS: tuple[Level, ...] = ("object", "attribute", "relation")
 
 
 class Described(Protocol):
-    """A description with the places of its phrases: a graph, or a row of a file (`training.descriptions.parsed_captions`)."""
+    """A description with the places of its phrases: a graph, or a row of a file of parsed captions."""
 
     @property
     def text(self) -> str:

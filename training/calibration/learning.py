@@ -1,5 +1,5 @@
 """What a checkpoint's scores mean, learnt on its validation split after training: when images are one person, and how
-likely a candidate is right (`training.calibration.confidence`), and whether the person is there at all (`training.calibration.presence`).
+likely a candidate is right (`confidence.py`), and whether the person is there at all (`presence.py`).
 
 The threshold and the linkage are those that maximise the F1 of pairs of images (a pair is right when both show the same
 identity and are in one group). The tree of all merges is built once, and every threshold between two of its merges is

@@ -29,7 +29,7 @@ Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
 Question = tuple[ExactScores, Integers, Integers, Integers]
-"""See `training.calibration.confidence.questions`."""
+"""See `confidence.questions`."""
 MISSED = 0.05
 """Most people who are there that may be called missing, on the split that is calibrated on."""
 SHORTEST = 0.05

@@ -1,4 +1,6 @@
-"""Readers: one file per on-disk format, all yielding `training.records.Record` and a report of what they found."""
+"""Readers: one file per on-disk format, all yielding `training.records.Record` and a report of what they found.
+
+`preparation.py` reads what a recipe asks for, `images.py` decodes the pictures."""
 
 from collections.abc import Callable
 from dataclasses import replace

@@ -93,9 +93,9 @@ class Method(nn.Module, ABC):
 
     What must survive a kill is a parameter or a buffer: the engine saves both, and nothing else of a method.
 
-    Several processes (training/processes/ranks.py): `gather` embeddings, identities and places before a loss that compares
-    samples, and update banks from what was gathered: nothing else keeps buffers equal in all processes. A loss that is
-    a mean over samples needs no gathering. Random numbers that belong to samples come from
+    Several processes (`training.processes.ranks`): `gather` embeddings, identities and places before a loss that
+    compares samples, and update banks from what was gathered: nothing else keeps buffers equal in all processes. A loss
+    that is a mean over samples needs no gathering. Random numbers that belong to samples come from
     `models.noise.sample_uniform`, which knows the pairs of a batch and not its pictures; what is drawn after gathering
     is the same in all processes, which are seeded alike.
     """

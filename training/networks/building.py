@@ -26,7 +26,7 @@ def build_encoder(recipe: Recipe, train: tuple[Record, ...]) -> PersonEncoder:
     """A fresh encoder, or that of the checkpoint that the recipe starts from.
 
     Fresh ones without a published vocabulary learn theirs from the train split's descriptions; with `encoder.towers`
-    it is that checkpoint's with what is new to it, and the towers are not fresh (`training.networks.start.take_towers`).
+    it is that checkpoint's with what is new to it, and the towers are not fresh (`start.take_towers`).
 
     Raises:
         TrainingError: a train split without descriptions, a backbone that the method does not have, a checkpoint to

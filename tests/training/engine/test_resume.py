@@ -69,7 +69,9 @@ def step_of(folder: Path) -> int:
 def test_stopping_and_resuming_changes_nothing(
     fields: dict[str, object], tiny_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("training.engine.trainer.build_method", lambda recipe, encoder, size: Banked(encoder, recipe, size))
+    monkeypatch.setattr(
+        "training.engine.trainer.build_method", lambda recipe, encoder, size: Banked(encoder, recipe, size)
+    )
     chosen = recipe(tiny_set, **fields)
     whole = train(chosen, tmp_path / "whole")
     data = read_dataset("cuhk_pedes", tiny_set)

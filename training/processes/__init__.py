@@ -1,0 +1,1 @@
+"""How a run meets its machine: its folder, its device, and the other processes that train with it."""

@@ -1,0 +1,1 @@
+"""What is measured beside a training: methods and checkpoints compared, answers under other questions."""
