@@ -1,6 +1,7 @@
 """House rules that a linter does not know: import direction, sizes, no pickle, no print outside the CLI."""
 
 import ast
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -106,6 +107,11 @@ def test_the_table_names_every_room_of_training_and_none_has_one_file() -> None:
         files[room] = files.get(room, 0) + (path.name != "__init__.py")
     assert files.keys() == {*LAYERS, *WORDS, "cli", "__main__", "__init__"}
     assert [room for room in LAYERS if files[room] < 2] == []
+
+
+def test_the_architecture_tells_the_rooms_of_training_in_this_order() -> None:
+    told = (ROOT / "docs" / "architecture.md").read_text().split("\n## training", 1)[1].split("\n### ", 1)[0]
+    assert re.findall(r"^\| `(\w+)/` \|", told, re.MULTILINE) == list(LAYERS)
 
 
 def test_the_check_on_rooms_can_fail() -> None:
