@@ -1,4 +1,4 @@
-"""Every command of docs/api.md in its order, and every curl of the README, against a real server with a worker."""
+"""Every command of docs/api.md in its order, and every curl of README and guides, against a real server and worker."""
 
 import os
 import re
@@ -23,7 +23,8 @@ ROOT = Path(__file__).parent.parent.parent
 GUIDE = (ROOT / "docs" / "api.md").read_text()
 BLOCKS = re.findall(r"```(sh|python)\n(.*?)```", GUIDE, flags=re.DOTALL)
 README = (ROOT / "README.md").read_text()
-SHOWN = "\n".join(re.findall(r"```sh\n(.*?)```", README, flags=re.DOTALL))
+GUIDES = README + "".join((ROOT / "docs" / name).read_text() for name in ("gallery.md", "searching.md"))
+SHOWN = "\n".join(re.findall(r"```sh\n(.*?)```", GUIDES, flags=re.DOTALL))
 CURLS = re.findall(r"^curl (?:[^'\n\\]|'[^']*'|\\\n)*", SHOWN, flags=re.MULTILINE)
 SECTIONS = (
     "A key",
@@ -130,7 +131,7 @@ def video(path: Path) -> None:
         container.mux(stream.encode(None))
 
 
-def test_every_curl_of_the_readme_is_answered(place: Path, environment: dict[str, str], server: str) -> None:
+def test_every_curl_of_the_guides_is_answered(place: Path, environment: dict[str, str], server: str) -> None:
     program("curl")
     assert len(CURLS) > 5
     assert SHOWN.count("curl ") == len(CURLS)
