@@ -2,7 +2,9 @@
 
 import json
 import os
+import re
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
@@ -12,7 +14,17 @@ from typing import Any
 
 import pytest
 from axe_playwright_python.base import AXE_SCRIPT
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Locator, Page, expect, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Locator,
+    Page,
+    Request,
+    Route,
+    expect,
+    sync_playwright,
+)
 
 from app.commands.intake import run_ingest
 from app.commands.models import activate_version, register_checkpoint
@@ -32,6 +44,11 @@ _AXE = """() => axe.run(document, { resultTypes: ["violations"] }).then(({ viola
   .filter(({ impact }) => impact === "serious" || impact === "critical")
   .map(({ id, nodes }) => `${id}: ${nodes.slice(0, 3).map(({ html }) => html.slice(0, 160)).join(" | ")}`))"""
 
+_LOADED = """() => [...document.querySelectorAll("img")].every((image) => {
+  const { top, bottom, width } = image.getBoundingClientRect();
+  return image.complete || width === 0 || bottom < 0 || top > innerHeight;
+})"""
+
 
 @dataclass
 class Visit:
@@ -42,6 +59,7 @@ class Visit:
     requested: list[str] = field(default_factory=list)
     complaints: list[str] = field(default_factory=list)
     policies: list[str] = field(default_factory=list)
+    under_way: set[Request] = field(default_factory=set)
 
     def search(self, query: str) -> None:
         self.page.get_by_label("Describe the person").fill(query)
@@ -59,6 +77,19 @@ class Visit:
     def cards(self) -> Locator:
         return self.page.locator(".card:not(.blank)")
 
+    def wait_for_answers(self) -> None:
+        """Until every image that is to be loaded is there, and every request of the page has been answered.
+
+        `networkidle` does not say so: it is told once of a document, and is over before anything is pressed in it.
+        """
+        # Images that are far from the screen are loaded when somebody scrolls there; they have no request.
+        self.page.wait_for_function(_LOADED)
+        deadline = time.monotonic() + LIMIT_S
+        while self.under_way:
+            assert time.monotonic() < deadline, [request.url for request in self.under_way]
+            self.page.wait_for_timeout(20)
+        self.page.evaluate("() => new Promise((done) => setTimeout(done))")  # what was read is acted upon by then
+
     def check_accessible(self) -> None:
         """What is shown now, by axe-core: nothing serious, in either scheme."""
         self.page.evaluate(AXE_SCRIPT)
@@ -73,8 +104,35 @@ class Visit:
         if message.type in {"error", "warning"} and not message.text.startswith("Failed to load resource"):
             self.complaints.append(message.text)
 
+    def follow(self, request: Request) -> None:
+        self.requested.append(request.url)
+        self.under_way.add(request)
+
     def read_policy(self, headers: dict[str, str]) -> None:
         self.policies.append(headers.get("content-security-policy", ""))
+
+
+class Held:
+    """The first request to an address is held until it is let go; those after it are not."""
+
+    def __init__(self, page: Page, address: str | re.Pattern[str]) -> None:
+        self._page, self._routes = page, list[Route]()
+        page.route(address, lambda route: self._routes.append(route), times=1)
+
+    def wait(self) -> Route:
+        """Until it has been made."""
+        deadline = time.monotonic() + LIMIT_S
+        while not self._routes:
+            assert time.monotonic() < deadline, "it was not asked for"
+            self._page.wait_for_timeout(10)  # a sleep would keep the route from being told
+        return self._routes[0]
+
+    def let_go(self) -> None:
+        """To the server."""
+        self.wait().continue_()
+
+    def answer(self, body: object) -> None:
+        self.wait().fulfill(json=body)
 
 
 def synthetic_people(folder: Path) -> Path:
@@ -135,7 +193,9 @@ def visiting(browser: Browser, server: str) -> Iterator[Visit]:
     context: BrowserContext = browser.new_context(locale="en-GB", timezone_id="Europe/Berlin")
     visit = Visit(context.new_page(), server)
     visit.page.set_default_timeout(1000 * LIMIT_S)
-    context.on("request", lambda request: visit.requested.append(request.url))
+    context.on("request", visit.follow)
+    for end in ("requestfinished", "requestfailed"):
+        context.on(end, lambda request: visit.under_way.discard(request))
     visit.page.on("console", visit.hear)
     visit.page.on("pageerror", lambda error: visit.complaints.append(str(error)))
     visit.page.on("response", lambda answer: visit.read_policy(answer.headers) if answer.url.endswith("/") else None)

@@ -1,5 +1,6 @@
 """Two people with two keys in two browsers: one proposes an identification, the other one decides on it."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from playwright.sync_api import Locator, expect
+from playwright.sync_api import Locator, Route, expect
 
 from app.access.schemas import NewKey
 from app.access.service import KeyService
@@ -92,11 +93,18 @@ def test_two_people_identify_somebody(visits: Visiting, locked: Locked) -> None:
         assert row.locator("img").first.evaluate("(image) => image.decode().then(() => image.naturalWidth)") > 0
         row.get_by_role("button", name="Look at all images of P-0003").click()
         expect(ben.page.get_by_role("dialog", name="P-0003").locator("figure")).to_have_count(3)
+        lists: list[Route] = []
+        ben.page.route("**/v1/identifications?*", lambda route: lists.append(route))
         ben.page.keyboard.press("Escape")
+        expect(ben.page.get_by_role("dialog")).to_have_count(0)
         row.get_by_role("button", name="Confirm identification").click()
         form = row.get_by_role("form")
         expect(form.get_by_label("Anything to add")).to_be_focused()
+        for late in lists:  # a list that comes while somebody writes must not take the form away
+            late.continue_()
+        ben.page.unroute("**/v1/identifications?*")
         ben.check_accessible()
+        expect(form.get_by_label("Anything to add")).to_be_focused()
         form.get_by_role("button", name="Confirm", exact=True).click()
         expect(row.get_by_text("✓ confirmed by two people")).to_be_visible()
         decided = ben.page.get_by_role("region", name="Decided")
@@ -106,6 +114,7 @@ def test_two_people_identify_somebody(visits: Visiting, locked: Locked) -> None:
 
         ann.page.keyboard.press("Escape")
         expect(dialog).to_have_count(0)
+        expect(ann.page).to_have_url(re.compile(r"\?query=[0-9a-f]{32}$"))  # a moment later than the dialog
         expect(ann.page.locator(".card .badge.identified")).to_have_text("waits for a second person")
         ann.page.reload()  # the search is in the address now
         expect(ann.page.locator(".card .badge.identified")).to_have_text("✓ confirmed by two people")
