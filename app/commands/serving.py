@@ -61,6 +61,9 @@ def _serve(settings: "Settings", prepare: Callable[[], None], *, with_worker: bo
     _check_several(settings)
     listener = listen(settings)  # a taken port is better known before a gallery is built
     if settings.supervise:
+        from app.telemetry import configure_logging
+
+        configure_logging(kind=settings.log_format)
         end_as(supervise(listener, settings.processes))
     prepare()
     run_server(settings, listener, with_worker=with_worker)
@@ -140,7 +143,7 @@ def run_server(
     from app.telemetry import configure_logging
     from app.tracing import configure_tracing, end_tracing
 
-    configure_logging(kind=settings.log_format)
+    configure_logging(kind=settings.log_format, place=place if settings.processes > 1 else None)
     configure_tracing(settings, "server")
     config = uvicorn.Config(
         create_app(settings, place),

@@ -37,6 +37,8 @@ if (given := inherited()) is None:
     print(listener.getsockname()[1], flush=True)
     end_as(supervise(listener, 3))
 (folder / f"began-{given.place}-{os.getpid()}").touch()
+if (folder / f"fail-{given.place}").exists():
+    sys.exit(3)
 while (folder / f"wait-{given.place}").exists():
     time.sleep(0.01)
 given.listener.listen()
@@ -57,9 +59,9 @@ class Several:
         (folder / "child.py").write_text(PROGRAM)
         self.folder = folder
         command = [sys.executable, str(folder / "child.py"), str(folder)]
-        self.process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=ENVIRONMENT
-        )
+        self.log = folder / "log"
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, env=ENVIRONMENT)
         assert self.process.stdout is not None
         self.port = int(self.process.stdout.readline())
 
@@ -123,10 +125,11 @@ def test_the_others_answer_everything_while_one_that_was_killed_is_started_again
     }
 
 
-def test_a_signal_ends_all_of_them(several: Several) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_all_of_them_in_order(several: Several, number: signal.Signals) -> None:
     (several.folder / "wait-0").unlink()
     children = several.all()
-    several.process.send_signal(signal.SIGTERM)
+    several.process.send_signal(number)
     assert several.process.wait(LIMIT_S) == -signal.SIGTERM
     assert not any(map(alive, children.values()))
 
@@ -136,6 +139,34 @@ def test_a_signal_before_the_others_were_started_ends_it(several: Several) -> No
     several.process.send_signal(signal.SIGTERM)
     assert several.process.wait(LIMIT_S) == -signal.SIGTERM
     assert not [path for path in several.folder.glob("began-*") if alive(int(path.name.rpartition("-")[2]))]
+
+
+def test_a_first_that_cannot_start_ends_it_and_no_other_is_started(several: Several) -> None:
+    (several.folder / "fail-0").touch()
+    (several.folder / "wait-0").unlink()
+    until(lambda: several.process.poll() is not None)
+    assert several.process.returncode == 3
+    assert (several.began(0), several.began(1), several.began(2)) == (1, 0, 0)
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_one_that_cannot_start_again_is_tried_and_does_not_end_the_others(several: Several, place: int) -> None:
+    (several.folder / "wait-0").unlink()
+    before = several.all()
+    (several.folder / f"fail-{place}").touch()
+    os.kill(before[place], signal.SIGKILL)
+    until(lambda: several.began(place) >= 3)
+    assert place not in {several.asked()[0] for _ in range(30)}
+    told = [line for line in several.log.read_text().splitlines() if f"process {place} ended" in line]
+    pauses = [line.rpartition(" in ")[2] for line in told]
+    assert pauses[:2] == ["1 s", "2 s"], "ever longer"
+    assert "by SIGKILL" in told[0]
+    assert "with code 3" in told[1]
+    (several.folder / f"fail-{place}").unlink()
+    after = several.all()
+    assert {at: pid for at, pid in after.items() if at != place} == {
+        at: pid for at, pid in before.items() if at != place
+    }
 
 
 def test_a_supervisor_that_is_killed_takes_all_along(several: Several) -> None:
