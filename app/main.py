@@ -81,11 +81,12 @@ _ROUTERS = (
 )
 
 
-def create_app(settings: Settings, place: int = 0) -> FastAPI:
+def create_app(settings: Settings, place: int = 0, together: str | None = None) -> FastAPI:
     """The whole HTTP service over the data folder of the settings, which is opened when the server starts.
 
     Args:
         place: which of `settings.processes` this one is.
+        together: a name that these processes have in common, and no others on the machine.
     """
 
     @asynccontextmanager
@@ -93,7 +94,7 @@ def create_app(settings: Settings, place: int = 0) -> FastAPI:
         core = await run_in_threadpool(open_core, settings)
         core.active.warm = True
         app.state.core, app.state.room, app.state.explainer = core, Room(settings), Explainer()
-        app.state.readiness, app.state.metrics = ReadinessWatch(core), Metrics(core, place)
+        app.state.readiness, app.state.metrics = ReadinessWatch(core), Metrics(core, place, together)
         app.state.directory = Directory(core.database, may_be_open=settings.may_be_open)
         keeper = _Keeper(core)
         try:
@@ -105,6 +106,7 @@ def create_app(settings: Settings, place: int = 0) -> FastAPI:
             yield
         finally:
             await run_in_threadpool(keeper.stop)
+            await run_in_threadpool(app.state.metrics.close)
             await run_in_threadpool(app.state.explainer.close)
             await run_in_threadpool(core.close, save=True)
 
@@ -157,7 +159,7 @@ class _Fresh(StaticFiles):
 
 
 class _Keeper:
-    """The housekeeping thread: follows activations and the log of other processes, compacts and saves indexes."""
+    """The housekeeping thread: follows what other processes activate, write and erase, compacts and saves indexes."""
 
     def __init__(self, core: Core) -> None:
         self._core = core
@@ -184,6 +186,7 @@ class _Keeper:
         identities are still served, and another version can be activated.
         """
         try:
+            self._core.follow_erasures()
             self._core.active.follow()
         except Exception:  # noqa: BLE001  a thread that ended would follow nothing any more, without a word
             _log.exception("cannot follow the database; trying again in %g s", _RETRY_S)

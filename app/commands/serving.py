@@ -1,5 +1,6 @@
 """descry serve, demo."""
 
+import os
 import shutil
 import socket
 import subprocess
@@ -145,8 +146,9 @@ def run_server(
 
     configure_logging(kind=settings.log_format, place=place if settings.processes > 1 else None)
     configure_tracing(settings, "server")
+    port = listener.getsockname()[1]
     config = uvicorn.Config(
-        create_app(settings, place),
+        create_app(settings, place, f"descry-{port}-{os.getppid()}" if settings.processes > 1 else None),
         log_config=None,
         access_log=False,
         server_header=False,
@@ -157,7 +159,7 @@ def run_server(
         http=patient(settings.body_idle_s),
     )
     if not place:
-        errors().print(_greeting(settings, listener.getsockname()[1]), highlight=False, soft_wrap=True)
+        errors().print(_greeting(settings, port), highlight=False, soft_wrap=True)
 
     class Server(uvicorn.Server):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:

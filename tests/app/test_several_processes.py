@@ -200,19 +200,53 @@ def test_several_are_refused_where_there_can_be_one(
         serve(port=0, data_dir=tmp_path, processes=2)
 
 
-def test_two_servers_count_apart_and_bring_one_worker(tmp_path: Path) -> None:
+def test_two_servers_are_told_of_together_and_bring_one_worker(tmp_path: Path) -> None:
     with opened(Settings(data_dir=tmp_path / "data")) as core:
         activate_version(core, register_checkpoint(core, DEMO, "shipped").id)
     with served(tmp_path / "data", "--processes", "2", environment={"DESCRY_SUPERVISE": "true"}) as server:
         pids = server.pids()
         assert len(pids) == 2
         until(lambda: sum(len(_workers(pid)) for pid in pids) == 1)
-        text = httpx.get(f"{server.url}/metrics", trust_env=False).text
-        lines = [line for line in text.splitlines() if not line.startswith("#")]
-        assert lines
-        assert len({found[1] for line in lines if (found := re.search(r'process="(\d)"', line))}) == 1
-        assert all('process="' in line for line in lines)
-    assert not any(map(alive, pids))
+        for _ in range(20):  # each over a connection of its own
+            httpx.get(f"{server.url}/healthz", trust_env=False).raise_for_status()
+        with httpx.Client(base_url=server.url, trust_env=False) as client:  # over one
+            found = _metrics(client)
+            assert sum(found["descry_requests_total", process] for process in "01") >= 20
+            assert {process for name, process in found if name == "descry_process_up"} == {"0", "1"}
+            assert ("descry_workers_here", "") in found, "what is so for all is told once"
+            log = (tmp_path / "data-server.log").read_text()
+            other = int(re.findall(rf"server process {_other(client)} serves, pid (\d+)", log)[0])
+            os.kill(other, signal.SIGKILL)
+            until(lambda: sorted(v for (n, _), v in _metrics(client).items() if n == "descry_process_up") == [0, 1])
+            assert not alive(other)
+            until(lambda: sorted(v for (n, _), v in _metrics(client).items() if n == "descry_process_up") == [1, 1])
+    assert not any(map(alive, server.pids()))
+
+
+def _metrics(client: httpx.Client) -> dict[tuple[str, str], float]:
+    """Sums by name and process."""
+    found = dict[tuple[str, str], float]()
+    for line in client.get("/metrics").raise_for_status().text.splitlines():
+        if not line.startswith("#"):
+            series, _, value = line.rpartition(" ")
+            process = re.search(r'process="(\d)"', series)
+            key = (series.partition("{")[0], process[1] if process else "")
+            found[key] = found.get(key, 0) + float(value)
+    return found
+
+
+def _other(client: httpx.Client) -> str:
+    """The process of two that does not hold the connection of a client: the one that counts no scrape of it."""
+    lines = [
+        {
+            line
+            for line in client.get("/metrics").text.splitlines()
+            if '"/metrics"' in line and "descry_requests_" in line
+        }
+        for _ in range(3)
+    ]
+    (mine,) = {found[1] for line in lines[2] - lines[1] if (found := re.search(r'process="(\d)"', line))}
+    return "10"[int(mine)]
 
 
 def _workers(pid: int) -> list[str]:
