@@ -19,13 +19,12 @@ import signal
 import sys
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import Future
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import httpx
 import typer
@@ -37,43 +36,17 @@ from app.core import opened
 from app.settings import Settings
 from benchmarks.acknowledged import Ledger
 from benchmarks.aftermath import end, settle
-from benchmarks.fleet import Attempt, Caller, Fleet, private_postgres
-from benchmarks.lives import MemoryWatch, Sample, told
-from benchmarks.machine import machine
+from benchmarks.fleet import Caller, Fleet, private_postgres
+from benchmarks.lives import MemoryWatch
+from benchmarks.mixed_report import MixedReport, Shape, Strike, hung, record, rows
 from benchmarks.plots import plot_mixed
 from benchmarks.prepared import QUERIES, prepare
-from benchmarks.replicas import Plan, Report, Step, Trial
+from benchmarks.replicas import Plan, Step, Trial
 
 _EXAMPLES, _SEARCHERS, _LOOKERS = (3, 42, 77), 3, 1
-_PAUSE_S, _LOOK_S, _PIECE_S = 0.5, 0.3, 10.0
+_PAUSE_S, _LOOK_S = 0.5, 0.3
 _GONE, _LATELY_S = ("identity_not_found", "identity_merged"), 15.0
 _VICTIMS = (("replica",), ("worker",), ("replica", "worker"))
-
-
-@dataclass(frozen=True, slots=True)
-class Strike:
-    """One kill: when (seconds), who, and what of it: server (one process), supervisor (and servers), worker; or the
-    name of the signal that asked for an end."""
-
-    second: float
-    name: str
-    what: str
-
-
-@dataclass
-class MixedReport(Report):
-    """What a run showed."""
-
-    strikes: list[Strike] = field(default_factory=list)
-    attempts: list[Attempt] = field(default_factory=list)
-    samples: dict[str, list[Sample]] = field(default_factory=dict)
-    began: float = 0.0
-    looks: int = 0
-    walks: int = 0
-    """Searches whose next page was asked for, and whose first candidate was judged, right away."""
-    rollbacks: int = 0
-    images: int = 0
-    """In the gallery at the end."""
 
 
 class Mixed(Trial):
@@ -256,24 +229,15 @@ class Mixed(Trial):
         self.report.strikes.append(Strike(time.monotonic() - self.report.began, name, what))
 
 
-@dataclass(frozen=True, slots=True)
-class Shape:
-    """What a fleet is made of."""
-
-    replicas: int = 2
-    processes: int = 1
-    database: Literal["postgresql", "sqlite"] = "postgresql"
-
-
 def trial(
     folder: Path,
     plan: Plan,
     people: int,
     spared_from: float = 0.5,
-    shape: Shape = Shape(),
+    shape: Shape | None = None,
 ) -> MixedReport:
     """Everything, from an empty database to the report. A fault that ends the run is in it."""
-    examples = [number for number in _EXAMPLES if number < 4 * people]
+    shape, examples = shape or Shape(), [number for number in _EXAMPLES if number < 4 * people]
     with nullcontext("") if shape.database == "sqlite" else private_postgres() as url:
         settings = Settings(data_dir=folder / "data", database_url=url, device="cpu")
         ledger, files = prepare(settings, folder, people, examples)
@@ -298,94 +262,6 @@ def trial(
         if report.counts.get("broken", 0) == 0:
             report.wrong.append("the kills met nobody: nothing was tried")
     return report
-
-
-def hung(attempts: Sequence[Attempt]) -> list[str]:
-    """Requests that got neither an answer nor the end of their connection."""
-    found = Counter(f"{attempt.what}: {attempt.outcome}" for attempt in attempts if "Timeout" in attempt.outcome)
-    return [f"no answer and no end of the connection: {what}, {count} times" for what, count in found.items()]
-
-
-def record(report: MixedReport, plan: Plan) -> dict[str, Any]:
-    """All that is kept of a run."""
-    answered = [attempt for attempt in report.attempts if attempt.outcome.isdecimal()]
-    routes = sorted({attempt.what for attempt in answered})
-    outcomes = Counter(f"{attempt.what}: {attempt.outcome}" for attempt in report.attempts)
-    return {
-        "machine": machine(),
-        "plan": asdict(plan),
-        "faults": report.faults,
-        "outcomes": dict(Counter(attempt.outcome for attempt in report.attempts).most_common()),
-        "outcomes_by_route": dict(sorted(outcomes.items())),
-        "latency_ms": {what: _spread([a.ms for a in answered if a.what == what]) for what in routes},
-        "ready_again_s": _spread(report.ready_again_s),
-        "unanswered": report.counts.get("unanswered", 0),
-        "ingested": report.ingested,
-        "deleted": report.deleted,
-        "images_at_the_end": report.images,
-        "activations": report.activations,
-        "of_them_rollbacks": report.rollbacks,
-        "late": report.late,
-        "looks": report.looks,
-        "walks": report.walks,
-        "strikes": [asdict(strike) for strike in report.strikes],
-        "memory": {name: told(samples) for name, samples in report.samples.items()},
-        "series": _series(report, plan),
-    }
-
-
-def _spread(values: Sequence[float]) -> dict[str, float]:
-    if not values:
-        return {"count": 0}
-    ordered = sorted(values)
-    marks = {"p50": 0.5, "p95": 0.95, "p99": 0.99, "slowest": 1.0}
-    at = {name: ordered[min(len(ordered) - 1, int(share * len(ordered)))] for name, share in marks.items()}
-    return {"count": len(ordered), **{name: round(value, 1) for name, value in at.items()}}
-
-
-def _series(report: MixedReport, plan: Plan) -> list[dict[str, Any]]:
-    """For each piece of time: answers, refusals and broken connections, and how long searches took."""
-    found = []
-    for number in range(int(plan.seconds / _PIECE_S)):
-        begins = report.began + number * _PIECE_S
-        part = [attempt for attempt in report.attempts if begins <= attempt.at < begins + _PIECE_S]
-        kinds = Counter(_kind(attempt.outcome) for attempt in part)
-        searches = [a.ms for a in part if a.what.startswith("POST /v1/search") and a.outcome == "200"]
-        found.append({"second": number * _PIECE_S, **kinds, "search_ms": _spread(searches)})
-    return found
-
-
-def _kind(outcome: str) -> str:
-    """answered, refused (429 and 503), or broken: no answer."""
-    return "answered" if outcome.isdecimal() else "refused" if outcome[0].isdigit() else "broken"
-
-
-def rows(found: dict[str, Any]) -> list[tuple[str, str]]:
-    """The record in words and numbers."""
-    shown = [
-        ("faults", str(len(found["faults"]))),
-        ("kills", ", ".join(f"{n} x {k}" for k, n in Counter(s["what"] for s in found["strikes"]).items())),
-        ("attempts by outcome", ", ".join(f"{name}: {count:,}" for name, count in found["outcomes"].items())),
-        ("requests that neither replica answered", str(found["unanswered"])),
-        ("images ingested, deleted, at the end", "{ingested}, {deleted}, {images_at_the_end}".format(**found)),
-        ("switches, rollbacks of them", "{activations}, {of_them_rollbacks}".format(**found)),
-        ("looks at images", str(found["looks"])),
-        ("searches with a next page and a verdict", str(found["walks"])),
-        ("answers of the version before, after an activation was acknowledged", str(found["late"])),
-        ("ready again, s", _words(found["ready_again_s"])),
-        *((f"ms of {what}", _words(spread)) for what, spread in found["latency_ms"].items()),
-    ]
-    for name, memory in found["memory"].items():
-        peaks = [life["peak_mib"] for life in memory["lives"]]
-        text = f"{len(peaks)} lives, peak {max(peaks):.0f} MiB" if peaks else "-"
-        if "slope" in memory:
-            text += f"; slope {memory['slope']:+.1f} ± {memory['error']:.1f} MiB/h in {memory['longest_s']:.0f} s"
-        shown.append((f"memory of {name}", text))
-    return shown
-
-
-def _words(spread: dict[str, float]) -> str:
-    return ", ".join(f"{name} {value:g}" for name, value in spread.items())
 
 
 def run(

@@ -41,6 +41,8 @@ class Inherited:
     told: int
     place: int = 0
     """Which of several it is. The first, 0, brings the worker."""
+    relieved: bool = False
+    """Whether others answer: then one that cannot search is better away, where a server alone would say why."""
 
     def serving(self) -> None:
         """Tell the supervisor that connections are answered from now on."""
@@ -51,13 +53,13 @@ def inherited() -> Inherited | None:
     """The listening socket, if a supervisor runs this process; it then ends with its supervisor."""
     if (words := os.environ.pop(_VARIABLE, None)) is None:
         return None
-    supervisor, listener, told, place = map(int, words.split(":"))
+    supervisor, listener, told, place, relieved = map(int, words.split(":"))
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != supervisor:
         os._exit(1)
     os.set_inheritable(listener, False)
     os.set_inheritable(told, False)
-    return Inherited(socket.socket(fileno=listener), told, place)
+    return Inherited(socket.socket(fileno=listener), told, place, bool(relieved))
 
 
 def supervise(listener: socket.socket, processes: int = 1) -> int:
@@ -74,6 +76,8 @@ def supervise(listener: socket.socket, processes: int = 1) -> int:
     listener.setblocking(False)  # for the child too, which shares it: either may be the faster one to accept
     sockets = [listener, *(beside(listener) for _ in range(1, processes))]
     keepers = [_Keeper(one, place, alone=processes == 1) for place, one in enumerate(sockets)]
+    for keeper in keepers:
+        keeper.others = [other for other in keepers if other is not keeper]
 
     def pass_on(number: int, frame: FrameType | None) -> None:
         # A terminal that was closed asks for the same end: else the system would kill the children with this process.
@@ -134,6 +138,9 @@ class _Keeper:
         self._wanted = True
         self.code = 1
         self.served = threading.Event()
+        self.serves = False
+        """Now; `served` stays."""
+        self.others: list[_Keeper] = []
 
     def pass_on(self, number: int) -> None:
         """A signal for this process is meant for the child."""
@@ -201,7 +208,8 @@ class _Keeper:
             answer: refuse connections until it serves. At the first start they wait: it is soon there.
         """
         hears, told = os.pipe()
-        words = f"{os.getpid()}:{self._listener.fileno()}:{told}:{self._place}"
+        relieved = any(other.serves for other in self.others)
+        words = f"{os.getpid()}:{self._listener.fileno()}:{told}:{self._place}:{relieved:d}"
         # In a session of its own, or Ctrl-C would reach it twice, which cuts its orderly end short.
         child = self._child = subprocess.Popen(
             [sys.executable, *sys.orig_argv[1:]],
@@ -223,10 +231,12 @@ class _Keeper:
                 served = os.read(hears, 1) == b"1"
                 if served:
                     self.served.set()
+                    self.serves = True
                     if not self._alone:
                         _log.info("%s serves, pid %d", self._name, child.pid)
                 else:  # it is about to end
                     child.wait()
+        self.serves = False
         os.close(hears)
         return child.returncode
 

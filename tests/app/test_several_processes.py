@@ -216,11 +216,21 @@ def test_two_servers_are_told_of_together_and_bring_one_worker(tmp_path: Path) -
             assert ("descry_workers_here", "") in found, "what is so for all is told once"
             log = (tmp_path / "data-server.log").read_text()
             other = int(re.findall(rf"server process {_other(client)} serves, pid (\d+)", log)[0])
+            models = tmp_path / "data" / "models"
+            models.rename(models.with_name("away"))
             os.kill(other, signal.SIGKILL)
-            until(lambda: sorted(v for (n, _), v in _metrics(client).items() if n == "descry_process_up") == [0, 1])
+            # It cannot load the model now, and so takes none of the connections that the other one answers.
+            until(lambda: "this process cannot search" in (tmp_path / "data-server.log").read_text())
+            assert _up(client) == [0, 1]
+            assert {httpx.get(f"{server.url}/readyz", trust_env=False).status_code for _ in range(12)} == {200}
+            models.with_name("away").rename(models)
+            until(lambda: _up(client) == [1, 1])
             assert not alive(other)
-            until(lambda: sorted(v for (n, _), v in _metrics(client).items() if n == "descry_process_up") == [1, 1])
     assert not any(map(alive, server.pids()))
+
+
+def _up(client: httpx.Client) -> list[float]:
+    return sorted(value for (name, _), value in _metrics(client).items() if name == "descry_process_up")
 
 
 def _metrics(client: httpx.Client) -> dict[tuple[str, str], float]:
