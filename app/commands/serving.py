@@ -127,7 +127,8 @@ def run_server(
     """Serve until interrupted, with a worker beside; requests in flight are finished first.
 
     Args:
-        given: what the supervisor gave, if there is one; it is told once connections are answered. The first of several processes brings the worker.
+        given: what the supervisor gave, if there is one; it is told once connections are answered. The first of
+            several processes brings the worker.
     """
     from app.allocator import few_arenas
     from app.gallery.blurring import face_blur

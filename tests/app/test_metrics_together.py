@@ -2,6 +2,7 @@
 
 import socket
 import uuid
+from functools import partial
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
@@ -36,7 +37,7 @@ def test_each_family_is_there_once_with_the_series_of_all() -> None:
 
 def test_whoever_is_asked_tells_of_all_and_says_who_did_not_answer() -> None:
     name = f"descry-test-{uuid.uuid4().hex}"
-    first, second = (Together(name, place, 3, lambda place=place: counted(place, place + 1)) for place in (0, 1))
+    first, second = (Together(name, place, 3, partial(counted, place, place + 1)) for place in (0, 1))
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as dying:  # ends in the middle of its answer
         dying.bind(f"\0{name}-2")
         dying.listen()

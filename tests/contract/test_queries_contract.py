@@ -124,7 +124,7 @@ def test_an_id_says_how_long_another_process_may_still_write_the_query(monkeypat
     assert 0 < may_come_s(made) <= 1.5
     clock = time.time()
     for seconds, waits in ((-4, True), (-6, False), (2, False), (9e9, False)):
-        monkeypatch.setattr(ids.time, "time", lambda now=clock + seconds: now)
+        monkeypatch.setattr(time, "time", lambda now=clock + seconds: now)
         assert (0 < may_come_s(made) <= 1.5) == waits
     assert [may_come_s(text) for text in (uuid.uuid4().hex, "", "no id", made.upper() + "A", "f" * 32)] == [0] * 5
 
