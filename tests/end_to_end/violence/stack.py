@@ -24,7 +24,7 @@ QUICK = {
     "DESCRY_WORKER_LOST_S": "2",
 }
 _SERVES = re.compile(r"server process (\d+) serves, pid (\d+)")
-_GIVEN = re.compile(rb"\0_DESCRY_SUPERVISED=[0-9:]*:([0-9]+)\0")
+_GIVEN = re.compile(rb"\0_DESCRY_SUPERVISED=(?:[0-9]+:){3}([0-9]+):")
 _ADDRESS = re.compile(r"Descry at (http://[^ ,]+)")
 
 
