@@ -47,11 +47,19 @@ def test_nothing_is_wrong_or_left_while_processes_are_killed_one_by_one(data: Pa
         last, port = [*stack.children().values(), *workers_of(data)], urlsplit(stack.url()).port
         stack.kill("server 0")
         until(lambda: not any(map(alive, last)), "servers and worker end with the supervisor")
-        with socket.create_server(("127.0.0.1", port or 0)):
-            pass  # the port is free
-        assert f"@descry-{port}-" not in Path("/proc/net/unix").read_text()
+        # Of a process that is dead some threads may still be ending, which have its sockets.
+        until(lambda: is_free(port), "the port is free")
+        until(lambda: f"@descry-{port}-" not in Path("/proc/net/unix").read_text(), "no name is left")
     assert "Traceback" not in stack.logs
     check_from_scratch(settings, images or 0)
+
+
+def is_free(port: int | None) -> bool:
+    try:
+        with socket.create_server(("127.0.0.1", port or 0)):
+            return True
+    except OSError:
+        return False
 
 
 @pytest.fixture
