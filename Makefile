@@ -36,7 +36,7 @@ demo: install
 test: install
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
-# DESCRY_CHAOS_SEED=7 make chaos   other rounds
+# DESCRY_CHAOS_SEED=7 make chaos   other rounds; DESCRY_CHAOS_PROCESSES=3   servers of three processes
 chaos: install
 	@DESCRY_CHAOS_ROUNDS=$${DESCRY_CHAOS_ROUNDS:-30} DESCRY_OVERLOAD_S=$${DESCRY_OVERLOAD_S:-60} $(BIN)/python -m pytest \
 		tests/end_to_end/test_chaos.py tests/end_to_end/test_overload_process.py $(ARGS)

@@ -22,6 +22,7 @@ from app.gallery.open_store import open_store
 from app.gallery.repository import ImageRepository
 from app.gallery.showing import Showing
 from app.gallery.store import ImageStore
+from app.identities.erasures import ErasureRepository
 from app.lanes import Lanes
 from app.queries.recorder import Recorder
 from app.settings import Settings
@@ -82,6 +83,8 @@ class Core:
         self.audit = AuditWriter(database)
         self._making = threading.Lock()
         self._active: ActiveModel | None = None
+        self._erased: int | None = None
+        """The last entry of the ledger that was seen; None before the first look, when nothing is kept yet."""
 
     @property
     def active(self) -> "ActiveModel":
@@ -151,6 +154,15 @@ class Core:
         if self._active is not None:
             self._active.tidy()
         give_back()
+
+    def follow_erasures(self) -> None:
+        """Forget texts that are kept in memory if anything was erased since the last look, by whatever process."""
+        with self.database.read() as session:
+            last = ErasureRepository(session).last()
+        if last != self._erased:
+            if self._erased is not None:
+                self.forget_texts()
+            self._erased = last
 
     def forget_texts(self) -> None:
         """Forget texts that are kept in memory, in this process."""

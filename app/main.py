@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
@@ -29,7 +30,7 @@ from app.batches.endpoints import router as batches
 from app.batches.room import Room
 from app.collections.endpoints import router as collections
 from app.core import Core, open_core
-from app.errors import StorageError
+from app.errors import StorageError, UnavailableError
 from app.explanations.endpoints import router as explanations
 from app.explanations.explainer import Explainer
 from app.exports.endpoints import router as exports
@@ -81,11 +82,27 @@ _ROUTERS = (
 )
 
 
-def create_app(settings: Settings, place: int = 0) -> FastAPI:
+@dataclass(frozen=True, slots=True)
+class Several:
+    """Which of several processes on one port a server is.
+
+    Attributes:
+        place: from 0.
+        name: what these processes have in common, and no others on the machine.
+        relieved: others answer already.
+    """
+
+    place: int
+    name: str
+    relieved: bool = False
+
+
+def create_app(settings: Settings, several: Several | None = None) -> FastAPI:
     """The whole HTTP service over the data folder of the settings, which is opened when the server starts.
 
     Args:
-        place: which of `settings.processes` this one is.
+        several: set for one of `settings.processes`. One that cannot search does not start while others answer: a part
+            of all requests would fail for nothing.
     """
 
     @asynccontextmanager
@@ -93,18 +110,21 @@ def create_app(settings: Settings, place: int = 0) -> FastAPI:
         core = await run_in_threadpool(open_core, settings)
         core.active.warm = True
         app.state.core, app.state.room, app.state.explainer = core, Room(settings), Explainer()
-        app.state.readiness, app.state.metrics = ReadinessWatch(core), Metrics(core, place)
+        app.state.readiness = ReadinessWatch(core)
+        app.state.metrics = Metrics(core) if several is None else Metrics(core, several.place, several.name)
         app.state.directory = Directory(core.database, may_be_open=settings.may_be_open)
         keeper = _Keeper(core)
         try:
             gc.collect()
             gc.freeze()  # what was imported: nothing is answered while a collection looks at all of it
             await run_in_threadpool(_look_at_store, core)
-            await run_in_threadpool(keeper.follow)
+            if not await run_in_threadpool(keeper.follow) and several is not None and several.relieved:
+                raise UnavailableError("this process cannot search, and others can; it is started again")
             keeper.start()
             yield
         finally:
             await run_in_threadpool(keeper.stop)
+            await run_in_threadpool(app.state.metrics.close)
             await run_in_threadpool(app.state.explainer.close)
             await run_in_threadpool(core.close, save=True)
 
@@ -157,7 +177,7 @@ class _Fresh(StaticFiles):
 
 
 class _Keeper:
-    """The housekeeping thread: follows activations and the log of other processes, compacts and saves indexes."""
+    """The housekeeping thread: follows what other processes activate, write and erase, compacts and saves indexes."""
 
     def __init__(self, core: Core) -> None:
         self._core = core
@@ -184,6 +204,7 @@ class _Keeper:
         identities are still served, and another version can be activated.
         """
         try:
+            self._core.follow_erasures()
             self._core.active.follow()
         except Exception:  # noqa: BLE001  a thread that ended would follow nothing any more, without a word
             _log.exception("cannot follow the database; trying again in %g s", _RETRY_S)

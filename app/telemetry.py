@@ -56,11 +56,16 @@ def _visible(text: str) -> str:
 class _JsonFormat(logging.Formatter):
     """One JSON object on one line: time, level, logger, request_id, message, the fields of its own, traceback."""
 
+    def __init__(self, place: int | None = None) -> None:
+        super().__init__()
+        self._of = {} if place is None else {"process": place}
+
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, object] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname,
             "logger": record.name,
+            **self._of,
             "request_id": request_id(),
             "message": record.getMessage(),
         }
@@ -72,17 +77,22 @@ class _JsonFormat(logging.Formatter):
         return json.dumps(line, default=str)
 
 
-def formatter(kind: LogFormat) -> logging.Formatter:
-    """How a record becomes a line."""
+def formatter(kind: LogFormat, place: int | None = None) -> logging.Formatter:
+    """How a record becomes a line; `place` is which of several processes on one port writes it."""
     if kind == "json":
-        return _JsonFormat()
-    return _Format("%(asctime)s %(levelname)s %(name)s request=%(request)s %(message)s")
+        return _JsonFormat(place)
+    of = "" if place is None else f"process={place} "
+    return _Format(f"%(asctime)s %(levelname)s %(name)s {of}request=%(request)s %(message)s")
 
 
-def configure_logging(level: str = "INFO", kind: LogFormat = "text") -> None:
-    """Send the logs of Descry and of its server to standard error."""
+def configure_logging(level: str = "INFO", kind: LogFormat = "text", place: int | None = None) -> None:
+    """Send the logs of Descry and of its server to standard error.
+
+    Args:
+        place: which of several processes on one port this is, for their lines come together.
+    """
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(formatter(kind))
+    handler.setFormatter(formatter(kind, place))
     for name in ("app", "models", "uvicorn"):
         logger = logging.getLogger(name)
         logger.handlers = [handler]

@@ -41,7 +41,7 @@ def settle(core: Core, fleet: Fleet, ledger: Ledger, front: Front, look: Callabl
             look()
             found += _active(core, version)
             found += _vectors(core, version, len(ledger.present))
-    wanted = 2 * len(fleet.replicas) + len(fleet.workers)  # a replica is a supervisor and its child
+    wanted = (1 + fleet.processes) * len(fleet.replicas) + len(fleet.workers)  # a replica is a supervisor and children
     if len(alive := fleet.all_processes()) != wanted:
         found.append(f"{len(alive)} processes work for the data folder, not {wanted}")
     return found
@@ -53,7 +53,7 @@ def end(fleet: Fleet, settings: Settings, versions: Collection[int], images: int
     _until(lambda: not fleet.all_processes(), "a process outlived the fleet", found)
     database = Database(settings.database)
     with database.read() as session:
-        if held := session.scalar(text(_CONNECTIONS)):
+        if settings.database_url and (held := session.scalar(text(_CONNECTIONS))):
             found.append(f"{held} connections to the database outlived the fleet")
     database.close()
     with opened(settings) as core:

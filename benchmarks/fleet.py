@@ -23,7 +23,7 @@ from typing import Any, Self
 
 import httpx
 
-from benchmarks.served import answering
+from benchmarks.served import serving
 
 LIMIT_S = 90.0
 """Longest wait for a state that must come."""
@@ -34,7 +34,7 @@ _QUICK = {
     "DESCRY_WORKER_LOST_S": "5",
 }
 _AT_ONCE_S, _PORTS = 0.02, (20_000, 30_000)
-_ID = re.compile(r"/([0-9]+|[0-9a-f-]{36})(?=/|$)")
+_ID = re.compile(r"/([0-9]+|[0-9a-f-]{36}|[0-9a-f]{32})(?=/|$)")
 
 
 @contextmanager
@@ -55,9 +55,17 @@ def private_postgres() -> Iterator[str]:
 
 
 class Fleet:
-    """`replica 0`, `replica 1`, ..., `worker 0`, ...: each is a process, and can be killed and started again."""
+    """`replica 0`, `replica 1`, ..., `worker 0`, ...: each is a process, and can be killed and started again.
 
-    def __init__(self, data_dir: Path, database_url: str, replicas: int = 2, workers: int = 2) -> None:
+    Args:
+        database_url: "" is SQLite in the data folder.
+        processes: with how many each replica answers (`descry serve --processes`).
+    """
+
+    def __init__(
+        self, data_dir: Path, database_url: str, replicas: int = 2, workers: int = 2, processes: int = 1
+    ) -> None:
+        self.processes = processes
         self.replicas = {f"replica {number}": f"http://127.0.0.1:{_free_port()}" for number in range(replicas)}
         self.workers = [f"worker {number}" for number in range(workers)]
         self._data, self._processes = data_dir, dict[str, subprocess.Popen[bytes]]()
@@ -82,6 +90,7 @@ class Fleet:
         """Start a process that does not run."""
         if name in self.replicas:
             words = ["serve", "--no-worker", "--port", self.replicas[name].rsplit(":", 1)[1]]
+            words += ["--processes", str(self.processes)]
         else:
             words = ["worker", "--name", name.replace(" ", "-")]
         with (self._data.parent / f"{name.replace(' ', '-')}.log").open("ab") as log:
@@ -89,26 +98,43 @@ class Fleet:
             self._processes[name] = subprocess.Popen(command, env=self._environment, stderr=log)
 
     def kill(self, name: str) -> None:
-        """SIGKILL; it is dead afterwards."""
-        self._processes[name].kill()
-        self._processes[name].wait()
-
-    def kill_server(self, name: str) -> None:
-        """SIGKILL to the process of a replica that answers, which its supervisor starts again by itself."""
-        if (pid := self.working(name)) is None:
-            raise RuntimeError(f"{name} has no process that answers")
-        os.kill(pid, signal.SIGKILL)
-
-    def working(self, name: str) -> int | None:
-        """The process that does the work: a worker, or what answers for a replica; None while that is being started.
+        """SIGKILL; it is dead afterwards, and so are those that answered for it.
 
         Raises:
-            OSError: it ends just now.
+            RuntimeError: they outlive it.
+        """
+        answered = [] if name in self.workers else self.working(name)
+        self._processes[name].kill()
+        self._processes[name].wait()
+        deadline = time.monotonic() + LIMIT_S
+        while left := [pid for pid in answered if Path(f"/proc/{pid}").exists()]:
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"{name} was killed, and its processes {left} live on")
+            time.sleep(0.01)
+
+    def kill_server(self, name: str, dice: random.Random) -> None:
+        """SIGKILL to a process of a replica that answers, which its supervisor starts again by itself."""
+        if not (pids := self.working(name)):
+            raise RuntimeError(f"{name} has no process that answers")
+        os.kill(dice.choice(pids), signal.SIGKILL)
+
+    def hang_up(self, name: str, number: signal.Signals) -> int:
+        """A signal that asks for an orderly end, and its exit code; -9 if it does not end in time."""
+        process = self._processes[name]
+        process.send_signal(number)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(LIMIT_S)
+        process.kill()
+        return process.wait()
+
+    def working(self, name: str) -> list[int]:
+        """The processes that do the work: a worker, or those that answer for a replica; none while they are started.
+
+        Raises:
+            OSError: one ends just now.
         """
         pid = self._processes[name].pid
-        if name not in self.replicas:
-            return pid
-        return None if (found := answering(pid)) == pid else found
+        return serving(pid) if name in self.replicas else [pid]
 
     def all_processes(self) -> list[int]:
         """Every process on this machine that works for this data folder, whoever started it."""
@@ -130,17 +156,24 @@ class Fleet:
         return {name: process.wait() for name, process in self._processes.items()}
 
     def await_ready(self, name: str, limit_s: float = LIMIT_S) -> float:
-        """Wait until a replica says that it is ready; returns the seconds that took."""
+        """Wait until a replica says that it is ready, in all of its processes; returns the seconds that took."""
         began = time.monotonic()
         while True:
             if self._processes[name].poll() is not None:
                 raise RuntimeError(f"{name} ended by itself:\n{self.log(name)[-3000:]}")
             with contextlib.suppress(httpx.TransportError):
-                if httpx.get(f"{self.replicas[name]}/readyz", timeout=LIMIT_S).status_code == 200:
+                ready = httpx.get(f"{self.replicas[name]}/readyz", timeout=LIMIT_S).status_code == 200
+                if ready and (self.processes == 1 or self._all_serve(name)):
                     return time.monotonic() - began
             if time.monotonic() > began + limit_s:
                 raise RuntimeError(f"{name} did not become ready:\n{self.log(name)[-3000:]}")
             time.sleep(0.05)
+
+    def _all_serve(self, name: str) -> bool:
+        text = httpx.get(f"{self.replicas[name]}/metrics", timeout=LIMIT_S).text
+        return sum(line.startswith("descry_process_up{") and line.endswith(" 1.0") for line in text.splitlines()) == (
+            self.processes
+        )
 
     def log(self, name: str) -> str:
         """What a process has said, over all its starts."""
@@ -199,10 +232,15 @@ class Tally:
 
 
 class Front:
-    """Round robin over replicas; another one is asked when one does not answer or says that it cannot now."""
+    """Round robin over replicas; another one is asked when one does not answer or says that it cannot now.
 
-    def __init__(self, urls: Mapping[str, str]) -> None:
+    Args:
+        kept: whether clients keep their connections; else each request may meet another process of a replica.
+    """
+
+    def __init__(self, urls: Mapping[str, str], *, kept: bool = True) -> None:
         self.urls, self.tally = dict(urls), Tally()
+        self.limits = httpx.Limits() if kept else httpx.Limits(max_keepalive_connections=0)
         self._turns = itertools.count()
 
     def turn(self) -> list[str]:
@@ -217,7 +255,9 @@ class Caller:
 
     def __init__(self, front: Front) -> None:
         self._front, self.tally = front, front.tally
-        self._clients = {name: httpx.Client(base_url=url, timeout=LIMIT_S) for name, url in front.urls.items()}
+        self._clients = {
+            name: httpx.Client(base_url=url, timeout=LIMIT_S, limits=front.limits) for name, url in front.urls.items()
+        }
         self.answered_by, self.took_ms, self.attempts = "", 0.0, 0
 
     def __enter__(self) -> Self:

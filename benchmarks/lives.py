@@ -33,6 +33,7 @@ class MemoryWatch:
         self._fleet, self._ended = fleet, threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self.samples: dict[str, list[Sample]] = {name: [] for name in (*fleet.replicas, *fleet.workers)}
+        """Of several processes of one replica the samples are those of their lives, one beside the other."""
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -47,8 +48,9 @@ class MemoryWatch:
         while not self._ended.wait(_SAMPLE_S):
             for name, found in self.samples.items():
                 with contextlib.suppress(OSError, IndexError):  # it was killed just now
-                    if (pid := self._fleet.working(name)) is not None and (size := resident_bytes(pid)):
-                        found.append(Sample(time.monotonic() - began, size / _MIB, pid))
+                    for pid in self._fleet.working(name):
+                        if size := resident_bytes(pid):
+                            found.append(Sample(time.monotonic() - began, size / _MIB, pid))
 
 
 def told(samples: Sequence[Sample]) -> dict[str, Any]:
@@ -56,7 +58,9 @@ def told(samples: Sequence[Sample]) -> dict[str, Any]:
 
     `slope` and `error` are MiB an hour, of the second half of that life; absent if no life was long.
     """
-    lives = [list(life) for _, life in groupby(samples, key=lambda sample: sample.pid)]
+    by_life = sorted(samples, key=lambda sample: sample.pid)
+    lives = [list(life) for _, life in groupby(by_life, key=lambda sample: sample.pid)]
+    lives.sort(key=lambda life: life[0].second)
     found: dict[str, Any] = {
         "lives": [
             {"from_s": life[0].second, "to_s": life[-1].second, "peak_mib": max(sample.mib for sample in life)}

@@ -1,10 +1,15 @@
 """Everything at once for a long time: `python -m benchmarks.mixed --minutes 20 --seed 1 --keep FOLDER`.
 
-Two replicas and two workers on one PostgreSQL. Clients search by words and by pictures, look at images, send batches,
-delete, activate and roll back; at random moments a replica (its server, or the supervisor too), a worker, or one of
-each is killed with SIGKILL. In the second half (`--spared`) the first replica and the first worker are spared, so that
-the memory of processes that live long can be told. Answers are judged as in `benchmarks.replicas`; at the end
-everything is compared with everything. The exit status is 1 if anything was not as it must be.
+Two replicas and two workers on one PostgreSQL. Clients search by words and by pictures, turn pages, judge what they
+found, look at images, send batches, delete, activate and roll back; at random moments a replica (its server, or the
+supervisor too), a worker, or one of each is killed with SIGKILL. In the second half (`--spared`) the first replica and
+the first worker are spared, so that the memory of processes that live long can be told. Answers are judged as in
+`benchmarks.replicas`; at the end everything is compared with everything. The exit status is 1 if anything was not as it
+must be.
+
+With `--processes 3` each replica answers with three, and each request takes a new connection, to any of them. One of
+them is killed (also while it starts), or the supervisor, or SIGTERM or SIGHUP ends them. `--database sqlite` is without
+PostgreSQL.
 """
 
 import io
@@ -14,13 +19,14 @@ import signal
 import sys
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import Future
-from dataclasses import asdict, dataclass, field
+from contextlib import nullcontext
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
+import httpx
 import typer
 from PIL import Image as Picture
 from rich.console import Console
@@ -30,39 +36,17 @@ from app.core import opened
 from app.settings import Settings
 from benchmarks.acknowledged import Ledger
 from benchmarks.aftermath import end, settle
-from benchmarks.fleet import Attempt, Caller, Fleet, private_postgres
-from benchmarks.lives import MemoryWatch, Sample, told
-from benchmarks.machine import machine
+from benchmarks.fleet import Caller, Fleet, private_postgres
+from benchmarks.lives import MemoryWatch
+from benchmarks.mixed_report import MixedReport, Shape, Strike, hung, record, rows
 from benchmarks.plots import plot_mixed
-from benchmarks.prepared import prepare
-from benchmarks.replicas import Plan, Report, Step, Trial
+from benchmarks.prepared import QUERIES, prepare
+from benchmarks.replicas import Plan, Step, Trial
 
 _EXAMPLES, _SEARCHERS, _LOOKERS = (3, 42, 77), 3, 1
-_PAUSE_S, _LOOK_S, _PIECE_S = 0.5, 0.3, 10.0
+_PAUSE_S, _LOOK_S = 0.5, 0.3
+_GONE, _LATELY_S = ("identity_not_found", "identity_merged"), 15.0
 _VICTIMS = (("replica",), ("worker",), ("replica", "worker"))
-
-
-@dataclass(frozen=True, slots=True)
-class Strike:
-    """One kill: when (seconds), who, and what of it: server, supervisor (and server), worker."""
-
-    second: float
-    name: str
-    what: str
-
-
-@dataclass
-class MixedReport(Report):
-    """What a run showed."""
-
-    strikes: list[Strike] = field(default_factory=list)
-    attempts: list[Attempt] = field(default_factory=list)
-    samples: dict[str, list[Sample]] = field(default_factory=dict)
-    began: float = 0.0
-    looks: int = 0
-    rollbacks: int = 0
-    images: int = 0
-    """In the gallery at the end."""
 
 
 class Mixed(Trial):
@@ -84,6 +68,7 @@ class Mixed(Trial):
             *((f"search {number}", self.search) for number in range(_SEARCHERS)),
             *((f"look {number}", self.look) for number in range(_LOOKERS)),
             ("versions", self.versions),
+            ("walk", self.walk),
             ("send 0", self.send),
             ("send 1", self.send),
             ("delete", self.delete),
@@ -101,6 +86,43 @@ class Mixed(Trial):
         """By words, or by a picture."""
         self.ask(caller, rng.choice(self._queries))
         self.stop.wait(rng.uniform(0, _PAUSE_S))
+
+    def walk(self, caller: Caller, rng: random.Random) -> None:
+        """A page, the next one, and a verdict, each from whichever process answers."""
+        asked: dict[str, Any] = {"query": rng.choice(QUERIES), "limit": 5}
+        first = caller.ask("POST", "/v1/search/text", json=asked)
+        if first is not None and first.status_code == 200 and first.json()["candidates"]:
+            answer = first.json()
+            verdicts = [{"identity_id": answer["candidates"][0]["identity"]["id"], "verdict": "confirm"}]
+            judged = caller.ask("POST", f"/v1/queries/{answer['query_id']}/feedback", json=verdicts)
+            second = None
+            if answer["next_cursor"]:
+                asked["cursor"] = answer["next_cursor"]
+                second = caller.ask("POST", "/v1/search/text", json=asked)
+            self.judge_walk(answer, second, judged)
+        self.stop.wait(rng.uniform(0, _PAUSE_S))
+
+    def judge_walk(self, first: dict[str, Any], second: httpx.Response | None, judged: httpx.Response | None) -> None:
+        """What became of a search's next page and of a verdict on it."""
+        if judged is not None and judged.status_code != 201:
+            code = judged.json()["code"]
+            # A process that is killed takes the queries of its last moment along; a deletion the person.
+            if code not in _GONE and not (code == "query_not_found" and self._killed_lately()):
+                self.fault([f"a verdict: {judged.status_code} {code} of query {first['query_id']}"])
+        if second is not None and second.status_code == 200:
+            answer = second.json()
+            shown = [{one["identity"]["id"] for one in page["candidates"]} for page in (first, answer)]
+            # Another version ranks anew, and says so; merges are none here.
+            if answer["query_id"] != first["query_id"] or shown[0] & shown[1]:
+                self.fault([f"the next page of {first['query_id']} shows {sorted(shown[0] & shown[1])} again"])
+        elif second is not None:
+            self.fault([f"a next page: {second.status_code} {second.text[:300]}"])
+        with self.lock:
+            self.report.walks += 1
+
+    def _killed_lately(self) -> bool:
+        now = time.monotonic() - self.report.began
+        return any(now - strike.second < _LATELY_S for strike in self.report.strikes)
 
     def look(self, caller: Caller, rng: random.Random) -> None:
         """An image that is there, or one that is deleted: its data, its file or its thumbnail."""
@@ -172,11 +194,23 @@ class Mixed(Trial):
 
     def _strike(self, kind: str, rng: random.Random, *, spare: bool) -> None:
         names = list(self.fleet.replicas) if kind == "replica" else self.fleet.workers
-        name = rng.choice(names[spare:])
-        whole, again = kind == "worker" or rng.random() < 0.5, rng.random() < 0.25
+        name = rng.choice(names[spare:] or names)
+        several = self.fleet.processes > 1 and kind == "replica"
+        whole = kind == "worker" or rng.random() < (0.3 if several else 0.5)
+        again = rng.random() < 0.25
         if not whole:
             self._struck(name, "server")
-            self.fleet.kill_server(name)  # its supervisor starts it again
+            self.fleet.kill_server(name, rng)  # its supervisor starts it again
+            if again and several:  # another one, or the same while it starts
+                self.stop.wait(rng.uniform(0, 5))
+                self._struck(name, "server")
+                self.fleet.kill_server(name, rng)
+        elif several and rng.random() < 0.5:
+            number = rng.choice((signal.SIGTERM, signal.SIGHUP))
+            self._struck(name, number.name)
+            if (code := self.fleet.hang_up(name, number)) != -signal.SIGTERM:
+                self.fault([f"{name} ended with {code} after {number.name}"])
+            self.fleet.start(name)
         else:
             what = "worker" if kind == "worker" else "supervisor"
             self._struck(name, what)
@@ -195,13 +229,20 @@ class Mixed(Trial):
         self.report.strikes.append(Strike(time.monotonic() - self.report.began, name, what))
 
 
-def trial(folder: Path, plan: Plan, people: int, spared_from: float = 0.5) -> MixedReport:
+def trial(
+    folder: Path,
+    plan: Plan,
+    people: int,
+    spared_from: float = 0.5,
+    shape: Shape | None = None,
+) -> MixedReport:
     """Everything, from an empty database to the report. A fault that ends the run is in it."""
-    examples = [number for number in _EXAMPLES if number < 4 * people]
-    with private_postgres() as url:
+    shape, examples = shape or Shape(), [number for number in _EXAMPLES if number < 4 * people]
+    with nullcontext("") if shape.database == "sqlite" else private_postgres() as url:
         settings = Settings(data_dir=folder / "data", database_url=url, device="cpu")
         ledger, files = prepare(settings, folder, people, examples)
-        with Fleet(settings.data_dir, url).running() as fleet:
+        fleet = Fleet(settings.data_dir, url, shape.replicas, processes=shape.processes)
+        with fleet.running():
             mixed = Mixed(fleet, ledger, files, plan)
             mixed.spared_from, report = spared_from, mixed.report
             with MemoryWatch(fleet) as watch:
@@ -223,92 +264,6 @@ def trial(folder: Path, plan: Plan, people: int, spared_from: float = 0.5) -> Mi
     return report
 
 
-def hung(attempts: Sequence[Attempt]) -> list[str]:
-    """Requests that got neither an answer nor the end of their connection."""
-    found = Counter(f"{attempt.what}: {attempt.outcome}" for attempt in attempts if "Timeout" in attempt.outcome)
-    return [f"no answer and no end of the connection: {what}, {count} times" for what, count in found.items()]
-
-
-def record(report: MixedReport, plan: Plan) -> dict[str, Any]:
-    """All that is kept of a run."""
-    answered = [attempt for attempt in report.attempts if attempt.outcome.isdecimal()]
-    routes = sorted({attempt.what for attempt in answered})
-    outcomes = Counter(f"{attempt.what}: {attempt.outcome}" for attempt in report.attempts)
-    return {
-        "machine": machine(),
-        "plan": asdict(plan),
-        "faults": report.faults,
-        "outcomes": dict(Counter(attempt.outcome for attempt in report.attempts).most_common()),
-        "outcomes_by_route": dict(sorted(outcomes.items())),
-        "latency_ms": {what: _spread([a.ms for a in answered if a.what == what]) for what in routes},
-        "ready_again_s": _spread(report.ready_again_s),
-        "unanswered": report.counts.get("unanswered", 0),
-        "ingested": report.ingested,
-        "deleted": report.deleted,
-        "images_at_the_end": report.images,
-        "activations": report.activations,
-        "of_them_rollbacks": report.rollbacks,
-        "late": report.late,
-        "looks": report.looks,
-        "strikes": [asdict(strike) for strike in report.strikes],
-        "memory": {name: told(samples) for name, samples in report.samples.items()},
-        "series": _series(report, plan),
-    }
-
-
-def _spread(values: Sequence[float]) -> dict[str, float]:
-    if not values:
-        return {"count": 0}
-    ordered = sorted(values)
-    marks = {"p50": 0.5, "p95": 0.95, "p99": 0.99, "slowest": 1.0}
-    at = {name: ordered[min(len(ordered) - 1, int(share * len(ordered)))] for name, share in marks.items()}
-    return {"count": len(ordered), **{name: round(value, 1) for name, value in at.items()}}
-
-
-def _series(report: MixedReport, plan: Plan) -> list[dict[str, Any]]:
-    """For each piece of time: answers, refusals and broken connections, and how long searches took."""
-    found = []
-    for number in range(int(plan.seconds / _PIECE_S)):
-        begins = report.began + number * _PIECE_S
-        part = [attempt for attempt in report.attempts if begins <= attempt.at < begins + _PIECE_S]
-        kinds = Counter(_kind(attempt.outcome) for attempt in part)
-        searches = [a.ms for a in part if a.what.startswith("POST /v1/search") and a.outcome == "200"]
-        found.append({"second": number * _PIECE_S, **kinds, "search_ms": _spread(searches)})
-    return found
-
-
-def _kind(outcome: str) -> str:
-    """answered, refused (429 and 503), or broken: no answer."""
-    return "answered" if outcome.isdecimal() else "refused" if outcome[0].isdigit() else "broken"
-
-
-def rows(found: dict[str, Any]) -> list[tuple[str, str]]:
-    """The record in words and numbers."""
-    shown = [
-        ("faults", str(len(found["faults"]))),
-        ("kills", ", ".join(f"{n} x {k}" for k, n in Counter(s["what"] for s in found["strikes"]).items())),
-        ("attempts by outcome", ", ".join(f"{name}: {count:,}" for name, count in found["outcomes"].items())),
-        ("requests that neither replica answered", str(found["unanswered"])),
-        ("images ingested, deleted, at the end", "{ingested}, {deleted}, {images_at_the_end}".format(**found)),
-        ("switches, rollbacks of them", "{activations}, {of_them_rollbacks}".format(**found)),
-        ("looks at images", str(found["looks"])),
-        ("answers of the version before, after an activation was acknowledged", str(found["late"])),
-        ("ready again, s", _words(found["ready_again_s"])),
-        *((f"ms of {what}", _words(spread)) for what, spread in found["latency_ms"].items()),
-    ]
-    for name, memory in found["memory"].items():
-        peaks = [life["peak_mib"] for life in memory["lives"]]
-        text = f"{len(peaks)} lives, peak {max(peaks):.0f} MiB" if peaks else "-"
-        if "slope" in memory:
-            text += f"; slope {memory['slope']:+.1f} ± {memory['error']:.1f} MiB/h in {memory['longest_s']:.0f} s"
-        shown.append((f"memory of {name}", text))
-    return shown
-
-
-def _words(spread: dict[str, float]) -> str:
-    return ", ".join(f"{name} {value:g}" for name, value in spread.items())
-
-
 def run(
     minutes: Annotated[float, typer.Option(min=0.1, help="How long the clients work.")] = 20.0,
     seed: Annotated[int, typer.Option(help="Of all dice; moments are not repeated exactly.")] = 1,
@@ -317,15 +272,22 @@ def run(
     spared: Annotated[
         float, typer.Option(min=0, max=1, help="Part of the time after which the first of each kind is not killed.")
     ] = 0.5,
+    replicas: Annotated[int, typer.Option(min=1, max=8, help="Servers, each with a port of its own.")] = 2,
+    processes: Annotated[int, typer.Option(min=1, max=8, help="Processes that answer for each of them.")] = 1,
+    database: Annotated[str, typer.Option(help="postgresql or sqlite.")] = "postgresql",
     keep: Annotated[Path | None, typer.Option(help="Folder for data and logs, kept.")] = None,
     out: Annotated[Path, typer.Option(help="Where the figures and the plot go.")] = Path("runs/mixed"),
 ) -> None:
     """Search, send, delete, activate and kill, all at once."""
     console, plan = Console(), Plan(60 * minutes, kill_every, kill_every, 45.0, seed)
+    if database not in ("postgresql", "sqlite"):
+        raise typer.BadParameter("postgresql or sqlite", param_hint="--database")
+    shape = Shape(replicas, processes, "sqlite" if database == "sqlite" else "postgresql")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # or the processes of a run that is ended would stay
     with tempfile.TemporaryDirectory(prefix="descry-mixed-") as scratch:
-        found = record(trial(keep or Path(scratch), plan, people, spared), plan)
-    shown = Shown(title=f"Two replicas, two workers, {minutes:g} min, seed {seed}", show_header=False)
+        found = {"shape": asdict(shape), **record(trial(keep or Path(scratch), plan, people, spared, shape), plan)}
+    of = f"{replicas} replicas of {processes} processes, two workers, {database}"
+    shown = Shown(title=f"{of}, {minutes:g} min, seed {seed}", show_header=False)
     for name, value in rows(found):
         shown.add_row(name, value)
     console.print(shown)

@@ -81,7 +81,7 @@ class Trial:
 
     def __init__(self, fleet: Fleet, ledger: Ledger, files: Sequence[bytes], plan: Plan) -> None:
         self.fleet, self.ledger, self.files, self.plan = fleet, ledger, files, plan
-        self.front = Front(fleet.replicas)
+        self.front = Front(fleet.replicas, kept=fleet.processes == 1)
         self.stop = threading.Event()
         self.lock = threading.Lock()
         self.report = Report()

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import httpx
 
 _LIMIT_S = 120.0
-_PLACE = re.compile(r'process="(\d+)"')
+_PLACE = re.compile(r"server process (\d+) serves")
 _TICKS, _PAGE = os.sysconf("SC_CLK_TCK"), os.sysconf("SC_PAGE_SIZE")
 
 
@@ -45,7 +45,7 @@ class Served:
 
     def pids(self) -> list[int]:
         """Every process that answers."""
-        return _serving(self.started) or [self.pid]
+        return serving(self.started) or [self.pid]
 
     def workers(self) -> list[int]:
         """Process ids of its children: the worker, when it has started."""
@@ -98,7 +98,7 @@ def served(
     try:
         url = _ready(process, log, began)
         ready_s = time.perf_counter() - began
-        _all_ready(url, words)
+        _all_ready(process, log, words)
         yield Served(url, answering(process.pid), ready_s, process.pid)
     finally:
         process.terminate()
@@ -111,22 +111,21 @@ def _children(pid: int) -> list[int]:
 
 def answering(pid: int) -> int:
     """The process that answers: a child of what was started, where that supervises it."""
-    return next(iter(_serving(pid)), pid)
+    return next(iter(serving(pid)), pid)
 
 
-def _serving(pid: int) -> list[int]:
+def serving(pid: int) -> list[int]:
+    """The children of a supervisor that answer, or are about to."""
     return [child for child in _children(pid) if b"\0serve\0" in Path(f"/proc/{child}/cmdline").read_bytes()]
 
 
-def _all_ready(url: str, words: Sequence[str]) -> None:
+def _all_ready(process: "subprocess.Popen[bytes]", log: Path, words: Sequence[str]) -> None:
     """Wait until every process takes its share of the connections."""
     wanted = int(words[words.index("--processes") + 1]) if "--processes" in words else 1
-    seen, deadline = set[str](), time.perf_counter() + _LIMIT_S
-    while len(seen) < wanted > 1:
-        if time.perf_counter() > deadline:
-            raise RuntimeError(f"{len(seen)} of {wanted} processes answer")
-        text = httpx.get(f"{url}/metrics", timeout=_LIMIT_S, trust_env=False).text
-        seen |= set(_PLACE.findall(text))
+    deadline = time.perf_counter() + _LIMIT_S
+    while wanted > 1 and len(seen := set(_PLACE.findall(log.read_text()))) < wanted:
+        if process.poll() is not None or time.perf_counter() > deadline:
+            raise RuntimeError(f"{len(seen)} of {wanted} processes serve: {log.read_text()[-2000:]}")
         time.sleep(0.02)
 
 

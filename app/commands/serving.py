@@ -1,5 +1,6 @@
 """descry serve, demo."""
 
+import os
 import shutil
 import socket
 import subprocess
@@ -14,6 +15,7 @@ import typer
 from app.commands.output import DataDir, errors
 
 if TYPE_CHECKING:
+    from app.commands.supervision import Inherited
     from app.core import Core
     from app.settings import Settings
 
@@ -56,11 +58,14 @@ def _serve(settings: "Settings", prepare: Callable[[], None], *, with_worker: bo
     if (given := inherited()) is not None:
         if not given.place:
             prepare()
-        run_server(settings, given.listener, given.serving, with_worker=with_worker, place=given.place)
+        run_server(settings, given.listener, with_worker=with_worker, given=given)
         return
     _check_several(settings)
     listener = listen(settings)  # a taken port is better known before a gallery is built
     if settings.supervise:
+        from app.telemetry import configure_logging
+
+        configure_logging(kind=settings.log_format)
         end_as(supervise(listener, settings.processes))
     prepare()
     run_server(settings, listener, with_worker=with_worker)
@@ -115,20 +120,20 @@ def _check_several(settings: "Settings") -> None:
 def run_server(
     settings: "Settings",
     listener: socket.socket,
-    serving: Callable[[], None] = lambda: None,
     *,
     with_worker: bool = True,
-    place: int = 0,
+    given: "Inherited | None" = None,
 ) -> None:
     """Serve until interrupted, with a worker beside; requests in flight are finished first.
 
     Args:
-        serving: called once connections are answered.
-        place: which of several processes this is. The first brings the worker.
+        given: what the supervisor gave, if there is one; it is told once connections are answered. The first of
+            several processes brings the worker.
     """
     from app.allocator import few_arenas
     from app.gallery.blurring import face_blur
 
+    place = 0 if given is None else given.place
     few_arenas()
     face_blur(settings)  # before all that takes long to import
 
@@ -136,14 +141,18 @@ def run_server(
 
     from app.connections import patient
     from app.jobs.companion import companion
-    from app.main import create_app
+    from app.main import Several, create_app
     from app.telemetry import configure_logging
     from app.tracing import configure_tracing, end_tracing
 
-    configure_logging(kind=settings.log_format)
+    configure_logging(kind=settings.log_format, place=place if settings.processes > 1 else None)
     configure_tracing(settings, "server")
+    port = listener.getsockname()[1]
+    several = None
+    if settings.processes > 1 and given is not None:
+        several = Several(place, f"descry-{port}-{os.getppid()}", relieved=given.relieved)
     config = uvicorn.Config(
-        create_app(settings, place),
+        create_app(settings, several),
         log_config=None,
         access_log=False,
         server_header=False,
@@ -154,13 +163,13 @@ def run_server(
         http=patient(settings.body_idle_s),
     )
     if not place:
-        errors().print(_greeting(settings, listener.getsockname()[1]), highlight=False, soft_wrap=True)
+        errors().print(_greeting(settings, port), highlight=False, soft_wrap=True)
 
     class Server(uvicorn.Server):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
-            if self.started:
-                serving()
+            if self.started and given is not None:
+                given.serving()
 
     server = Server(config)
     with companion(settings) if with_worker and not place else nullcontext():

@@ -4,7 +4,8 @@ The child is the same command once more. It gets the listening socket, so that n
 supervisor answers 503 until the child serves again. Standard library only: it is there all the time. Decision 0025.
 
 Of several children each has a socket of its own on the same port, among which the system divides connections. The
-first one starts alone, so that it makes what is made once. The others take over from one that died. Decision 0040.
+first one starts alone, so that it makes what is made once. The others take over from one that died, and no end of a
+child ends them once the first has served. Decision 0040.
 """
 
 import ctypes
@@ -40,6 +41,8 @@ class Inherited:
     told: int
     place: int = 0
     """Which of several it is. The first, 0, brings the worker."""
+    relieved: bool = False
+    """Whether others answer: then one that cannot search is better away, where a server alone would say why."""
 
     def serving(self) -> None:
         """Tell the supervisor that connections are answered from now on."""
@@ -50,13 +53,13 @@ def inherited() -> Inherited | None:
     """The listening socket, if a supervisor runs this process; it then ends with its supervisor."""
     if (words := os.environ.pop(_VARIABLE, None)) is None:
         return None
-    supervisor, listener, told, place = map(int, words.split(":"))
+    supervisor, listener, told, place, relieved = map(int, words.split(":"))
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != supervisor:
         os._exit(1)
     os.set_inheritable(listener, False)
     os.set_inheritable(told, False)
-    return Inherited(socket.socket(fileno=listener), told, place)
+    return Inherited(socket.socket(fileno=listener), told, place, bool(relieved))
 
 
 def supervise(listener: socket.socket, processes: int = 1) -> int:
@@ -64,20 +67,27 @@ def supervise(listener: socket.socket, processes: int = 1) -> int:
 
     Args:
         listener: with SO_REUSEPORT, if there is to be more than one.
-        processes: how many children; all end with the first.
+        processes: how many children. One of several is started again however it ended, if the first ever served.
 
     Returns:
-        Its exit code, negative for the signal that ended it. It is not started again if it never came to serve.
+        The exit code of the first, negative for the signal that ended it. It is not started again if it never came to
+        serve.
     """
     listener.setblocking(False)  # for the child too, which shares it: either may be the faster one to accept
     sockets = [listener, *(beside(listener) for _ in range(1, processes))]
     keepers = [_Keeper(one, place, alone=processes == 1) for place, one in enumerate(sockets)]
+    for keeper in keepers:
+        keeper.others = [other for other in keepers if other is not keeper]
 
     def pass_on(number: int, frame: FrameType | None) -> None:
+        # A terminal that was closed asks for the same end: else the system would kill the children with this process.
         for keeper in keepers:
-            keeper.pass_on(number)
+            keeper.pass_on(signal.SIGTERM if number == signal.SIGHUP else number)
 
-    before = {number: signal.signal(number, pass_on) for number in (signal.SIGTERM, signal.SIGINT)}
+    asked = [signal.SIGTERM, signal.SIGINT]
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # that is what nohup is for
+        asked.append(signal.SIGHUP)
+    before = {number: signal.signal(number, pass_on) for number in asked}
     try:
         return keepers[0].run() if processes == 1 else _run_several(keepers)
     finally:
@@ -102,13 +112,14 @@ def _run_several(keepers: "list[_Keeper]") -> int:
     threads[0].start()
     while threads[0].is_alive() and not keepers[0].served.wait(_LOOK_S):
         pass
-    for thread in threads[1:]:
+    others = threads[1:] if keepers[0].served.is_set() else []
+    for thread in others:
         thread.start()
     while threads[0].is_alive():
         threads[0].join(_LOOK_S)
     for keeper in keepers[1:]:
         keeper.pass_on(signal.SIGTERM)
-    for thread in threads[1:]:
+    for thread in others:
         thread.join()
     return keepers[0].code
 
@@ -122,10 +133,14 @@ class _Keeper:
 
     def __init__(self, listener: socket.socket, place: int, *, alone: bool) -> None:
         self._listener, self._place, self._alone = listener, place, alone
+        self._name = "the server" if alone else f"server process {place}"
         self._child: subprocess.Popen[bytes] | None = None
         self._wanted = True
         self.code = 1
         self.served = threading.Event()
+        self.serves = False
+        """Now; `served` stays."""
+        self.others: list[_Keeper] = []
 
     def pass_on(self, number: int) -> None:
         """A signal for this process is meant for the child."""
@@ -136,13 +151,13 @@ class _Keeper:
     def run(self) -> int:
         """Returns the exit code of the last child."""
         pause = 0.0
-        while self._wanted or self._child is None:
+        while self._wanted or (not self._place and self._child is None):  # the first gives the exit code
             began = time.monotonic()
             self.code = self._watched()
-            if not self._wanted or (not self._place and self._ended(self.code)):
+            if not self._wanted or self._final():
                 break
             pause = 0.0 if time.monotonic() - began > _HEALTHY_S else min(max(1.0, 2 * pause), _LONGEST_PAUSE_S)
-            _log.error("the server ended with code %d; starting it again in %g s", self.code, pause)
+            _log.error("%s ended %s; starting it again in %g s", self._name, _how(self.code), pause)
             if not self._alone:
                 self._leave()
             again = time.monotonic() + pause
@@ -158,9 +173,9 @@ class _Keeper:
         try:
             return self._watch(answer=self._alone and self.served.is_set())
         except OSError:
-            if not self._place:
+            if self._alone or not (self._place or self.served.is_set()):
                 raise
-            _log.exception("a server cannot be started")
+            _log.exception("%s cannot be started", self._name)
             return 1
 
     def _leave(self) -> None:
@@ -177,9 +192,14 @@ class _Keeper:
         self._listener.close()
         self._listener = fresh
 
-    def _ended(self, code: int) -> bool:
-        """Whether a child ended of itself, or never came to serve."""
-        return (code >= 0 and code != RESTART_CODE) or not self.served.is_set()
+    def _final(self) -> bool:
+        """Whether the end of the child is that of all.
+
+        It is if the first never came to serve. One alone that ends of itself may: nobody else answers.
+        """
+        if not self.served.is_set():
+            return not self._place
+        return self._alone and self.code >= 0 and self.code != RESTART_CODE
 
     def _watch(self, *, answer: bool) -> int:
         """Start a child and wait for its end: its exit code. `served` is set when it comes to serve.
@@ -188,7 +208,8 @@ class _Keeper:
             answer: refuse connections until it serves. At the first start they wait: it is soon there.
         """
         hears, told = os.pipe()
-        words = f"{os.getpid()}:{self._listener.fileno()}:{told}:{self._place}"
+        relieved = any(other.serves for other in self.others)
+        words = f"{os.getpid()}:{self._listener.fileno()}:{told}:{self._place}:{relieved:d}"
         # In a session of its own, or Ctrl-C would reach it twice, which cuts its orderly end short.
         child = self._child = subprocess.Popen(
             [sys.executable, *sys.orig_argv[1:]],
@@ -210,8 +231,12 @@ class _Keeper:
                 served = os.read(hears, 1) == b"1"
                 if served:
                     self.served.set()
+                    self.serves = True
+                    if not self._alone:
+                        _log.info("%s serves, pid %d", self._name, child.pid)
                 else:  # it is about to end
                     child.wait()
+        self.serves = False
         os.close(hears)
         return child.returncode
 
@@ -223,6 +248,15 @@ class _Keeper:
             with suppress(OSError):  # the child was faster, or the client is gone
                 _answer_next(self._listener)
         return [one for one in hears if one in found]
+
+
+def _how(code: int) -> str:
+    if code >= 0:
+        return f"with code {code}"
+    try:
+        return f"by {signal.Signals(-code).name}"
+    except ValueError:  # a real-time one
+        return f"by signal {-code}"
 
 
 def _answer_next(listener: socket.socket) -> None:

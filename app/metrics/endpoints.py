@@ -14,6 +14,6 @@ router = APIRouter(tags=["health"])
     responses={200: {"content": {"text/plain": {}}, "description": "Prometheus' text format."}},
 )
 def metrics(request: Request) -> Response:
-    """What this process counts. Behind several replicas each is to be asked by itself."""
+    """What this server counts, in all of its processes. Behind several replicas each is to be asked by itself."""
     held: Metrics = request.app.state.metrics
     return Response(held.text(), headers={"Cache-Control": "no-store"}, media_type=CONTENT_TYPE_LATEST)

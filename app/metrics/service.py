@@ -17,6 +17,7 @@ from app.jobs.kinds import KINDS
 from app.jobs.names import names_in_use
 from app.metrics.instruments import REQUEST_SECONDS, REQUESTS, STAGE_SECONDS
 from app.metrics.repository import Counts, MetricsRepository
+from app.metrics.together import Together
 from app.registry.active import LoadedModel
 from app.vectors.repository import HeadRow, LogRepository
 from models.errors import DescryError
@@ -29,17 +30,32 @@ _STATES = ("queued", "running", "succeeded", "failed", "cancelled")
 
 
 class Metrics:
-    """What /metrics shows of one process: each replica and each worker has its own."""
+    """What /metrics shows of a server: of one process, or of all on its port. Each replica has its own.
 
-    def __init__(self, core: Core, place: int = 0) -> None:
-        self._registry = CollectorRegistry()
+    Args:
+        place: which of several processes this one is.
+        name: what the processes of this server have in common; None where there is one, or each speaks for itself.
+    """
+
+    def __init__(self, core: Core, place: int = 0, name: str | None = None) -> None:
+        self._registry, self._shared = CollectorRegistry(), CollectorRegistry()
         several = core.settings.processes > 1
         for known in (REQUESTS, REQUEST_SECONDS, STAGE_SECONDS, _State(core), ProcessCollector(registry=None)):
             self._registry.register(_Placed(known, str(place)) if several else known)
+        self._shared.register(_Shared(core))
+        self._together: Together | None = None
+        if several and name is not None:
+            self._together = Together(name, place, core.settings.processes, lambda: generate_latest(self._registry))
 
     def text(self) -> bytes:
         """Everything, in Prometheus' text format."""
-        return generate_latest(self._registry)
+        own = generate_latest(self._registry) if self._together is None else self._together.text()
+        return own + generate_latest(self._shared)
+
+    def close(self) -> None:
+        """End what other processes are answered by."""
+        if self._together is not None:
+            self._together.close()
 
 
 class _Placed(Collector):
@@ -58,7 +74,18 @@ class _Placed(Collector):
             yield placed
 
 
-class _State(Collector):
+def _asked(ask: Callable[[], Any]) -> Any:  # noqa: ANN401  what `ask` returns
+    """What the database says, or None: metrics must be had most of all when it is away."""
+    try:
+        return ask()
+    except (DescryError, SQLAlchemyError) as error:
+        _log.warning("metrics without the database: %s", type(error).__name__)
+        return None
+
+
+class _Shared(Collector):
+    """What database and machine say, whichever process is asked."""
+
     def __init__(self, core: Core) -> None:
         self._core = core
         self._lock = threading.Lock()
@@ -68,32 +95,10 @@ class _State(Collector):
         return []  # or registering would read the database
 
     def collect(self) -> Iterator[Metric]:
-        loaded = self._core.active.loaded
-        head = self._asked(self._head)
-        yield _gauge("descry_database_up", "Whether the database answered this scrape.", float(head is not None))
-        if head is not None:
-            yield _gauge("descry_log_head", "Last sequence number of the log.", head.sequence)
-            yield _gauge("descry_active_model_version", "Version that the database names.", head.active_version_id or 0)
-            if (counts := self._asked(self._counted)) is not None:
-                yield from _jobs(counts)
-        yield _gauge("descry_loaded_model_version", "Version that answers here.", loaded.version_id if loaded else 0)
+        if (counts := _asked(self._counted)) is not None:
+            yield from _jobs(counts)
         here = len(names_in_use(self._core.settings.workers_dir))
         yield _gauge("descry_workers_here", "Workers of this data folder that run on this machine.", here)
-        if loaded is not None:
-            yield from _index(loaded, head)
-            yield from _encoder(loaded)
-
-    def _asked(self, ask: Callable[[], Any]) -> Any:  # noqa: ANN401  what `ask` returns
-        """What the database says, or None: metrics must be had most of all when it is away."""
-        try:
-            return ask()
-        except (DescryError, SQLAlchemyError) as error:
-            _log.warning("metrics without the database: %s", type(error).__name__)
-            return None
-
-    def _head(self) -> HeadRow:
-        with self._core.database.read() as session:
-            return LogRepository(session).head()
 
     def _counted(self) -> Counts:
         with self._lock:
@@ -101,6 +106,32 @@ class _State(Collector):
                 with self._core.database.read() as session:
                     self._counts = time.monotonic(), MetricsRepository(session).counts()
             return self._counts[1]
+
+
+class _State(Collector):
+    """What is so in this process."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+
+    def describe(self) -> list[Metric]:
+        return []  # or registering would read the database
+
+    def collect(self) -> Iterator[Metric]:
+        loaded = self._core.active.loaded
+        head = _asked(self._head)
+        yield _gauge("descry_database_up", "Whether the database answered this scrape.", float(head is not None))
+        if head is not None:
+            yield _gauge("descry_log_head", "Last sequence number of the log.", head.sequence)
+            yield _gauge("descry_active_model_version", "Version that the database names.", head.active_version_id or 0)
+        yield _gauge("descry_loaded_model_version", "Version that answers here.", loaded.version_id if loaded else 0)
+        if loaded is not None:
+            yield from _index(loaded, head)
+            yield from _encoder(loaded)
+
+    def _head(self) -> HeadRow:
+        with self._core.database.read() as session:
+            return LogRepository(session).head()
 
 
 def _gauge(name: str, text: str, value: float) -> GaugeMetricFamily:

@@ -3,7 +3,8 @@
 import base64
 import binascii
 import json
-import re
+import threading
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
@@ -13,17 +14,20 @@ from app.database.sessions import Database
 from app.database.tables import Query, now
 from app.errors import InvalidError, QueryNotFoundError, UnavailableError
 from app.queries.definition import fingerprints, in_words
+from app.queries.ids import FORM, may_come_s
 from app.queries.recorder import Recorder
 from app.queries.repository import FeedbackRepository, QueryRepository
 from app.queries.schemas import QueryOut, QueryPage, QueryPatch, QueryVersion
 from app.registry.repository import ModelRepository
 from app.vectors.repository import LogRepository
 
-_ID = re.compile("[0-9a-f]{32}")
+_LOOK_S = 0.05
+_LOOKING = threading.BoundedSemaphore(8)
+"""So many wait at once for what another process writes: ids can be made up, and threads are few."""
 
 
 class QueryService:
-    """Reads and changes queries. Those that are not written down yet are found, too."""
+    """Reads and changes queries. Those that are not written down yet are found, too, whichever process was asked."""
 
     def __init__(self, database: Database, recorder: Recorder) -> None:
         self._database, self._recorder = database, recorder
@@ -35,9 +39,7 @@ class QueryService:
             QueryNotFoundError: there is none.
         """
         waiting = self._recorder.find(query_id)
-        with self._database.read() as session:
-            found = QueryRepository(session).get(query_id) or waiting
-        if found is None:
+        if (found := self._read(query_id) or waiting or self._awaited(query_id)) is None:
             raise QueryNotFoundError(query_id)
         return found
 
@@ -50,9 +52,24 @@ class QueryService:
         """
         if not self._recorder.settle(query_id):
             raise UnavailableError("the query is not written down yet, for the database takes no writes; try again")
+        if (self._read(query_id) or self._awaited(query_id)) is None:
+            raise QueryNotFoundError(query_id)
+
+    def _read(self, query_id: str) -> Query | None:
         with self._database.read() as session:
-            if QueryRepository(session).get(query_id) is None:
-                raise QueryNotFoundError(query_id)
+            return QueryRepository(session).get(query_id)
+
+    def _awaited(self, query_id: str) -> Query | None:
+        """A query that another process has answered just now, as soon as it is in the database."""
+        until = time.monotonic() + may_come_s(query_id)
+        if time.monotonic() >= until or not _LOOKING.acquire(blocking=False):
+            return None
+        try:
+            while (found := self._read(query_id)) is None and time.monotonic() < until:
+                time.sleep(_LOOK_S)
+            return found
+        finally:
+            _LOOKING.release()
 
     def out(self, query_id: str) -> QueryOut:
         """One query, for the API.
@@ -152,7 +169,7 @@ def _place(cursor: str | None) -> tuple[datetime, str] | None:
         at, query_id = json.loads(base64.urlsafe_b64decode(cursor))
         instant = datetime.fromisoformat(at)
         # What a database would refuse is none of ours either: an instant outside its years, text that is no id.
-        place = (instant.astimezone(UTC), query_id) if instant.tzinfo and _ID.fullmatch(query_id) else None
+        place = (instant.astimezone(UTC), query_id) if instant.tzinfo and FORM.fullmatch(query_id) else None
     except (binascii.Error, ValueError, TypeError, OverflowError, RecursionError):
         place = None
     if place is None:

@@ -1,7 +1,6 @@
 """The query path after encoding: catch up with the log, search, group by identity, fetch the page."""
 
 import time
-import uuid
 from collections.abc import Callable, Iterable
 
 import numpy as np
@@ -12,6 +11,7 @@ from app.collections.service import CollectionService
 from app.database.sessions import Database
 from app.errors import ModelNotLoadedError
 from app.gallery.repository import ImageRepository
+from app.queries.ids import new_id
 from app.registry.active import LoadedModel
 from app.search.cursor import MOST_SHOWN, Cursor
 from app.search.grouping import Owners, RankedIdentity, best_identities, best_images, rank_identities
@@ -112,7 +112,7 @@ class SearchService:
             rows = images.page(image for entry in page for image, _ in entry.images)
             told = ranking.explained(np.array([entry.images[0][0] for entry in page], np.int64))
         fetched = time.perf_counter()
-        query_id = query.id or (uuid.uuid4().hex if cursor is None else cursor.query_id)
+        query_id = query.id or (new_id() if cursor is None else cursor.query_id)
         place = Cursor(digest, self._model.version_id, newest, shown | _ids(page, options), query_id)
         more = len(found) > len(page)
         parts = AnswerParts(

@@ -276,6 +276,23 @@ def test_what_is_in_memory_goes_too(core: Core, settings: Settings, tmp_path: Pa
         assert session.get(Query, "d" * 32) is None
 
 
+def test_what_another_process_has_in_memory_goes_with_its_next_look(
+    core: Core, settings: Settings, tmp_path: Path
+) -> None:
+    person = fill(core, tmp_path)
+    core.active.follow()
+    core.follow_erasures()
+    cache = core.active.current().encoder.cache
+    cache.put(cache.key(NAME), TextEmbedding(np.ones(24, np.float32), (NAME,), (), truncated=False, empty=True))
+    core.follow_erasures()
+    assert len(cache) == 1
+    with opened(settings) as other:
+        Eraser(other).identity(person)
+    assert len(cache) == 1
+    core.follow_erasures()
+    assert len(cache) == 0
+
+
 def test_a_duplicate_of_what_was_erased_meanwhile_keeps_no_name(core: Core, tmp_path: Path) -> None:
     """Its bytes were known when they were looked for, or are those of one before it in the source; the image was erased
     before the outcome was written."""

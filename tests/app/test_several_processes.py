@@ -37,6 +37,8 @@ if (given := inherited()) is None:
     print(listener.getsockname()[1], flush=True)
     end_as(supervise(listener, 3))
 (folder / f"began-{given.place}-{os.getpid()}").touch()
+if (folder / f"fail-{given.place}").exists():
+    sys.exit(3)
 while (folder / f"wait-{given.place}").exists():
     time.sleep(0.01)
 given.listener.listen()
@@ -57,9 +59,9 @@ class Several:
         (folder / "child.py").write_text(PROGRAM)
         self.folder = folder
         command = [sys.executable, str(folder / "child.py"), str(folder)]
-        self.process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=ENVIRONMENT
-        )
+        self.log = folder / "log"
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, env=ENVIRONMENT)
         assert self.process.stdout is not None
         self.port = int(self.process.stdout.readline())
 
@@ -123,10 +125,11 @@ def test_the_others_answer_everything_while_one_that_was_killed_is_started_again
     }
 
 
-def test_a_signal_ends_all_of_them(several: Several) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_all_of_them_in_order(several: Several, number: signal.Signals) -> None:
     (several.folder / "wait-0").unlink()
     children = several.all()
-    several.process.send_signal(signal.SIGTERM)
+    several.process.send_signal(number)
     assert several.process.wait(LIMIT_S) == -signal.SIGTERM
     assert not any(map(alive, children.values()))
 
@@ -136,6 +139,34 @@ def test_a_signal_before_the_others_were_started_ends_it(several: Several) -> No
     several.process.send_signal(signal.SIGTERM)
     assert several.process.wait(LIMIT_S) == -signal.SIGTERM
     assert not [path for path in several.folder.glob("began-*") if alive(int(path.name.rpartition("-")[2]))]
+
+
+def test_a_first_that_cannot_start_ends_it_and_no_other_is_started(several: Several) -> None:
+    (several.folder / "fail-0").touch()
+    (several.folder / "wait-0").unlink()
+    until(lambda: several.process.poll() is not None)
+    assert several.process.returncode == 3
+    assert (several.began(0), several.began(1), several.began(2)) == (1, 0, 0)
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_one_that_cannot_start_again_is_tried_and_does_not_end_the_others(several: Several, place: int) -> None:
+    (several.folder / "wait-0").unlink()
+    before = several.all()
+    (several.folder / f"fail-{place}").touch()
+    os.kill(before[place], signal.SIGKILL)
+    until(lambda: several.began(place) >= 3)
+    assert place not in {several.asked()[0] for _ in range(30)}
+    told = [line for line in several.log.read_text().splitlines() if f"process {place} ended" in line]
+    pauses = [line.rpartition(" in ")[2] for line in told]
+    assert pauses[:2] == ["1 s", "2 s"], "ever longer"
+    assert "by SIGKILL" in told[0]
+    assert "with code 3" in told[1]
+    (several.folder / f"fail-{place}").unlink()
+    after = several.all()
+    assert {at: pid for at, pid in after.items() if at != place} == {
+        at: pid for at, pid in before.items() if at != place
+    }
 
 
 def test_a_supervisor_that_is_killed_takes_all_along(several: Several) -> None:
@@ -169,19 +200,63 @@ def test_several_are_refused_where_there_can_be_one(
         serve(port=0, data_dir=tmp_path, processes=2)
 
 
-def test_two_servers_count_apart_and_bring_one_worker(tmp_path: Path) -> None:
+def test_two_servers_are_told_of_together_and_bring_one_worker(tmp_path: Path) -> None:
     with opened(Settings(data_dir=tmp_path / "data")) as core:
         activate_version(core, register_checkpoint(core, DEMO, "shipped").id)
     with served(tmp_path / "data", "--processes", "2", environment={"DESCRY_SUPERVISE": "true"}) as server:
         pids = server.pids()
         assert len(pids) == 2
         until(lambda: sum(len(_workers(pid)) for pid in pids) == 1)
-        text = httpx.get(f"{server.url}/metrics", trust_env=False).text
-        lines = [line for line in text.splitlines() if not line.startswith("#")]
-        assert lines
-        assert len({found[1] for line in lines if (found := re.search(r'process="(\d)"', line))}) == 1
-        assert all('process="' in line for line in lines)
-    assert not any(map(alive, pids))
+        for _ in range(20):  # each over a connection of its own
+            httpx.get(f"{server.url}/healthz", trust_env=False).raise_for_status()
+        with httpx.Client(base_url=server.url, trust_env=False) as client:  # over one
+            found = _metrics(client)
+            assert sum(found["descry_requests_total", process] for process in "01") >= 20
+            assert {process for name, process in found if name == "descry_process_up"} == {"0", "1"}
+            assert ("descry_workers_here", "") in found, "what is so for all is told once"
+            log = (tmp_path / "data-server.log").read_text()
+            other = int(re.findall(rf"server process {_other(client)} serves, pid (\d+)", log)[0])
+            models = tmp_path / "data" / "models"
+            models.rename(models.with_name("away"))
+            os.kill(other, signal.SIGKILL)
+            # It cannot load the model now, and so takes none of the connections that the other one answers.
+            until(lambda: "this process cannot search" in (tmp_path / "data-server.log").read_text())
+            assert _up(client) == [0, 1]
+            assert {httpx.get(f"{server.url}/readyz", trust_env=False).status_code for _ in range(12)} == {200}
+            models.with_name("away").rename(models)
+            until(lambda: _up(client) == [1, 1])
+            assert not alive(other)
+    assert not any(map(alive, server.pids()))
+
+
+def _up(client: httpx.Client) -> list[float]:
+    return sorted(value for (name, _), value in _metrics(client).items() if name == "descry_process_up")
+
+
+def _metrics(client: httpx.Client) -> dict[tuple[str, str], float]:
+    """Sums by name and process."""
+    found = dict[tuple[str, str], float]()
+    for line in client.get("/metrics").raise_for_status().text.splitlines():
+        if not line.startswith("#"):
+            series, _, value = line.rpartition(" ")
+            process = re.search(r'process="(\d)"', series)
+            key = (series.partition("{")[0], process[1] if process else "")
+            found[key] = found.get(key, 0) + float(value)
+    return found
+
+
+def _other(client: httpx.Client) -> str:
+    """The process of two that does not hold the connection of a client: the one that counts no scrape of it."""
+    lines = [
+        {
+            line
+            for line in client.get("/metrics").text.splitlines()
+            if '"/metrics"' in line and "descry_requests_" in line
+        }
+        for _ in range(3)
+    ]
+    (mine,) = {found[1] for line in lines[2] - lines[1] if (found := re.search(r'process="(\d)"', line))}
+    return "10"[int(mine)]
 
 
 def _workers(pid: int) -> list[str]:

@@ -95,6 +95,14 @@ def test_a_database_error_does_not_write_parameters_into_the_log(core: Core) -> 
     assert "zebrawort" not in str(caught.value)
 
 
+def test_lines_of_one_of_several_processes_say_which() -> None:
+    record = logging.LogRecord("app", logging.INFO, __file__, 1, "told", None, None)
+    assert " app process=2 request=- told" in formatter("text", 2).format(record)
+    assert json.loads(formatter("json", 2).format(record))["process"] == 2
+    assert "process" not in formatter("text").format(record)
+    assert "process" not in json.loads(formatter("json").format(record))
+
+
 def test_json_lines_are_one_line_with_their_traceback() -> None:
     with Lines("json") as lines:
         try:

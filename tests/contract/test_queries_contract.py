@@ -4,6 +4,9 @@ import base64
 import json
 import logging
 import threading
+import time
+import uuid
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any
@@ -16,12 +19,15 @@ from starlette.testclient import TestClient
 
 from app.database.sessions import Database
 from app.database.tables import Feedback, Query, now
+from app.errors import QueryNotFoundError
 from app.gallery.repository import ImageRepository
 from app.identities.changes import IdentityChanges
 from app.identities.repository import IdentityRepository
 from app.identities.service import IdentityService
+from app.queries import ids
 from app.queries.definition import unpacked
 from app.queries.feedback import FeedbackService, judged
+from app.queries.ids import may_come_s, new_id
 from app.queries.pairs import confirmed_texts
 from app.queries.recorder import AskedQuery, Recorder
 from app.queries.repository import FeedbackRepository, QueryRepository
@@ -90,6 +96,37 @@ def test_what_was_asked_comes_back_as_it_was(database: Database) -> None:
     back = unpacked(found.definition, found.vectors)
     assert {name: vector.tolist() for name, vector in back.items()} == {n: v.tolist() for n, v in vectors.items()}
     recorder.close()
+
+
+def test_a_query_of_another_process_is_waited_for_until_it_is_written(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = new_id()
+    monkeypatch.setattr(ids, "_MARK", ids._MARK ^ 1)  # as in another process
+    here, there = QueryService(database, Recorder(database)), Recorder(database)
+    with ThreadPoolExecutor() as pool:
+        found, written = pool.submit(here.find, made), pool.submit(here.written, made)
+        assert not found.done()
+        there.put(asked(1, id=made))
+        assert found.result().id == made
+        written.result()
+    with pytest.raises(QueryNotFoundError):
+        here.find(new_id())  # of this process, which would know it
+    there.close()
+
+
+def test_an_id_says_how_long_another_process_may_still_write_the_query(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = new_id()
+    assert made != new_id()
+    assert uuid.UUID(made).version == 7
+    assert may_come_s(made) == 0
+    monkeypatch.setattr(ids, "_MARK", ids._MARK ^ 1)
+    assert 0 < may_come_s(made) <= 1.5
+    clock = time.time()
+    for seconds, waits in ((-4, True), (-6, False), (2, False), (9e9, False)):
+        monkeypatch.setattr(time, "time", lambda now=clock + seconds: now)
+        assert (0 < may_come_s(made) <= 1.5) == waits
+    assert [may_come_s(text) for text in (uuid.uuid4().hex, "", "no id", made.upper() + "A", "f" * 32)] == [0] * 5
 
 
 def test_queries_are_written_in_few_transactions(database: Database) -> None:

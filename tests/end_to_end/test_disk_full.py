@@ -160,7 +160,7 @@ def ballast(folder: Path, free: int = 0) -> Iterator[None]:
 
 def test_a_server_that_cannot_write_says_so_and_shows_nobody_unaudited(starved: Starved) -> None:
     before = starved.found()
-    (server,) = (process.pid for process in starved.stack.processes())
+    (server,) = (process.pid for process in starved.stack.started())
     with small_files(server):
         status, problem, batch = starved.post(6)
         assert (status, problem["code"]) in {(507, "storage_failed"), (507, "database_write_failed")}

@@ -1,7 +1,9 @@
 """The checks of `python -m benchmarks.mixed`, which takes minutes, see what they are there for."""
 
 from pathlib import Path
+from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 
@@ -13,7 +15,8 @@ from benchmarks.aftermath import unlike
 from benchmarks.fleet import Attempt, Fleet
 from benchmarks.gallery import open_with_model
 from benchmarks.lives import Sample, told
-from benchmarks.mixed import Mixed, MixedReport, Strike, hung, record
+from benchmarks.mixed import Mixed
+from benchmarks.mixed_report import MixedReport, Strike, hung, record
 from benchmarks.plots import plot_mixed
 from benchmarks.replicas import Plan
 from tests.app.toy import picture
@@ -40,6 +43,25 @@ def test_a_look_at_an_image_is_judged_by_what_was_answered_before(tmp_path: Path
     assert judged(12, 200, gone=True)[0] == ["GET /v1/images/12/file: 200, and it was deleted before"]
     with pytest.raises(OSError, match=r"truncated|identify"):
         judged(10, 200, data[:-20])
+
+
+def test_a_next_page_and_a_verdict_are_judged(tmp_path: Path) -> None:
+    def page(query: str, *people: int) -> dict[str, Any]:
+        return {"query_id": query, "candidates": [{"identity": {"id": person}} for person in people]}
+
+    def judged(second: dict[str, Any] | None, status: int = 201, code: str = "", *, killed: bool = False) -> list[str]:
+        mixed = Mixed(Fleet(tmp_path, "", processes=3), a_ledger({}), [], Plan())
+        mixed.report.strikes += [Strike(0.0, "replica 0", "server")] * killed
+        answer = None if second is None else httpx.Response(200, json=second)
+        mixed.judge_walk(page("a", 1, 2), answer, httpx.Response(status, json={"code": code}))
+        assert mixed.report.walks == 1
+        return mixed.report.wrong
+
+    assert judged(page("a", 3)) == judged(None) == judged(None, 404, "identity_not_found") == []
+    assert judged(page("a", 2, 3)) == ["the next page of a shows [2] again"]
+    assert judged(page("b", 3)) == ["the next page of a shows [] again"]
+    assert judged(None, 404, "query_not_found") == ["a verdict: 404 query_not_found of query a"]
+    assert judged(None, 404, "query_not_found", killed=True) == []
 
 
 def test_what_is_left_is_compared_with_what_was_acknowledged(tmp_path: Path) -> None:
@@ -69,6 +91,8 @@ def test_memory_is_told_of_each_life() -> None:
     assert [life["peak_mib"] for life in found["lives"]] == [100, pytest.approx(202, abs=0.1)]
     assert found["slope"] == pytest.approx(60)  # MiB an hour: one in a minute
     assert "slope" not in told(short)
+    beside = [Sample(float(second), 100.0 * pid, pid) for second in range(90) for pid in (1, 2)]
+    assert [life["peak_mib"] for life in told(beside)["lives"]] == [100, 200]
     assert told([])["lives"] == []
 
 

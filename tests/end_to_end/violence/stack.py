@@ -15,7 +15,7 @@ from typing import Self
 import httpx
 
 from tests.end_to_end.test_service_process import DESCRY, environment
-from tests.waiting import LIMIT_S, until
+from tests.waiting import LIMIT_S, alive, until
 
 QUICK = {
     "DESCRY_INGEST_CHUNK": "4",
@@ -23,6 +23,8 @@ QUICK = {
     "DESCRY_HEARTBEAT_S": "0.2",
     "DESCRY_WORKER_LOST_S": "2",
 }
+_SERVES = re.compile(r"server process (\d+) serves, pid (\d+)")
+_GIVEN = re.compile(rb"\0_DESCRY_SUPERVISED=(?:[0-9]+:){3}([0-9]+):")
 _ADDRESS = re.compile(r"Descry at (http://[^ ,]+)")
 
 
@@ -37,16 +39,41 @@ def workers_of(data: Path) -> list[int]:
     return found
 
 
+def children_of(supervisor: int) -> dict[int, int]:
+    """Process ids of the servers that a supervisor runs, by their places, from the moment they are started."""
+    found = {}
+    for path in Path(f"/proc/{supervisor}/task").glob("*/children"):
+        with contextlib.suppress(OSError):
+            for child in map(int, path.read_text().split()):
+                words = _GIVEN.search(Path(f"/proc/{child}/environ").read_bytes())
+                if words is not None:
+                    found[int(words[1])] = child
+    return found
+
+
 class Stack:
-    """`servers` servers; a worker beside the first one, or with `separate` a process of its own."""
+    """`servers` servers; a worker beside the first one, or with `separate` a process of its own.
+
+    Args:
+        processes: with how many each server answers.
+    """
 
     def __init__(
-        self, data: Path, *, servers: int = 1, separate: bool = False, extra: Mapping[str, str] | None = None
+        self,
+        data: Path,
+        *,
+        servers: int = 1,
+        separate: bool = False,
+        processes: int = 1,
+        extra: Mapping[str, str] | None = None,
     ) -> None:
-        self.data, self._separate = data, separate
+        self.data, self._separate, self.processes = data, separate, processes
         self.names = [f"server {number}" for number in range(servers)]
         self._environment = {**environment(data), **QUICK, **(extra or {})}
+        if processes > 1:
+            self._environment |= {"DESCRY_SUPERVISE": "true", "DESCRY_PROCESSES": str(processes)}
         self._urls: dict[str, str] = {}
+        self._logs: dict[str, Path] = {}
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._starts = 0
         self._writers: list[subprocess.Popen[bytes]] = []
@@ -76,28 +103,53 @@ class Stack:
         return self._urls[name]
 
     def start(self) -> None:
-        """Start what does not run, and wait until it answers."""
+        """Start what does not run, and wait until it answers, in all its processes."""
         missing = [name for name in self.names if self._ended(name)]
         logs = {name: self._spawn(name, ["serve", "--port", "0", *self._without()]) for name in missing}
         if self._separate and self._ended("worker"):
             self._spawn("worker", ["worker", "--name", "worker"])
         for name, log in logs.items():
             self._await(name, log)
+        if self.processes > 1:
+            for name in self.names:
+                until(lambda name=name: self._complete(name), f"all processes of {name} serve")  # type: ignore[misc]
         self.up.set()
 
+    def children(self, name: str = "server 0") -> dict[int, int]:
+        """Process ids of the processes with which a server answers, by place; those that are about to, too."""
+        return children_of(self._processes[name].pid)
+
     def kill(self, *names: str) -> None:
-        """SIGKILL: of "server 0", ..., "worker", or the worker's whole "group". What was killed is dead afterwards."""
+        """SIGKILL: of "server 0", ..., "worker", or the worker's whole "group". What was killed is dead afterwards.
+
+        Of several processes "child 0", ... are those of server 0; one that is named twice is killed again as it starts.
+        """
         self.up.clear()
         for name in names:
             if name in self._processes:
+                children = self.children(name) if name in self.names and self.processes > 1 else {}
                 self._processes[name].kill()
                 self._processes[name].wait()
+                until(lambda children=children: not any(map(alive, children.values())), "children end with it")  # type: ignore[misc]
+            elif name.startswith("child"):
+                self._kill_child(int(name.split()[1]))
             elif not self._separate:
                 for pid in workers_of(self.data):
                     with contextlib.suppress(ProcessLookupError):
                         (os.killpg if name == "group" else os.kill)(pid, signal.SIGKILL)
 
-    def processes(self) -> "list[subprocess.Popen[bytes]]":
+    def _kill_child(self, place: int) -> None:
+        until(lambda: place in self.children(), "there is one to kill")
+        os.kill(pid := self.children()[place], signal.SIGKILL)
+        until(lambda: self.children().get(place) != pid, "it is dead")
+
+    def _complete(self, name: str) -> bool:
+        """Whether every process of a server has said that it serves since it was started last."""
+        told = dict(_SERVES.findall(self._logs[name].read_text()))
+        running = {str(place): str(pid) for place, pid in self.children(name).items()}
+        return len(running) == self.processes and told == running
+
+    def started(self) -> "list[subprocess.Popen[bytes]]":
         """Those that this stack started itself."""
         return list(self._processes.values())
 
@@ -117,6 +169,7 @@ class Stack:
     def _spawn(self, name: str, words: list[str]) -> Path:
         self._starts += 1
         log = self.data.parent / f"stack-{self._starts:03}-{name.replace(' ', '-')}.log"
+        self._logs[name] = log
         with log.open("wb") as handle:
             # Through a pipe: what a test does to the files of a server must not reach its log.
             writer = subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=handle)
@@ -142,11 +195,15 @@ class Stack:
 
 
 class Caller:
-    """HTTP to servers of a stack, for one thread. `ask` gives None when the server died before it answered."""
+    """HTTP to servers of a stack, for one thread. `ask` gives None when the server died before it answered.
+
+    Of several processes each request may meet another one.
+    """
 
     def __init__(self, stack: Stack, name: str = "server 0") -> None:
         self._stack, self.name = stack, name
-        self._client = httpx.Client(timeout=LIMIT_S)
+        limits = httpx.Limits(max_keepalive_connections=0) if stack.processes > 1 else httpx.Limits()
+        self._client = httpx.Client(timeout=LIMIT_S, limits=limits)
 
     def __enter__(self) -> Self:
         return self
@@ -164,7 +221,8 @@ class Caller:
             time.sleep(0.02)  # a refused connection may come before `kill` has said that it kills
             assert self._stack.up.wait(LIMIT_S)
             return None
-        return response
+        # Said by a supervisor in the place of a process that died: nobody has begun what was asked.
+        return None if _restarting(response) else response
 
     def insist(self, method: str, path: str, **words: object) -> httpx.Response:
         """The answer to something that may be asked twice."""
@@ -172,3 +230,7 @@ class Caller:
         while (response := self.ask(method, path, **words)) is None:
             assert time.monotonic() < deadline, f"no answer to {method} {path}"
         return response
+
+
+def _restarting(response: httpx.Response) -> bool:
+    return response.status_code == 503 and response.json()["code"] == "restarting"
