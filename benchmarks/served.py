@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-_LIMIT_S = 120.0
+_LIMIT_S = 300.0
 _PLACE = re.compile(r'process="(\d+)"')
 _TICKS, _PAGE = os.sysconf("SC_CLK_TCK"), os.sysconf("SC_PAGE_SIZE")
 
