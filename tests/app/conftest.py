@@ -1,11 +1,13 @@
 """A real data folder for each test: SQLite, files, FAISS, and the toy encoder as the active model."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 from starlette.testclient import TestClient
 
+from app.access.limits import Limiter
 from app.commands.models import activate_version, register_checkpoint
 from app.core import Core, open_core
 from app.gallery.ingest import Outcome
@@ -20,6 +22,12 @@ IngestFolder = Callable[[Path], list[Outcome]]
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     return Settings(data_dir=tmp_path / "data", ingest_chunk=4, maintenance_s=0.2, device="cpu")
+
+
+@pytest.fixture
+def standing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The clock of the limits stands still: between two requests of a busy machine, seconds would refill them."""
+    monkeypatch.setattr("app.access.door.Limiter", partial(Limiter, clock=lambda: 100.0))
 
 
 @pytest.fixture

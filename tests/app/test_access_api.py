@@ -187,6 +187,7 @@ def test_the_page_signs_in_with_a_cookie_that_scripts_cannot_read(client: TestCl
     assert client.get("/v1/gallery").status_code == 401
 
 
+@pytest.mark.usefixtures("standing")
 def test_a_key_that_is_used_too_often_waits_and_others_do_not(settings: Settings, core: Core) -> None:
     slow = settings.model_copy(update={"key_rate_per_minute": 6.0, "key_rate_burst": 3})
     with TestClient(create_app(slow), base_url="http://127.0.0.1:8000") as client:
@@ -200,6 +201,7 @@ def test_a_key_that_is_used_too_often_waits_and_others_do_not(settings: Settings
         assert client.get("/v1/gallery", headers=other).status_code == 200
 
 
+@pytest.mark.usefixtures("standing")
 def test_whoever_guesses_keys_waits(client: TestClient) -> None:
     admin = make(client, "admin")
     guess = {"Authorization": "Bearer descry_00000000_" + "a" * 43}
@@ -208,6 +210,7 @@ def test_whoever_guesses_keys_waits(client: TestClient) -> None:
     assert client.get("/v1/gallery", headers=admin).status_code == 429  # a right guess is not told from a wrong one
 
 
+@pytest.mark.usefixtures("standing")
 def test_who_guesses_keys_is_alone_in_waiting(client: TestClient) -> None:
     admin, guess = make(client, "admin"), {"Authorization": "Bearer descry_00000000_" + "a" * 43}
     while (refused := client.get("/v1/gallery", headers=guess)).status_code == 401:

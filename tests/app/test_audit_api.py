@@ -121,6 +121,7 @@ def test_a_refusal_of_the_door_is_one_entry_whatever_the_route(filled: TestClien
     assert whole(core)
 
 
+@pytest.mark.usefixtures("standing")
 def test_too_many_requests_are_entries_too(settings: Settings, core: Core) -> None:
     slow = settings.model_copy(update={"key_rate_per_minute": 6.0, "key_rate_burst": 2})
     with TestClient(create_app(slow), base_url="http://127.0.0.1:8000") as client:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from app.jobs.children import Child
-from tests.waiting import alive, until
+from tests.waiting import LIMIT_S, alive, until
 
 # It tells its own number and that of a child of its own; both would live for a minute and ignore SIGTERM.
 STUBBORN = """
@@ -72,7 +72,7 @@ def test_nothing_outlives_a_kill(victim: str, tmp_path: Path) -> None:
         assert group != os.getpgid(worker.pid)
         os.kill(worker.pid if victim == "worker" else group, signal.SIGKILL)
         until(lambda: not any(alive(pid) for pid in (*pids, group)))
-        assert worker.wait(60) == (-signal.SIGKILL if victim == "worker" else 0)
+        assert worker.wait(LIMIT_S) == (-signal.SIGKILL if victim == "worker" else 0)
 
 
 def test_two_runs_of_one_folder_do_not_overlap(tmp_path: Path) -> None:

@@ -157,7 +157,7 @@ def test_neither_threads_nor_their_modes_make_it_compile(opened: Opened) -> None
     def work(number: int) -> None:
         torch.get_num_threads()  # a new thread takes the number of another one at first use, whatever it had set
         torch.set_num_threads(1 + number)
-        gate.wait(30)
+        gate.wait(60)
         with torch.inference_mode(number == 1), torch.autocast("cpu", torch.bfloat16, enabled=number == 2):
             for _ in range(3):
                 rows = slice(2 * number, 2 * number + 2)

@@ -14,6 +14,7 @@ from app.database.tables import ModelVersion
 from app.jobs.service import JobService
 from tests.app.test_indexing_jobs import finish
 from tests.app.toy import picture
+from tests.waiting import PROCESS_S
 
 PROGRAM = """
 import ctypes, gc, json, os, sys, threading
@@ -71,7 +72,7 @@ def test_twelve_jobs_more_leave_nothing_behind(tmp_path: Path) -> None:
         [sys.executable, "-c", PROGRAM, str(tmp_path)],
         capture_output=True,
         text=True,
-        timeout=180,
+        timeout=PROCESS_S,
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"},
     )
     assert done.returncode == 0, done.stderr

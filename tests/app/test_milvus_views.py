@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -38,6 +37,7 @@ from tests.app.test_index_view import answers, fill
 from tests.app.toy import DIM, picture
 from tests.contract.milvus import milvus_server as server_process
 from tests.contract.milvus import need_milvus_lite
+from tests.waiting import until
 
 ROOT = Path(__file__).parents[2]
 
@@ -352,10 +352,13 @@ def _searched_elsewhere(settings: Settings) -> Any:  # noqa: ANN401  JSON
 
 
 def _until_answered(client: TestClient) -> dict[str, Any]:
-    for _ in range(60):
-        found = client.post("/v1/search/text", json={"query": "a red coat"})
-        if found.status_code == 200:
-            return dict(found.json())
-        assert found.json()["code"] == "vector_store_unreachable"
-        time.sleep(0.5)
-    raise AssertionError("not within half a minute")
+    found = list[dict[str, Any]]()
+
+    def answered() -> bool:
+        answer = client.post("/v1/search/text", json={"query": "a red coat"})
+        found.append(answer.json())
+        assert answer.status_code == 200 or found[-1]["code"] == "vector_store_unreachable"
+        return answer.status_code == 200
+
+    until(answered, "the store is back", pause_s=0.1)
+    return found[-1]

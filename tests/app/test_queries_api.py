@@ -20,6 +20,7 @@ from app.queries.service import sweep
 from tests.app.conftest import IngestFolder
 from tests.app.test_search_api import ask, people
 from tests.app.toy import COLOURS, toy_checkpoint
+from tests.waiting import LIMIT_S
 
 Json = dict[str, Any]
 
@@ -324,7 +325,7 @@ def test_searches_go_on_where_queries_cannot_be_written(filled: TestClient, core
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(30)
+            thread.join(LIMIT_S)
         assert len(answers) == 8
     serving: Core = filled.app.state.core  # type: ignore[attr-defined]  # the application of the client
     assert all(serving.recorder.settle(query_id) for query_id in answers)

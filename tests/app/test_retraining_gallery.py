@@ -29,7 +29,7 @@ from models.clip_baseline import compact_spec
 from models.registry import build
 from tests.app.test_indexing_jobs import active, finish, taken
 from tests.training.conftest import COLOURS, draw_person
-from tests.waiting import until
+from tests.waiting import LIMIT_S, until
 
 QUICK = [
     "batch=32",
@@ -103,11 +103,10 @@ def stop_and_go_on(core: Core) -> None:
     until(
         lambda: not thread.is_alive() or any("starts of" in line.message for line in lines(core, job_id)),
         "the training starts",
-        limit_s=240,
     )
     assert thread.is_alive()
     stopping.set()
-    thread.join(60)
+    thread.join(LIMIT_S)
     with core.database.write() as session:
         assert JobService(session).begin(job_id, "w")
     work = KINDS["retraining"].start(Hands(core, job_id, "w", threading.Event()))

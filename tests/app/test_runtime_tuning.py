@@ -31,6 +31,7 @@ from app.registry.retention import Retention
 from app.settings import Settings
 from models.checkpoint import DEMO, load_checkpoint
 from models.encoder import PersonEncoder
+from tests.waiting import LIMIT_S
 
 HERE = machine(torch.device("cpu"))
 
@@ -94,9 +95,10 @@ def die_halfway(home: str) -> None:
 
 
 def test_what_a_killed_process_left_is_removed(tmp_path: Path, encoder: PersonEncoder) -> None:
-    child = multiprocessing.get_context("fork").Process(target=die_halfway, args=(str(tmp_path),))
+    # Not by `fork`: what threads of this process hold at that moment, nobody gives back in the child.
+    child = multiprocessing.get_context("spawn").Process(target=die_halfway, args=(str(tmp_path),))
     child.start()
-    child.join(60)
+    child.join(LIMIT_S)
     assert child.exitcode == 9
     left = [path for path in tmp_path.iterdir() if path.name.startswith(".partial-")]
     assert len(left) == 1

@@ -118,7 +118,7 @@ def test_many_threads_encode_at_once(loaded: Loaded, runtime: RuntimeName) -> No
 
     def work(number: int) -> None:
         torch.set_num_threads(1 + number % 2)
-        gate.wait(30)
+        gate.wait(60)
         for _ in range(5):
             first = 3 * number
             alone = found.encode_image(pixels[first : first + 3])

@@ -260,5 +260,13 @@ def _other(client: httpx.Client) -> str:
 
 
 def _workers(pid: int) -> list[str]:
-    children = [child for path in Path(f"/proc/{pid}/task").glob("*/children") for child in path.read_text().split()]
-    return [child for child in children if b"\0worker\0" in Path(f"/proc/{child}/cmdline").read_bytes()]
+    children = [child for path in Path(f"/proc/{pid}/task").glob("*/children") for child in _read(path).split()]
+    return [child.decode() for child in children if b"\0worker\0" in _read(Path(f"/proc/{child.decode()}/cmdline"))]
+
+
+def _read(path: Path) -> bytes:
+    """What the system tells of a thread or a process; nothing of one that has ended meanwhile."""
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""

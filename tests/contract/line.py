@@ -8,6 +8,8 @@ from contextlib import contextmanager
 
 from sqlalchemy.engine import make_url
 
+from tests.waiting import free_port
+
 _PIECE = 65_536
 
 
@@ -23,7 +25,7 @@ class Line:
         self._flowing, self._lock = threading.Event(), threading.Lock()
         self._open: list[socket.socket] = []
         self._listener: socket.socket | None = None
-        self._port = 0
+        self._port = free_port()  # which stays ours while the line is cut
         self.mend()
         self.url = (
             parsed.difference_update_query(["host"])
@@ -37,7 +39,6 @@ class Line:
         with self._lock:
             if self._listener is None:
                 self._listener = socket.create_server(("127.0.0.1", self._port))
-                self._port = self._listener.getsockname()[1]
                 threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
 
     def silence(self) -> None:

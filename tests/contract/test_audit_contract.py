@@ -25,6 +25,7 @@ from app.database.audit_table import AuditEntry
 from app.database.sessions import Database
 from tests.app.conftest import IngestFolder
 from tests.app.test_search_api import people
+from tests.waiting import PROCESS_S
 
 COUNT, SEED = 12, 20261121
 BODIES: dict[str, Any] = {
@@ -177,7 +178,7 @@ writer.close()
 
 def test_several_processes_keep_one_chain(database: Database, database_url: str) -> None:
     started = [subprocess.Popen([sys.executable, "-c", WRITER, database_url, name]) for name in "abc"]
-    assert [process.wait(120) for process in started] == [0, 0, 0]
+    assert [process.wait(PROCESS_S) for process in started] == [0, 0, 0]
     told = verify(database)
     assert (told.whole, told.entries) == (True, 150)
     with database.read() as session:

@@ -41,8 +41,8 @@ class Line:
     def __init__(self, server: str) -> None:
         host, _, port = server.removeprefix("http://").partition(":")
         self._server = (host, int(port))
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self._listener.getsockname()[1]
+        self.port = free_port()  # which stays ours while the line is cut
+        self._listener = socket.create_server(("127.0.0.1", self.port))
         self.url = f"http://127.0.0.1:{self.port}"
         self._open: list[socket.socket] = []
         self._accept()

@@ -14,6 +14,7 @@ from app.database.sessions import Database
 from app.database.tables import Table
 from app.errors import DatabaseUnreachableError, DatabaseUrlError
 from app.vectors.repository import LogRepository
+from tests.waiting import PROCESS_S
 
 
 def tables(database: Database) -> set[str]:
@@ -42,7 +43,7 @@ def test_up_down_and_up_again(bare: Database) -> None:
 def test_processes_that_start_together_migrate_once(database_url: str) -> None:
     code = "import sys; from app.database import migrate, sessions; migrate.upgrade(sessions.Database(sys.argv[1]))"
     started = [subprocess.Popen([sys.executable, "-c", code, database_url]) for _ in range(3)]
-    assert [process.wait(60) for process in started] == [0, 0, 0]
+    assert [process.wait(PROCESS_S) for process in started] == [0, 0, 0]
     database = Database(database_url)
     assert tables(database) == set(Table.metadata.tables)
     database.close()

@@ -96,7 +96,7 @@ class Starved:
         folder = self.data / "images"
         files = {str(path.relative_to(folder))[:-4] for path in folder.glob("??/??/*.jpg")}
         assert {name for name in files if not name.endswith(".thumb")} == {row.store_name for row in rows.values()}
-        assert not list((folder / "journal").glob("*"))
+        until(lambda: not list((folder / "journal").glob("*")), "no journal is left")
 
 
 @contextmanager

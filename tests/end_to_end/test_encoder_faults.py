@@ -68,7 +68,7 @@ def server(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ser
         "FAULTS": str(folder),
         "DESCRY_DATA_DIR": str(data),
         "DESCRY_SUPERVISE": "1",
-        "DESCRY_ENCODER_STALL_S": "1",
+        "DESCRY_ENCODER_STALL_S": "2",  # what is asked between two of them has to be answered within
         "DESCRY_QUERY_CACHE_BYTES": "0",
     }
     log = folder / "server.log"

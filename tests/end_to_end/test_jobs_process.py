@@ -81,7 +81,7 @@ def test_a_killed_worker_goes_on_where_it_was(data: Path, tmp_path: Path) -> Non
             mark = reached + 100
             job = jobs.until(job_id, lambda job, mark=mark: job.done >= mark)  # type: ignore[misc]
             process.send_signal(number)
-            assert process.wait(60) == (-signal.SIGKILL if number == signal.SIGKILL else 0)
+            assert process.wait(LIMIT_S) == (-signal.SIGKILL if number == signal.SIGKILL else 0)
         job = jobs.get(job_id)
         assert (job.state, job.worker) == ("running", "one")
         assert job.done < COUNT, "too fast to be killed in the middle"

@@ -10,7 +10,7 @@ import time
 import zipfile
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -75,7 +75,7 @@ def serving(data: Path, *words: str) -> Iterator[tuple[httpx.Client, "subprocess
     with (data.parent / "server.log").open("ab") as log:
         server = subprocess.Popen([*DESCRY, "serve", "--port", str(port), *words], env=environment(data), stderr=log)
     try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=LIMIT_S) as client:
             wait_until_ready(client, server)
             yield client, server
     finally:
@@ -87,11 +87,10 @@ def wait_until_ready(client: httpx.Client, server: "subprocess.Popen[bytes]") ->
     deadline = time.monotonic() + LIMIT_S
     while time.monotonic() < deadline:
         assert server.poll() is None, "the server ended"
-        try:
+        with suppress(httpx.TransportError):
             if client.get("/readyz").status_code == 200:
                 return
-        except httpx.TransportError:
-            time.sleep(0.05)
+        time.sleep(0.05)
     raise AssertionError("the server did not become ready")
 
 
@@ -121,7 +120,7 @@ def test_a_killed_server_comes_back_with_the_same_answers(data: Path, tmp_path: 
     with serving(data) as (client, server):
         assert answer(client) == before
         server.send_signal(signal.SIGTERM)
-        assert server.wait(60) in (0, -signal.SIGTERM)
+        assert server.wait(LIMIT_S) in (0, -signal.SIGTERM)
     index = next((data / "index").glob("*.index"))
     content = bytearray(index.read_bytes())
     content[-5] ^= 1

@@ -23,6 +23,7 @@ from tests.training.methods.test_method_bdam import OPTIONS as BDAM
 from tests.training.methods.test_method_hkgr import OPTIONS as HKGR
 from tests.training.methods.test_method_hpl import OPTIONS as HPL
 from tests.training.methods.test_method_lgur import OPTIONS as LGUR
+from tests.waiting import LIMIT_S
 from training.datasets.preparation import prepare_data
 from training.engine.trainer import BEST, Trainer
 from training.methods import METHODS
@@ -95,7 +96,7 @@ def scores(response: httpx.Response, version: int) -> np.ndarray[Any, Any]:
 def activate(client: httpx.Client, version: int) -> None:
     """By the server and its worker: the gallery is encoded, then the version answers."""
     job = client.post(f"/v1/models/{version}/activate").raise_for_status().json()
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + LIMIT_S
     while time.monotonic() < deadline:
         active = client.post("/v1/search/text", json={"query": QUERY}).raise_for_status().json()["model_version"]
         if active["id"] == version:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.guides.places import ELSEWHERE, NOT_HERE, SHORTER
+from tests.waiting import PROCESS_S
 
 ROOT = Path(__file__).parent.parent.parent
 README = ROOT / "README.md"
@@ -73,7 +74,7 @@ class Walk:
             capture_output=True,
             text=True,
             check=False,
-            timeout=180,
+            timeout=PROCESS_S,
         )
         assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
         self.said[command] = done.stdout

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from tests.programs import program
-from tests.waiting import LIMIT_S, free_port
+from tests.waiting import LIMIT_S, PROCESS_S, free_port
 
 ROOT = Path(__file__).parent.parent.parent
 GUIDE = (ROOT / "docs" / "api.md").read_text()
@@ -89,7 +89,7 @@ def server(environment: dict[str, str], tmp_path: Path) -> Iterator[str]:
         yield environment["URL"]
     finally:
         running.send_signal(signal.SIGTERM)
-        running.wait(60)
+        running.wait(LIMIT_S)
 
 
 def test_the_guide_has_every_walk() -> None:
@@ -109,7 +109,7 @@ def test_every_command_of_the_guide_works(place: Path, environment: dict[str, st
             (place / f"{number}.py").write_text(text)
             lines.append(f"{sys.executable} -W error {number}.py")
     done = subprocess.run(
-        ["bash", "-c", "\n".join(lines)], cwd=place, env=environment, capture_output=True, text=True, timeout=120
+        ["bash", "-c", "\n".join(lines)], cwd=place, env=environment, capture_output=True, text=True, timeout=PROCESS_S
     )
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
     said = done.stdout
@@ -138,11 +138,13 @@ def test_every_curl_of_the_guides_is_answered(place: Path, environment: dict[str
     video(place / "gate.mp4")
     # One of them names image 17.
     taken = ["descry", "ingest", "pictures.zip"]
-    subprocess.run(taken, cwd=place, env=environment, check=True, capture_output=True, timeout=60)
+    subprocess.run(taken, cwd=place, env=environment, check=True, capture_output=True, timeout=PROCESS_S)
     statuses = []
     for command in CURLS:
         here = command.replace("localhost:8000", server.removeprefix("http://"))
         asked = ["bash", "-c", here.replace("curl ", "curl -w '\\n%{http_code}' ", 1)]
-        done = subprocess.run(asked, cwd=place, env=environment, capture_output=True, text=True, check=True, timeout=60)
+        done = subprocess.run(
+            asked, cwd=place, env=environment, capture_output=True, text=True, check=True, timeout=PROCESS_S
+        )
         statuses.append((command.split("/v1/")[1].split()[0], done.stdout.rpartition("\n")[2]))
     assert {status for _, status in statuses} <= {"200", "202"}, statuses

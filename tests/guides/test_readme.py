@@ -9,6 +9,7 @@ import pytest
 
 from app.cli import app
 from app.errors import ServiceError
+from tests.waiting import PROCESS_S
 
 ROOT = Path(__file__).parent.parent.parent
 README = (ROOT / "README.md").read_text()
@@ -33,7 +34,7 @@ def test_verbs_and_options_exist(verb: str, rest: str) -> None:
     words = verb.split()
     forwarded = words[0] in {"train", "evaluate", "report", "synthesise", "datasets", "calibrate"}
     command = [sys.executable, "-m", "training" if forwarded else "app.cli", *words, "--help"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, timeout=PROCESS_S)
     assert done.returncode == 0, done.stderr
     missing = [option for option in OWN.findall(rest) if option not in done.stdout]
     assert missing == []

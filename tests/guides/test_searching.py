@@ -18,6 +18,7 @@ from models.checkpoint import DEMO, load_checkpoint, save_checkpoint
 from tests.app.videos import walk_by, write
 from tests.guides.commands import ROOT, Walk, walked
 from tests.guides.places import REFUSED
+from tests.waiting import LIMIT_S, PROCESS_S
 
 pytestmark = pytest.mark.long
 LEFT_TO_A_WORKER = re.compile(r"--queue|identities associate|descry watch")
@@ -32,12 +33,12 @@ def worker(walk: Walk) -> Iterator[None]:
         yield
     finally:
         running.send_signal(signal.SIGTERM)
-        running.wait(60)
+        running.wait(LIMIT_S)
 
 
 def settle(walk: Walk) -> None:
     """Wait for the jobs that a command has left to the worker."""
-    ends = time.monotonic() + 240
+    ends = time.monotonic() + PROCESS_S
     while re.search(r"queued|running", listed := walk.run("descry jobs list --json")):
         assert time.monotonic() < ends, listed
 

@@ -13,13 +13,14 @@ from PIL import Image
 
 from tests.training.engine.test_engine import recipe
 from tests.training.miniature import write_market
+from tests.waiting import PROCESS_S
 from training.events import EventLog, read_events
 from training.recipe import dump_recipe
 
 
 def verb(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "training", *words]
-    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd, timeout=120)
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd, timeout=PROCESS_S)
 
 
 @pytest.fixture(scope="module")
@@ -154,7 +155,7 @@ def test_a_folder_has_one_run_at_a_time_and_ctrl_c_says_how_to_go_on(tiny_set: P
         assert "another run is under way in run" in second.stderr
         assert (tmp_path / "run" / "events.jsonl").is_file()
         first.send_signal(signal.SIGINT)
-        told = first.communicate(timeout=60)[1]
+        told = first.communicate(timeout=PROCESS_S)[1]
     finally:
         first.kill()
     assert (first.returncode, "the same command again goes on" in told) == (130, True), told

@@ -133,7 +133,7 @@ def test_many_threads_lose_nothing() -> None:
     kept, barrier = TextCache(50 * 700), threading.Barrier(8)
 
     def use(number: int) -> int:
-        barrier.wait(10)
+        barrier.wait(60)
         found = 0
         for step in range(400):
             name = f"text {(step * (number + 3)) % 80}"

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from app.embedding.memory import Fitting, is_out_of_memory
 from app.errors import EncoderMemoryError
+from tests.waiting import PROCESS_S
 
 
 class Device:
@@ -99,7 +100,7 @@ def test_an_allocator_that_really_has_no_more_is_understood(tmp_path: Path) -> N
         [sys.executable, "-c", PROGRAM],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PROCESS_S,
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": root, "OMP_NUM_THREADS": "1"},
     )

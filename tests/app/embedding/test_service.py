@@ -181,7 +181,8 @@ def test_an_error_of_the_model_is_typed_and_says_nothing_of_the_inside(service: 
 
 
 def test_a_model_that_hangs_is_told_of_and_survived(toy: Watched, settings: Settings) -> None:
-    service = EncoderService(toy, settings.model_copy(update={"encoder_stall_s": 1.0}))
+    # Three times as long, and it would end this process, the third trial hanging too.
+    service = EncoderService(toy, settings.model_copy(update={"encoder_stall_s": 3.0}))
     toy.gate.clear()
     stuck = service.submit_text("red coat")
     with pytest.raises(EncoderStalledError):

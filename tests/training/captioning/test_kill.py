@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from tests.training.captioning.endpoint import GOOD, Asked, Endpoint, Handler, serving
+from tests.waiting import PROCESS_S
 from training.captioning import load_descriptions
 
 IMAGES, KILL_AT, CONCURRENCY = 1000, 400, 16
@@ -74,7 +75,7 @@ class Gate:
 def killed(thousand: Path, out: Path, gate: Gate, endpoint: Endpoint) -> None:
     """A run that is killed when KILL_AT images are finished and CONCURRENCY requests under way; a half line is left."""
     first = start(thousand, out, endpoint.url)
-    assert gate.full.wait(120), first.communicate(timeout=5)
+    assert gate.full.wait(PROCESS_S), first.communicate(timeout=5)
     first.send_signal(signal.SIGKILL)
     first.communicate()
     gate.open.set()
@@ -87,7 +88,7 @@ def test_a_killed_run_goes_on_without_a_repeat(thousand: Path, tmp_path: Path) -
     with serving(gate.behave) as endpoint:
         killed(thousand, out, gate, endpoint)
         second = start(thousand, out, endpoint.url)
-        said, complained = second.communicate(timeout=120)
+        said, complained = second.communicate(timeout=PROCESS_S)
         asked, answered = endpoint.counts(), [one.picture for one in endpoint.answered]
     assert second.returncode == 0, complained
     result = json.loads(said)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from models.descriptions import LEVELS, SceneGraph, parse
 from tests.training.miniature import write_icfg, write_market
+from tests.waiting import PROCESS_S
 from training.descriptions.parse_engines import build_parser
 from training.descriptions.parsed_captions import FOUND_AT_LEAST, load_parsed, summary, write_parsed
 from training.errors import ParsedCaptionsError, ParserError
@@ -164,7 +165,7 @@ def verb(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., subprocess.C
     def run(*words: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "training", "parse", *words]
         cwd = tmp_path_factory.getbasetemp()
-        return subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd, timeout=120)
+        return subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd, timeout=PROCESS_S)
 
     return run
 

@@ -15,6 +15,7 @@ from models.noise import sample_integers, sample_uniform, samples_of
 from tests.training.miniature import write_market
 from tests.training.processes.in_two_processes import STOP, chosen, losses_of
 from tests.training.staged import Staged
+from tests.waiting import PROCESS_S
 from training.datasets import read_dataset
 from training.datasets.preparation import prepare_data
 from training.engine.state import STATE
@@ -47,7 +48,7 @@ def together(tiny_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Togeth
         text=True,
         check=False,
         cwd=ROOT,
-        timeout=240,
+        timeout=PROCESS_S,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
     )
     assert (folder / "stopped" / "whole.1.json").is_file(), done.stderr
