@@ -30,6 +30,7 @@ async function show() {
     return;
   }
   shown?.ending.abort();
+  byId("view").inert = true; // what is still shown has ended: a click in it would be lost without a word
   const ending = new AbortController();
   const own = (shown = { view, parameters, ending, module: null, refused: null });
   announce("");
@@ -41,18 +42,23 @@ async function show() {
     document.title = own.view === VIEWS[0] ? "Descry" : `${own.view.title} – Descry`;
     own.refused = !session.may(own.view.need);
     if (own.refused) {
-      byId("view").replaceChildren(denied(own.view, homeOf(session)));
+      put(denied(own.view, homeOf(session)));
       return;
     }
     const root = el("div", { className: `view view-${own.view.name}` });
     own.module = await api.part(own.view.load);
     if (ending.signal.aborted) return;
-    byId("view").replaceChildren(root);
+    put(root);
     await own.module.mount(root, parameters, ending.signal);
   } catch (error) {
     if (error.name === "AbortError" || ending.signal.aborted) return;
-    byId("view").replaceChildren(failure(api.asProblem(error), () => void show()));
+    put(failure(api.asProblem(error), () => void show()));
   }
+}
+
+function put(content) {
+  byId("view").replaceChildren(content);
+  byId("view").inert = false;
 }
 
 function mark(view) {

@@ -46,6 +46,14 @@ export function field(label, control, hint = null) {
   return el("div", { className: "field" }, el("label", { htmlFor: control.id }, label), control, told);
 }
 
+/** Make `wanted` the children of `list`. What is in it already is not moved: it keeps the focus, and a click that has begun. */
+export function arrange(list, wanted) {
+  for (const child of [...list.children]) if (!wanted.includes(child)) child.remove();
+  wanted.forEach((child, index) => {
+    if (list.children[index] !== child) list.insertBefore(child, list.children[index] ?? null);
+  });
+}
+
 /** Say something to screen readers, politely. */
 export function announce(text) {
   (document.querySelector("dialog[open] .live") ?? byId("status")).textContent = text;

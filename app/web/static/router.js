@@ -3,6 +3,7 @@
 import { el } from "./dom.js";
 
 const listeners = [];
+let returning = null; // until a step back that was asked for has been made
 
 /** The parameters of the address. */
 export function here() {
@@ -17,10 +18,29 @@ export function addressOf(parameters) {
 
 /** Go somewhere within the page: a new entry of the history unless `replace`, or unless it is where we are. */
 export function go(parameters, { state = {}, replace = false } = {}) {
+  if (returning !== null) {
+    void returning.then(() => go(parameters, { state, replace }));
+    return;
+  }
   const address = addressOf(parameters);
   const same = location.pathname + location.search === address;
   history[replace || same ? "replaceState" : "pushState"](state, "", address);
   for (const listener of listeners) listener();
+}
+
+/** Step back. It takes the browser a while; an entry that was made meanwhile would be left again. */
+export function back() {
+  if (returning !== null) return;
+  returning = new Promise((resolve) => {
+    for (const event of ["popstate", "pageshow"]) addEventListener(event, resolve, { once: true });
+  });
+  void returning.then(() => (returning = null));
+  history.back();
+}
+
+/** Settled as soon as no step back is under way. */
+export async function settled() {
+  await returning;
 }
 
 /** Change the address without showing anything anew. */

@@ -4,6 +4,7 @@ import * as api from "./api.js";
 import { session } from "./session.js";
 
 const listeners = new Set();
+let [asked, told] = [0, 0]; // numbers of the newest question, and of the newest one that was answered
 
 export const stock = {
   /** The gallery's summary, or null while nobody knows. */
@@ -14,17 +15,16 @@ export const stock = {
   /** Ask the server; never rejects. Nobody knows without a key that may search. */
   async refresh() {
     if (session.now !== null && !session.may("search")) {
+      told = asked += 1;
       [this.now, this.problem] = [null, null];
       for (const listener of listeners) listener(null);
       return;
     }
-    try {
-      this.now = await api.get("/v1/gallery");
-      this.problem = null;
-    } catch (error) {
-      this.now = null;
-      this.problem = api.asProblem(error);
-    }
+    const turn = (asked += 1);
+    const [now, problem] = await api.get("/v1/gallery").then((found) => [found, null], (error) => [null, api.asProblem(error)]);
+    if (turn < told) return; // something newer is known
+    told = turn;
+    [this.now, this.problem] = [now, problem];
     for (const listener of listeners) listener(this.now);
   },
 

@@ -12,7 +12,16 @@ from typing import Any
 
 import pytest
 from axe_playwright_python.base import AXE_SCRIPT
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Locator, Page, expect, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Locator,
+    Page,
+    Request,
+    expect,
+    sync_playwright,
+)
 
 from app.commands.intake import run_ingest
 from app.commands.models import activate_version, register_checkpoint
@@ -32,6 +41,11 @@ _AXE = """() => axe.run(document, { resultTypes: ["violations"] }).then(({ viola
   .filter(({ impact }) => impact === "serious" || impact === "critical")
   .map(({ id, nodes }) => `${id}: ${nodes.slice(0, 3).map(({ html }) => html.slice(0, 160)).join(" | ")}`))"""
 
+_LOADED = """() => [...document.querySelectorAll("img")].every((image) => {
+  const { top, bottom, width } = image.getBoundingClientRect();
+  return image.complete || width === 0 || bottom < 0 || top > innerHeight;
+})"""
+
 
 @dataclass
 class Visit:
@@ -42,6 +56,7 @@ class Visit:
     requested: list[str] = field(default_factory=list)
     complaints: list[str] = field(default_factory=list)
     policies: list[str] = field(default_factory=list)
+    under_way: set[Request] = field(default_factory=set)
 
     def search(self, query: str) -> None:
         self.page.get_by_label("Describe the person").fill(query)
@@ -59,6 +74,16 @@ class Visit:
     def cards(self) -> Locator:
         return self.page.locator(".card:not(.blank)")
 
+    def wait_for_answers(self) -> None:
+        """Until every image that is to be loaded is there, and every request of the page has been answered.
+
+        `networkidle` does not say so: it is told once of a document, and is over before anything is pressed in it.
+        """
+        # Images that are far from the screen are loaded when somebody scrolls there; they have no request.
+        self.page.wait_for_function(_LOADED)
+        while self.under_way:
+            self.page.wait_for_timeout(20)
+
     def check_accessible(self) -> None:
         """What is shown now, by axe-core: nothing serious, in either scheme."""
         self.page.evaluate(AXE_SCRIPT)
@@ -72,6 +97,10 @@ class Visit:
         # The browser itself logs every refusal that the page then explains: that is no fault of the page.
         if message.type in {"error", "warning"} and not message.text.startswith("Failed to load resource"):
             self.complaints.append(message.text)
+
+    def follow(self, request: Request) -> None:
+        self.requested.append(request.url)
+        self.under_way.add(request)
 
     def read_policy(self, headers: dict[str, str]) -> None:
         self.policies.append(headers.get("content-security-policy", ""))
@@ -135,7 +164,9 @@ def visiting(browser: Browser, server: str) -> Iterator[Visit]:
     context: BrowserContext = browser.new_context(locale="en-GB", timezone_id="Europe/Berlin")
     visit = Visit(context.new_page(), server)
     visit.page.set_default_timeout(1000 * LIMIT_S)
-    context.on("request", lambda request: visit.requested.append(request.url))
+    context.on("request", visit.follow)
+    for end in ("requestfinished", "requestfailed"):
+        context.on(end, visit.under_way.discard)
     visit.page.on("console", visit.hear)
     visit.page.on("pageerror", lambda error: visit.complaints.append(str(error)))
     visit.page.on("response", lambda answer: visit.read_policy(answer.headers) if answer.url.endswith("/") else None)

@@ -147,6 +147,7 @@ def test_it_is_paged_and_narrowed(visit: Visit) -> None:
     expect(page.get_by_role("heading", name="No such entry")).to_be_visible()
     visit.check_accessible()
     page.locator(".message").get_by_role("link", name="Show all").click()
+    expect(page.get_by_label("Who")).to_have_value("")  # in the new form
 
     page.get_by_label("What").select_option("search.*")
     page.get_by_label("Words").fill("case 17")

@@ -231,6 +231,7 @@ def test_rules_of_retention_are_set_after_a_question(visits: Visiting, server: s
         visit.check_accessible()
         page.get_by_role("button", name="Remove the rule of north").click()
         save.click()
-        page.get_by_role("dialog").get_by_role("button", name="Set them").click()
+        with page.expect_response(lambda answer: answer.request.method == "PUT"):  # the page shows no rule before
+            page.get_by_role("dialog").get_by_role("button", name="Set them").click()
         expect(page.get_by_text("There is no rule")).to_be_visible()
         assert httpx.get(f"{server}/v1/admin/retention", timeout=60).json() == {"rules": []}

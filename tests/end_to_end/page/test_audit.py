@@ -64,13 +64,13 @@ def test_each_thing_done_in_the_page_has_one_entry(chromium: Browser, toy_server
         expect(visit.title).to_contain_text("a red coat")
         visit.page.locator(".card .open").first.click()
         expect(visit.page.get_by_role("dialog").locator("figure").first).to_be_visible()
-        visit.page.wait_for_load_state("networkidle")
+        visit.wait_for_answers()
         visit.page.get_by_role("dialog").get_by_role("button", name="Close").click()
         visit.page.get_by_text("Export", exact=True).click()
         with visit.page.expect_download() as download:
             visit.page.get_by_role("link", name="CSV table").click()
         assert "red" in download.value.path().read_text()
-        visit.page.wait_for_load_state("networkidle")
+        visit.wait_for_answers()
     told = entries(database)
     exports = [entry for entry in told if entry.action == "export.results"]
     seen = [(entry.action, entry.facts["request"]) for entry in told if entry not in exports]

@@ -42,7 +42,7 @@ def test_no_head_reaches_the_browser(blurring: Settings, server: str, visits: Vi
         expect(visit.page.locator("#gallery")).to_contain_text("heads are blurred")
         visit.page.locator(".card .open").first.click()
         expect(visit.page.get_by_role("dialog").locator("figure img")).to_have_count(IMAGES)
-        visit.page.wait_for_load_state("networkidle")
+        visit.wait_for_answers()
     asked = {(found[2], int(found[1]), found[0]) for url in visit.requested if (found := _PICTURE.search(url))}
     assert {kind for kind, _, _ in asked} == {"file", "thumbnail"}
     assert len(asked) >= 2 * IMAGES

@@ -1,5 +1,6 @@
 """Two people with two keys in two browsers: one proposes an identification, the other one decides on it."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -106,6 +107,7 @@ def test_two_people_identify_somebody(visits: Visiting, locked: Locked) -> None:
 
         ann.page.keyboard.press("Escape")
         expect(dialog).to_have_count(0)
+        expect(ann.page).to_have_url(re.compile(r"\?query=[0-9a-f]{32}$"))  # a moment later than the dialog
         expect(ann.page.locator(".card .badge.identified")).to_have_text("waits for a second person")
         ann.page.reload()  # the search is in the address now
         expect(ann.page.locator(".card .badge.identified")).to_have_text("✓ confirmed by two people")

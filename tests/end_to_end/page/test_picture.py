@@ -105,6 +105,8 @@ def test_only_what_is_in_the_box_is_searched_with(visit: Visit, people: Path) ->
 def test_box_is_dragged_by_its_corner(visit: Visit, people: Path) -> None:
     data = base64.b64encode(side_by_side(people, 9, 7)).decode()
     visit.page.evaluate(DROP, [data, "two.png", "image/png"])
+    shown = visit.page.get_by_alt_text("The picture that is searched with")
+    assert shown.evaluate("(image) => image.decode().then(() => image.naturalWidth)") == 200  # it has its size
     place = visit.page.get_by_role("group", name=BOX).bounding_box()
     assert place is not None
     visit.page.mouse.move(place["x"] + place["width"] - 4, place["y"] + place["height"] - 4)

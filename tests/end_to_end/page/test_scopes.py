@@ -74,7 +74,7 @@ def test_only_what_works_is_shown(
             page.locator("#menu").get_by_role("link", name=view, exact=True).click()
             expect(page.locator("#menu a[aria-current]")).to_have_text(view)
             expect(page.locator(".view")).not_to_be_empty()
-            page.wait_for_load_state("networkidle")
+            visit.wait_for_answers()
             expect(page.get_by_role("alert")).to_have_count(0)
         model = page.get_by_role("article", name="Model version demo")
         if name != "admin":

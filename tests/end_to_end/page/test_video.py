@@ -86,17 +86,19 @@ def test_a_video_is_uploaded_watched_and_searched(visit: Visit, videos: Path, se
 
 
 def test_progress_is_shown_while_it_is_looked_at(visit: Visit, videos: Path) -> None:
-    told: list[str] = []
-    visit.page.expose_function("tell", lambda text: told.append(text))
     visit.page.evaluate(
-        """() => new MutationObserver(() => {
-          const found = document.querySelector(".job .frames dd");
-          if (found) tell(found.textContent);
-        }).observe(document.body, { childList: true, subtree: true })"""
+        """() => {
+          window.told = [];
+          new MutationObserver(() => {
+            const found = document.querySelector(".job .frames dd");
+            if (found) told.push(found.textContent);
+          }).observe(document.body, { childList: true, subtree: true });
+        }"""
     )
     chosen(visit, videos / "hall.mp4", "again", "2").get_by_role("button", name="Upload the video").click()
     card = visit.page.get_by_role("article", name="hall.mp4 into again")
     expect(card.locator(".state")).to_have_text("done", timeout=LONG_MS)
+    told = visit.page.evaluate("told")
     assert told[-1] == "50"
     assert sorted(int(one) for one in told) == [int(one) for one in told]
 

@@ -6,6 +6,7 @@ import { announce, button, el, field } from "../dom.js";
 import * as format from "../format.js";
 import { command, failure, hint, loading, message } from "../messages.js";
 import { go, link } from "../router.js";
+import { turns } from "../turns.js";
 import { KINDS, OTHERS } from "./actions.js";
 import { grouped, line } from "./entry.js";
 import { verifier } from "./verify.js";
@@ -37,6 +38,7 @@ class Entries {
   #wanted;
   #detail;
   #signal;
+  #turn = turns();
   #entries = [];
   #rows = el("ol", { className: "rows entries", role: "list" });
   #told = el("div", { className: "told" });
@@ -46,13 +48,19 @@ class Entries {
   constructor(wanted, detail, signal) {
     [this.#wanted, this.#detail, this.#signal] = [wanted, detail, signal];
     this.element = el("section", { ariaLabel: "Entries" },
-      el("div", { className: "card-head" }, el("h2", {}, "Entries"), button("Look again", () => void this.#again())), this.#told, this.#body, this.#foot);
+      el("div", { className: "card-head" }, el("h2", {}, "Entries"), button("Look again", () => void this.more(null))), this.#told, this.#body, this.#foot);
   }
 
   /** The entries below a number; null: the newest. */
   async more(before) {
+    const newest = this.#turn();
     try {
       const page = await api.get(api.address(PATH, { ...this.#wanted, limit: PAGE, before }), this.#signal);
+      if (!newest()) return; // somebody looked again
+      if (before === null) {
+        this.#entries = [];
+        this.#rows.replaceChildren();
+      }
       const shown = this.#rows.childElementCount;
       this.#entries.push(...page.entries);
       this.#draw();
@@ -67,18 +75,12 @@ class Entries {
       // The button that was pressed is another one now: go on reading where the new entries begin.
       if (before !== null) this.#rows.children[Math.min(shown, this.#rows.childElementCount - 1)]?.querySelector("summary").focus({ preventScroll: true });
     } catch (error) {
-      if (error.name === "AbortError") return;
+      if (error.name === "AbortError" || !newest()) return;
       const told = failure(api.asProblem(error), () => void this.more(before));
       // What is shown already stays; its button is the one that tries again.
       if (before === null) this.#body.replaceChildren(told);
       else this.#foot.replaceChildren(told);
     }
-  }
-
-  async #again() {
-    this.#entries = [];
-    this.#rows.replaceChildren();
-    await this.more(null);
   }
 
   #draw() {
@@ -98,7 +100,7 @@ class Entries {
   }
 
   #person(id) {
-    void this.#detail.open(id, { candidate: null, rank: null, words: "", queryId: null, verdict: null });
+    void this.#detail.open(id, { candidate: null, rank: null, words: "", queryId: null });
   }
 
   async #image(id) {

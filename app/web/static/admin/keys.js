@@ -6,6 +6,7 @@ import * as format from "../format.js";
 import { confirmed, failure, hint, loading, message } from "../messages.js";
 import { session } from "../session.js";
 import { begin } from "../signin.js";
+import { turns } from "../turns.js";
 import { keyForm } from "./keyform.js";
 import { secret } from "./secret.js";
 
@@ -22,6 +23,7 @@ class Keys {
   #list = el("section", { ariaLabel: "Keys" }, loading("Loading the keys …"));
   #form = el("div", {});
   #keys = [];
+  #turn = turns();
   #signal;
 
   constructor(root, signal) {
@@ -30,14 +32,16 @@ class Keys {
   }
 
   async refresh() {
+    const newest = this.#turn();
     try {
       // One after the other: of a key that has ended is asked once, and the others then know the new one.
       session.set(await api.get("/v1/session", this.#signal));
       const [{ keys }, { collections }] = await Promise.all([api.get(PATH, this.#signal), api.get("/v1/collections", this.#signal)]);
+      if (!newest()) return; // something was done meanwhile
       this.#keys = keys;
       this.#draw(collections.map(({ name }) => name));
     } catch (error) {
-      if (error.name === "AbortError") return;
+      if (error.name === "AbortError" || !newest()) return;
       this.#list.replaceChildren(failure(api.asProblem(error), () => void this.refresh()));
     }
   }

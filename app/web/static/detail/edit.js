@@ -3,6 +3,7 @@
 import * as api from "../api.js";
 import { button, el, field } from "../dom.js";
 import { failure } from "../messages.js";
+import { once } from "../turns.js";
 
 /** The form. `onSaved(identity)` is called with what it is now. */
 export function editor(identity, { onSaved, onCancel }) {
@@ -25,13 +26,16 @@ export function editor(identity, { onSaved, onCancel }) {
     el("fieldset", {}, el("legend", {}, "Attributes of the person"), rows, button("Add an attribute", () => add().focus())),
     told,
     el("div", { className: "actions" }, el("button", { type: "submit", className: "primary" }, "Save"), button("Cancel", onCancel)));
-  form.addEventListener("submit", async (event) => {
-    event.preventDefault();
+  const save = once(async () => {
     try {
       onSaved(await api.send("PATCH", `/v1/identities/${identity.id}`, { external_id: name.value.trim() || null, attributes: read(rows) }));
     } catch (error) {
       told.replaceChildren(failure(api.asProblem(error)));
     }
+  });
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    void save();
   });
   return form;
 }

@@ -59,7 +59,7 @@ export class Evidence {
     try {
       await this.#figures.heat(off ? null : query);
     } catch (error) {
-      if (error.name === "AbortError") return;
+      if (error.name === "AbortError" || this.#pressed !== (off ? null : pressed)) return; // or something else was pressed
       pressed.setAttribute("aria-pressed", "false");
       this.#pressed = null;
       this.#told.replaceChildren(failure(api.asProblem(error)));

@@ -6,6 +6,7 @@ import * as format from "../format.js";
 import { failure } from "../messages.js";
 import { portrait, whereAndWhen } from "../results/card.js";
 import { session } from "../session.js";
+import { once } from "../turns.js";
 import { attributeTable } from "./attributes.js";
 
 const AT_ONCE = 48;
@@ -102,7 +103,7 @@ export class Figures {
       place.replaceChildren();
       opener.focus();
     };
-    const save = async () => {
+    const save = once(async () => {
       try {
         const changed = await api.send("PATCH", `/v1/images/${image.id}`, { description: text.value.trim() || null });
         const at = this.#identity.images.indexOf(image);
@@ -113,7 +114,7 @@ export class Figures {
       } catch (error) {
         told.replaceChildren(failure(api.asProblem(error)));
       }
-    };
+    });
     place.replaceChildren(text, el("p", { className: "hint" }, "Searches do not change by it; a retraining learns from it."), told,
       el("div", { className: "actions" }, button("Save", () => void save(), { className: "primary" }), button("Cancel", close)));
     text.focus();

@@ -4,6 +4,7 @@ import * as api from "../api.js";
 import { announce, button, el, field } from "../dom.js";
 import * as format from "../format.js";
 import { failure } from "../messages.js";
+import { once } from "../turns.js";
 
 const STATES = {
   proposed: "waits for a second person", confirmed: "confirmed by two people", refused: "refused", withdrawn: "withdrawn", lapsed: "lapsed",
@@ -66,8 +67,7 @@ function decision(one, act, { onDone, onCancel }) {
   const hint = act === "confirm" ? "You say that this is the person, as a second one who has looked at the images yourself." : null;
   const form = el("form", { className: "editor", ariaLabel: `${send} identification ${one.id}` }, field(label, words, hint), told,
     el("div", { className: "actions" }, el("button", { type: "submit", className: "primary" }, send), button("Cancel", onCancel)));
-  form.addEventListener("submit", async (event) => {
-    event.preventDefault();
+  const decide = once(async () => {
     try {
       const changed = await api.send("POST", `/v1/identifications/${one.id}/${act}`, { [name]: words.value.trim() || null });
       onDone(changed);
@@ -75,6 +75,10 @@ function decision(one, act, { onDone, onCancel }) {
     } catch (error) {
       if (error.name !== "AbortError") told.replaceChildren(failure(api.asProblem(error)));
     }
+  });
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    void decide();
   });
   return form;
 }
@@ -88,8 +92,7 @@ export function proposal(identity, { queryId, purpose, onDone, onCancel }) {
     el("p", { className: "hint" }, "You say that this candidate is the person who is looked for. It counts only when a second person, with another key, confirms it."),
     field("Purpose or case", reason), field("By what you recognise the person", words), told,
     el("div", { className: "actions" }, el("button", { type: "submit", className: "primary" }, "Propose"), button("Cancel", onCancel)));
-  form.addEventListener("submit", async (event) => {
-    event.preventDefault();
+  const propose = once(async () => {
     try {
       const body = { query_id: queryId, identity_id: identity.id, purpose: reason.value, note: words.value };
       onDone(await api.send("POST", "/v1/identifications", body));
@@ -97,6 +100,10 @@ export function proposal(identity, { queryId, purpose, onDone, onCancel }) {
     } catch (error) {
       if (error.name !== "AbortError") told.replaceChildren(failure(api.asProblem(error)));
     }
+  });
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    void propose();
   });
   return form;
 }

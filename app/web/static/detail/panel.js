@@ -16,7 +16,7 @@ import { timeline } from "./timeline.js";
 const VERDICTS = [["confirm", "Confirm"], ["reject", "Reject"]];
 
 /**
- * The dialog. `onClose()`: it was closed by its own means. `onSearch(part, label)`: search with `{like}` or `{person}`.
+ * The dialog. `onClose(id)`: it was closed by its own means. `onSearch(part, label)`: search with `{like}` or `{person}`.
  * `onChanged(identity)`, `onDeleted(id)`: the gallery is another one now.
  */
 export class Detail {
@@ -24,15 +24,18 @@ export class Detail {
   #handlers;
   #loading = null;
   #shown = null; // the id that is shown
-  #quiet = false;
+  #quiet = 0; // events of closing that are still to come and that nobody is to hear of
 
   constructor(handlers) {
     this.#handlers = handlers;
     this.element = el("dialog", { id: "detail", className: "detail", "aria-labelledby": "detail-title" });
     this.element.addEventListener("close", () => {
-      this.#loading?.abort();
-      this.#shown = null;
-      if (!this.#quiet) handlers.onClose();
+      if (this.#quiet > 0) {
+        this.#quiet -= 1;
+        return;
+      }
+      if (this.element.open) return; // opened again before this event came
+      handlers.onClose(this.#end());
     });
     // A click beside the panel hits the dialog itself: its own padding is zero.
     this.element.addEventListener("click", (event) => {
@@ -73,11 +76,19 @@ export class Detail {
   /** Close it; quietly, if the address knows already. */
   close({ quietly = false } = {}) {
     if (!this.element.open) return;
-    this.#quiet = quietly;
+    if (quietly) {
+      this.#quiet += 1; // the event comes later, when somebody else may be shown
+      this.#end();
+    }
     this.element.close();
-    // The event comes later, when everything is settled.
-    setTimeout(() => (this.#quiet = false));
-    if (quietly) this.#loading?.abort();
+  }
+
+  /** What was shown is shown no more; returns its id. */
+  #end() {
+    this.#loading?.abort();
+    const id = this.#shown;
+    this.#shown = null;
+    return id;
   }
 
   #closer() {
@@ -98,16 +109,16 @@ export class Detail {
     const figures = new Figures(identity, own, {
       scores: new Map((about.candidate?.images ?? []).map((image) => [image.id, image])),
       onSearch: (image) => this.#handlers.onSearch({ like: image.id }, [format.nameOf(identity), image.camera].filter(Boolean).join(", ")),
-      onDelete: (image) => void this.#deleteImage(image, identity, about, told), signal,
+      onDelete: (image) => void this.#deleteImage(image, identity, about, told, signal), signal,
     });
     const evidence = about.words ? new Evidence(about.words, identity, about.candidate, figures, signal) : null;
     const facts = attributeTable(shared);
     body.replaceChildren(
-      this.#actions(identity, said, about, told),
+      this.#actions(identity, said, about, told, signal),
       told,
       ...[identifications(said, (one) => {
         about.identified?.(one);
-        this.#again(identity.id, about);
+        this.#again(identity.id, about, signal);
       }), facts, evidence?.element].filter(Boolean),
       el("section", { ariaLabel: "Images" }, el("h3", {}, format.count(identity.images.length, "image", "images")), figures.element),
       ...(times.sightings.length > 0 ? [timeline(times, (ids) => figures.reveal(ids))] : []),
@@ -115,14 +126,13 @@ export class Detail {
     announce(`${format.nameOf(identity)}: ${format.count(identity.images.length, "image", "images")}`);
   }
 
-  #actions(identity, said, about, told) {
+  #actions(identity, said, about, told, signal) {
     const buttons = about.queryId === null ? [] : VERDICTS.map(([verdict, text]) => button(text, () => judge(verdict), {
       className: `quiet verdict ${verdict}`, "aria-pressed": String(about.verdict() === verdict),
     }));
     const judge = async (verdict) => {
       try {
-        const now = about.verdict() === verdict ? null : verdict;
-        await about.judge(now);
+        const now = await about.judge(verdict);
         buttons.forEach((one, index) => one.setAttribute("aria-pressed", String(VERDICTS[index][0] === now)));
         told.replaceChildren();
         announce(now === null ? "Verdict taken back" : now === "confirm" ? "Confirmed" : "Rejected");
@@ -135,7 +145,7 @@ export class Detail {
         onSaved: (changed) => {
           const { images, ...known } = changed;
           this.#handlers.onChanged(known);
-          this.#again(identity.id, about);
+          this.#again(identity.id, about, signal);
         },
         onCancel: () => {
           told.replaceChildren();
@@ -146,14 +156,14 @@ export class Detail {
       form.querySelector("input").focus();
     });
     const name = format.nameOf(identity);
-    return el("div", { className: "actions main-actions" }, buttons, this.#identify(identity, said, about, told),
+    return el("div", { className: "actions main-actions" }, buttons, this.#identify(identity, said, about, told, signal),
       button("More like this person", () => this.#handlers.onSearch({ person: identity.id }, name)),
       session.may("ingest") ? edit : null,
-      session.may("admin") ? button("Delete", () => void this.#deletePerson(identity, told), { className: "quiet dangerous" }) : null);
+      session.may("admin") ? button("Delete", () => void this.#deletePerson(identity, told, signal), { className: "quiet dangerous" }) : null);
   }
 
   /** The button by which a candidate of a search is proposed as the person who is looked for. */
-  #identify(identity, said, about, told) {
+  #identify(identity, said, about, told, signal) {
     const standing = said.some(({ query_id: query, state }) => query === about.queryId && ["proposed", "confirmed"].includes(state));
     if (about.queryId === null || standing) return null;
     const mark = button("Mark as identification", () => {
@@ -161,7 +171,7 @@ export class Detail {
         queryId: about.queryId, purpose: about.purpose,
         onDone: (made) => {
           about.identified?.(made);
-          this.#again(identity.id, about);
+          this.#again(identity.id, about, signal);
         },
         onCancel: () => {
           told.replaceChildren();
@@ -174,12 +184,14 @@ export class Detail {
     return mark;
   }
 
-  #again(id, about) {
+  /** Load it anew, unless it was left meanwhile: `signal` is that of what was shown. */
+  #again(id, about, signal) {
+    if (signal.aborted) return;
     this.#shown = null;
     void this.open(id, about);
   }
 
-  async #deletePerson(identity, told) {
+  async #deletePerson(identity, told, signal) {
     const images = format.count(identity.images.length, "image", "images");
     const agreed = await confirmed({
       title: `Delete ${format.nameOf(identity)}?`,
@@ -187,10 +199,10 @@ export class Detail {
       agree: `Delete ${images}`,
     });
     if (!agreed) return;
-    await this.#remove(`/v1/identities/${identity.id}`, identity.id, told);
+    await this.#remove(`/v1/identities/${identity.id}`, identity.id, told, signal);
   }
 
-  async #deleteImage(image, identity, about, told) {
+  async #deleteImage(image, identity, about, told, signal) {
     const last = identity.images.length === 1;
     const agreed = await confirmed({
       title: "Delete this image?",
@@ -198,15 +210,15 @@ export class Detail {
       agree: "Delete 1 image",
     });
     if (!agreed) return;
-    if (last) await this.#remove(`/v1/images/${image.id}`, identity.id, told);
-    else if (await this.#send(`/v1/images/${image.id}`, told)) this.#again(identity.id, about);
+    if (last) await this.#remove(`/v1/images/${image.id}`, identity.id, told, signal);
+    else if (await this.#send(`/v1/images/${image.id}`, told)) this.#again(identity.id, about, signal);
   }
 
-  async #remove(path, id, told) {
+  async #remove(path, id, told, signal) {
     if (!(await this.#send(path, told))) return;
     this.#handlers.onDeleted(id);
     announce("Deleted");
-    this.element.close();
+    if (!signal.aborted) this.element.close();
   }
 
   async #send(path, told) {

@@ -24,7 +24,9 @@ export class Results {
   #cursor;
   #ending = new AbortController();
   #verdicts = new Map(); // identity id -> { id, verdict }
+  #given = Promise.resolve(); // settled when the newest verdict was answered
   #identified = new Map(); // identity id -> what was said of it as the person who is looked for
+  #heard = new Set(); // identities of which something was said here: what is recalled later is older
   #weakSaid = false;
   #answer;
   #bar;
@@ -64,8 +66,21 @@ export class Results {
     return this.#verdicts.get(id)?.verdict ?? null;
   }
 
-  /** Confirm or reject a candidate; null takes a verdict back. */
-  async give(id, verdict) {
+  /**
+   * The button of a verdict was pressed: it is given, or taken back if it was given before. Resolves to the verdict that
+   * holds now, or null. One after the other: of two at once, the page and the server might keep different ones.
+   */
+  press(id, pressed) {
+    const given = this.#given.then(async () => {
+      const verdict = this.verdictOn(id) === pressed ? null : pressed;
+      await this.#give(id, verdict);
+      return verdict;
+    });
+    this.#given = given.catch(() => {});
+    return given;
+  }
+
+  async #give(id, verdict) {
     const before = this.#verdicts.get(id);
     const path = `/v1/queries/${this.queryId}/feedback`;
     if (verdict === null) {
@@ -84,8 +99,14 @@ export class Results {
   identified(one) {
     if (one.query_id !== this.queryId) return;
     this.#identified.set(one.identity_id, one);
+    this.#heard.add(one.identity_id);
     this.#about.onNamed(this.queryId);
     this.#pages.redraw(one.identity_id);
+  }
+
+  /** Give the card of a candidate the focus, unless something else has it: the one that was left may have been drawn anew. */
+  focus(id) {
+    if (document.activeElement === document.body) this.#root.querySelector(`[data-id="${id}"] .open`)?.focus({ preventScroll: true });
   }
 
   /** An identity has another name or other attributes. */
@@ -123,7 +144,7 @@ export class Results {
       return; // the marks are lacking; the view of identifications tells what is wrong
     }
     for (const one of [...found.identifications].reverse()) {
-      if (this.#identified.get(one.identity_id)?.state !== "confirmed") this.#identified.set(one.identity_id, one);
+      if (!this.#heard.has(one.identity_id) && this.#identified.get(one.identity_id)?.state !== "confirmed") this.#identified.set(one.identity_id, one);
     }
     for (const id of this.#identified.keys()) this.#pages.redraw(id);
   }

@@ -72,6 +72,7 @@ export class Crop {
     this.#box.focus();
     const edge = EDGES.find((name) => event.target.classList.contains(name));
     const { width, height } = this.#image.getBoundingClientRect();
+    if (width === 0 || height === 0) return; // it is not there yet
     const [start, area] = [[event.clientX, event.clientY], { ...this.#area }];
     const ending = new AbortController();
     const follow = (moved) => {

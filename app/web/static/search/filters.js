@@ -16,6 +16,7 @@ export class Filters {
   #onChange;
   #signal;
   #loaded = null; // the collection whose cameras and attributes are shown
+  #asked = null; // the one whose are on their way
   #facets = null;
   toggle;
   #body = el("div", { id: "filters", className: "filter-body", hidden: true, role: "group", ariaLabel: "Filters" });
@@ -91,17 +92,22 @@ export class Filters {
 
   async #load() {
     const { collection } = this.#state;
-    if (this.#loaded !== collection) {
+    if (this.#loaded === collection) this.#asked = null;
+    else if (this.#asked === collection) return; // drawn twice, what was typed meanwhile would be lost
+    else {
+      this.#asked = collection;
       this.#body.replaceChildren(hint("Loading what this gallery can be filtered by …"));
       try {
         const [facets, { collections }] = await Promise.all([
           api.get(api.address("/v1/gallery/facets", { collection }), this.#signal),
           api.get("/v1/collections", this.#signal),
         ]);
+        if (this.#asked !== collection) return; // another one was chosen meanwhile
         this.#facets = { ...facets, collections };
-        this.#loaded = collection;
+        [this.#loaded, this.#asked] = [collection, null];
       } catch (error) {
-        if (error.name === "AbortError") return;
+        if (error.name === "AbortError" || this.#asked !== collection) return;
+        this.#asked = null;
         this.#body.replaceChildren(failure(api.asProblem(error), () => void this.#load()));
         return;
       }

@@ -3,6 +3,7 @@
 import { button, el, field } from "../dom.js";
 import { Filters } from "./filters.js";
 import { PictureField } from "./picture.js";
+import { turns } from "../turns.js";
 import { asks, nothing } from "./state.js";
 
 const HINT = "Clothes and colours, hair, hat and glasses, bags, things carried. In English.";
@@ -25,9 +26,11 @@ export class Form {
   #without;
   #chips = el("ul", { className: "denied", role: "list", ariaLabel: "What the person is without" });
   #handlers;
+  #signal;
+  #turn = turns();
 
   constructor(handlers, signal) {
-    this.#handlers = handlers;
+    [this.#handlers, this.#signal] = [handlers, signal];
     this.#query = el("textarea", {
       id: "query", rows: 1, maxLength: 2000, enterKeyHint: "search", spellcheck: true, autocomplete: "off",
       "aria-describedby": "hint", placeholder: "a woman in a red coat with a black backpack",
@@ -49,6 +52,7 @@ export class Form {
 
   /** Show what is asked for. The picture is shown by the caller, who knows whether there is one. */
   show(state) {
+    this.#turn(); // a picture that is still being cut belongs to what was asked before
     this.#state = state;
     this.#query.value = state.words;
     this.#without.value = "";
@@ -89,6 +93,7 @@ export class Form {
       this.filters.requirePurpose();
       return;
     }
+    const newest = this.#turn();
     let file = null;
     try {
       file = await this.picture.file();
@@ -96,7 +101,7 @@ export class Form {
       this.say("This picture cannot be cut here; search with the whole of it, or choose another one.");
       return;
     }
-    this.#handlers.onSearch(state, file);
+    if (newest() && !this.#signal.aborted) this.#handlers.onSearch(state, file);
   }
 
   #drawn() {

@@ -7,7 +7,7 @@ import * as format from "../format.js";
 import { emptyGallery, failure, hint, noModel } from "../messages.js";
 import { Results } from "../results/results.js";
 import { skeleton } from "../results/card.js";
-import { go, here, rename } from "../router.js";
+import { back, go, here, rename, settled } from "../router.js";
 import { stock } from "../stock.js";
 import { Form } from "./form.js";
 import { asks, conditions, inWords, nothing, ofDefinition, read, request, write } from "./state.js";
@@ -40,6 +40,7 @@ class SearchView {
   #detail;
   #results = null;
   #current = new AbortController();
+  #asked = Promise.resolve(); // settled when the newest search has been answered, refused or abandoned
   #key = null; // of the search that is shown
   #alias = null; // the key that it had before it was named by its query
   #state = nothing();
@@ -54,7 +55,7 @@ class SearchView {
     }, signal);
     this.#area = el("section", { id: "results", className: "results", tabIndex: -1, ariaLabel: "Results" });
     this.#detail = new Detail({
-      onClose: () => this.#closed(),
+      onClose: (id) => this.#closed(id),
       onSearch: (part, label) => this.#like(part, label),
       onChanged: (identity) => this.#results?.rename(identity),
       onDeleted: (id) => this.#results?.remove(id),
@@ -65,7 +66,7 @@ class SearchView {
     }, signal);
     signal.addEventListener("abort", () => {
       this.#current.abort();
-      this.#detail.close();
+      this.#detail.close({ quietly: true });
       document.body.classList.remove("searching");
       shown = null;
     });
@@ -79,9 +80,12 @@ class SearchView {
     if (key === this.#alias) this.#name(this.#state.query, open());
     else if (key !== this.#key) {
       [this.#key, this.#alias] = [key, null];
-      await this.#search(state, null);
+      void this.#search(state, null);
     }
-    this.#open(open());
+    // A candidate that is opened knows the answer. Whoever asked meanwhile opens it, if it is to be opened.
+    const asked = this.#asked;
+    await asked;
+    if (asked === this.#asked && !this.#signal.aborted) this.#open(open());
   }
 
   /** The address of a search that is named by its query. */
@@ -93,14 +97,18 @@ class SearchView {
   }
 
   /** What the form asks for becomes a new address; a picture has one only when it was searched with. */
-  #ask(state, file) {
+  async #ask(state, file) {
     scrollTo({ top: 0 });
-    this.#alias = null;
     if (file !== null) {
-      history.pushState({}, "", "/");
+      await settled();
+      this.#alias = null;
+      history[this.#key === "picture" ? "replaceState" : "pushState"]({}, "", "/"); // twice the same is no step to go back to
       this.#key = "picture";
       void this.#search(state, file);
-    } else if (write(state).toString() === this.#key) {
+      return;
+    }
+    this.#alias = null;
+    if (write(state).toString() === this.#key) {
       void this.#search(state, null); // once more
     } else {
       go(write(state), { state: { label: history.state?.label } });
@@ -115,7 +123,12 @@ class SearchView {
     scrollTo({ top: 0 });
   }
 
-  async #search(state, file) {
+  #search(state, file) {
+    this.#asked = this.#run(state, file);
+    return this.#asked;
+  }
+
+  async #run(state, file) {
     this.#current.abort();
     const { signal } = (this.#current = new AbortController());
     this.#detail.close({ quietly: true });
@@ -124,7 +137,9 @@ class SearchView {
     performance.mark("descry:asked");
     announce("");
     try {
-      const asked = state.query === null ? { ...state, uploaded: file !== null } : await this.#recall(state, signal);
+      const recalled = state.query === null ? null : this.#recall(state, signal);
+      if (recalled !== null) this.#wait(signal); // cards of the search before would be opened as if they were of this one
+      const asked = recalled === null ? { ...state, uploaded: file !== null } : await recalled;
       this.#state = asked;
       // The question leaves before anything is drawn: what is drawn meanwhile costs the answer nothing.
       const answered = asks(asked, file) ? this.#answer(asked, file, signal) : null;
@@ -135,7 +150,7 @@ class SearchView {
         this.#area.replaceChildren(...this.#before());
         return;
       }
-      this.#wait(signal);
+      if (recalled === null) this.#wait(signal);
       const answer = await answered;
       signal.throwIfAborted();
       if (file !== null) {
@@ -214,6 +229,8 @@ class SearchView {
 
   /** The query is what counts from now on: it was saved, or judged. */
   #kept(queryId, { refine = false } = {}) {
+    // A verdict can be answered after the search was left: the address is that of another one by then.
+    if (this.#signal.aborted || this.#results?.queryId !== queryId) return;
     if (refine) {
       const parameters = write({ ...nothing(), query: queryId, refine });
       if (parameters.toString() === this.#key) void this.#search(read(parameters), null);
@@ -240,14 +257,21 @@ class SearchView {
     const { candidate, rank } = this.#results?.find(id) ?? {};
     void this.#detail.open(id, {
       candidate, rank, words: this.#state.words, queryId: this.#results?.queryId ?? null,
-      recalled: this.#results?.recalled, verdict: () => this.#results?.verdictOn(id) ?? null, judge: (verdict) => this.#results.give(id, verdict),
+      recalled: this.#results?.recalled, verdict: () => this.#results?.verdictOn(id) ?? null, judge: this.#judge(id),
       purpose: this.#state.purpose, identified: (one) => this.#results?.identified(one),
     });
   }
 
+  /** What a verdict is given by: it belongs to the answer in which the candidate was opened. */
+  #judge(id) {
+    const results = this.#results;
+    return (verdict) => results.press(id, verdict);
+  }
+
   /** The candidate was closed by its own means: the address follows. */
-  #closed() {
-    if (history.state?.opened) history.back();
+  #closed(id) {
+    this.#results?.focus(id);
+    if (history.state?.opened) back();
     else if (here().has("open")) {
       const parameters = here();
       parameters.delete("open");

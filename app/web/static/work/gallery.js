@@ -7,6 +7,7 @@ import { failure, hint, loading, message } from "../messages.js";
 import { link } from "../router.js";
 import { session } from "../session.js";
 import { stock } from "../stock.js";
+import { turns } from "../turns.js";
 import { chosen, dropped, formOf, sorted } from "./files.js";
 import { JobCard } from "./job.js";
 import { VIDEOS_PATH, videoForm } from "./video.js";
@@ -17,13 +18,16 @@ const ACCEPT = "image/jpeg,image/png,image/webp,.zip,.tar,.tgz,.tar.gz,.jsonl,.c
 export async function mount(root, parameters, signal) {
   const collections = el("div", {}, loading("Loading the collections …"));
   const names = el("datalist", { id: "collection-names" });
+  const turn = turns();
   const refresh = async () => {
+    const newest = turn();
     try {
       const found = (await api.get("/v1/collections", signal)).collections;
+      if (!newest()) return; // an upload has ended since
       names.replaceChildren(...found.map(({ name }) => el("option", { value: name })));
       collections.replaceChildren(...listed(found));
     } catch (error) {
-      if (error.name === "AbortError") return;
+      if (error.name === "AbortError" || !newest()) return;
       collections.replaceChildren(failure(api.asProblem(error), () => void refresh()));
     }
   };

@@ -1,13 +1,14 @@
 // What one person has proposed as an identification and another one confirms or refuses, and what became of others.
 
 import * as api from "../api.js";
-import { button, el } from "../dom.js";
+import { arrange, button, el } from "../dom.js";
 import * as format from "../format.js";
 import { decisions, stateMark, story } from "../detail/identify.js";
 import { Detail } from "../detail/panel.js";
 import { failure, loading, message } from "../messages.js";
 import { go, link } from "../router.js";
 import { nothing, write } from "../search/state.js";
+import { once, turns } from "../turns.js";
 
 const [PAGE, PICTURES] = [20, 6];
 
@@ -16,12 +17,21 @@ export async function mount(root, parameters, signal) {
     void waiting.load();
     void decided.load();
   };
+  let touched = false;
+  const touch = () => {
+    touched = true;
+  };
   const detail = new Detail({
-    onClose: refresh, onChanged: () => {}, onDeleted: () => {},
+    onClose: () => {
+      if (touched) refresh();
+      touched = false;
+    },
+    onChanged: touch, onDeleted: touch,
     onSearch: (part, label) => go(write({ ...nothing(), ...part }), { state: { label } }),
   });
-  const decided = section("Decided", null, detail, signal);
-  const waiting = section("Waiting for a second person", "proposed", detail, signal, () => void decided.load());
+  const look = (id) => void detail.open(id, { candidate: null, rank: null, words: null, queryId: null, identified: touch });
+  const decided = section("Decided", null, look, signal);
+  const waiting = section("Waiting for a second person", "proposed", look, signal, () => void decided.load());
   root.append(el("h1", {}, "Identifications"),
     el("p", { className: "lead" }, "A search finds candidates. One of them is identified when two people say so, each with a key of their own: one proposes, another one confirms."),
     waiting.element, decided.element, detail.element);
@@ -29,21 +39,29 @@ export async function mount(root, parameters, signal) {
   refresh();
 }
 
-function section(title, state, detail, signal, onChanged = () => {}) {
+function section(title, state, look, signal, onChanged = () => {}) {
   const rows = el("ul", { className: "rows", role: "list" });
   const foot = el("div", { className: "foot" });
   const body = el("div", {}, loading("Loading …"));
+  const kept = new Map(); // id -> its row, as it was told last: somebody may be writing in it
+  const rowOf = (one) => {
+    const about = JSON.stringify(one);
+    if (kept.get(one.id)?.about !== about) kept.set(one.id, { about, element: row(one, look, onChanged) });
+    return kept.get(one.id).element;
+  };
+  const turn = turns();
   const more = async (before) => {
+    const newest = turn();
     try {
       const page = await api.get(api.address("/v1/identifications", { state, limit: PAGE, before }), signal);
-      if (before === null) rows.replaceChildren();
-      const shown = page.identifications.filter((one) => state !== null || one.state !== "proposed");
-      rows.append(...shown.map((one) => row(one, detail, onChanged)));
-      if (rows.childElementCount > 0) body.replaceChildren(rows);
+      if (!newest()) return;
+      const shown = page.identifications.filter((one) => state !== null || one.state !== "proposed").map(rowOf);
+      arrange(rows, before === null ? shown : [...new Set([...rows.children, ...shown])]);
+      if (rows.childElementCount > 0) arrange(body, [rows]);
       else body.replaceChildren(...(page.next_before ? [] : [empty(state)]));
-      foot.replaceChildren(...(page.next_before ? [button("Earlier ones", () => void more(page.next_before))] : []));
+      foot.replaceChildren(...(page.next_before ? [button("Earlier ones", once(() => more(page.next_before)))] : []));
     } catch (error) {
-      if (error.name === "AbortError") return;
+      if (error.name === "AbortError" || !newest()) return;
       body.replaceChildren(failure(api.asProblem(error), () => void more(before)));
     }
   };
@@ -56,9 +74,8 @@ function empty(state) {
     : message("Nothing waits for a second person");
 }
 
-function row(one, detail, onChanged) {
+function row(one, look, onChanged) {
   const name = one.identity === null ? `Identity ${one.identity_id}` : format.nameOf(one.identity);
-  const look = () => void detail.open(one.identity_id, { candidate: null, rank: null, words: null, queryId: null, verdict: null });
   const pictures = one.image_ids.slice(0, PICTURES).map((id) => el("img", {
     src: `/v1/images/${id}/thumbnail`, alt: `Image ${id} of ${name}`, loading: "lazy", decoding: "async",
   }));
@@ -68,9 +85,9 @@ function row(one, detail, onChanged) {
       el("div", { className: "card-head" }, el("h3", {}, `${name}`), stateMark(one)),
       el("p", {}, asked), one.state === "confirmed" ? null : el("p", { className: "hint" }, one.notice),
       el("div", { className: "evidence-strip" }, pictures), story(one),
-      el("div", { className: "actions" }, one.identity === null ? null : button("Look at all images", look, { ariaLabel: `Look at all images of ${name}` })),
+      el("div", { className: "actions" }, one.identity === null ? null : button("Look at all images", () => look(one.identity_id), { ariaLabel: `Look at all images of ${name}` })),
       decisions(one, (changed) => {
-        const next = row(changed, detail, onChanged);
+        const next = row(changed, look, onChanged);
         found.replaceWith(next);
         next.querySelector("h3").tabIndex = -1;
         next.querySelector("h3").focus();

@@ -7,6 +7,7 @@ import { failure, hint } from "../messages.js";
 import { link } from "../router.js";
 import { session } from "../session.js";
 import { ended, followJob } from "../sse.js";
+import { once, turns } from "../turns.js";
 import { curves } from "./chart.js";
 import { videoFacts } from "./video.js";
 
@@ -45,12 +46,17 @@ export class JobCard {
   #rejected = el("div", { className: "refusals" });
   #log = el("ol", { className: "log" });
   #told = el("div", {});
+  #acts = { about: "", element: el("div", { className: "actions", hidden: true }) };
+  #lost = false; // the connection, as it is told
   #counted = -1;
+  #listed = turns();
   #stop = new AbortController();
 
   constructor(job, about) {
     this.#about = about;
     about.signal.addEventListener("abort", () => this.#stop.abort());
+    this.element.append(this.#told, this.#rejected, this.#acts.element,
+      el("details", { className: "log-room", open: about.openLog ?? false }, el("summary", {}, "Log"), this.#log));
     this.#draw(job);
     for (const line of job.log ?? []) this.#line(line);
   }
@@ -58,9 +64,16 @@ export class JobCard {
   /** Keep the panel true until the job has ended. */
   follow() {
     const handlers = {
-      onJob: (job) => this.#draw(job),
+      onJob: (job) => {
+        if (this.#lost) this.#told.replaceChildren();
+        this.#lost = false;
+        this.#draw(job);
+      },
       onLine: (line) => this.#line(line),
-      onLost: (problem) => this.#told.replaceChildren(hint(`${problem.title}; trying again.`)),
+      onLost: (problem) => {
+        this.#lost = true;
+        this.#told.replaceChildren(hint(`${problem.title}; trying again.`));
+      },
     };
     followJob(this.#job.id, handlers, this.#stop.signal).then(() => this.#about.onEnd?.(this.#job), (error) => {
       if (error.name !== "AbortError") this.#told.replaceChildren(failure(api.asProblem(error)));
@@ -71,16 +84,15 @@ export class JobCard {
     const was = this.#job;
     this.#job = job;
     this.element.ariaLabel = this.#about.title ?? kindOf(job);
-    const focused = this.element.contains(document.activeElement) ? document.activeElement.dataset.act : null;
     const counts = job.counts && el("dl", { className: "counts" }, ["ingested", "duplicate", "rejected", "waiting"].map((name) =>
       el("div", { className: job.counts[name] > 0 ? name : `${name} none` }, el("dt", {}, NAMES[name]), el("dd", {}, format.number(job.counts[name])))));
     const curve = job.progress?.curve ? curves(job.progress.curve) : null;
-    this.element.replaceChildren(...[
+    while (this.element.firstChild !== this.#told) this.element.firstChild.remove();
+    this.#told.before(...[
       el("div", { className: "card-head" }, el("h3", {}, this.#about.title ?? kindOf(job)), stateBadge(job)),
-      progressOf(job), counts, job.kind === "video" ? videoFacts(job) : null, this.#outcome(job), curve, this.#told, this.#rejected, this.#actions(job),
-      el("details", { className: "log-room", open: this.#about.openLog ?? false }, el("summary", {}, "Log"), this.#log),
+      progressOf(job), counts, job.kind === "video" ? videoFacts(job) : null, this.#outcome(job), curve,
     ].filter(Boolean));
-    if (focused) this.element.querySelector(`[data-act="${focused}"]`)?.focus({ preventScroll: true });
+    this.#drawActions(job);
     if (job.counts && job.counts.rejected !== this.#counted) {
       this.#counted = job.counts.rejected;
       if (this.#counted > 0) void this.#listRejected();
@@ -108,43 +120,58 @@ export class JobCard {
     return null;
   }
 
+  /** The buttons, if they are others than before: one that is drawn anew with each event loses the click that has begun. */
+  #drawActions(job) {
+    const over = ended(job);
+    const about = JSON.stringify([job.id, over, over || job.cancel_requested, job.retryable, job.result_url]);
+    if (about === this.#acts.about) return;
+    this.#acts.about = about;
+    const buttons = this.#actions(job);
+    this.#acts.element.hidden = buttons.length === 0;
+    this.#acts.element.replaceChildren(...buttons);
+  }
+
   #actions(job) {
-    const act = (name, path, after) => async () => {
+    const act = (path, after) => once(async () => {
       try {
         after(await api.send("POST", `/v1/jobs/${job.id}/${path}`, undefined, this.#about.signal));
         this.#told.replaceChildren();
       } catch (error) {
         if (error.name !== "AbortError") this.#told.replaceChildren(failure(api.asProblem(error)));
       }
-    };
-    const buttons = [
-      ended(job) || job.cancel_requested ? null : button("Cancel", act("cancel", "cancel", (now) => this.#draw(now)), { "data-act": "cancel" }),
-      job.retryable && ended(job) ? button("Try again what is left", act("retry", "retry", (again) => {
+    });
+    return [
+      ended(job) || job.cancel_requested ? null : button("Cancel", act("cancel", (now) => {
+        if (!ended(this.#job)) this.#draw(now); // its events may have told the end before this answer came
+      })),
+      job.retryable && ended(job) ? button("Try again what is left", act("retry", (again) => {
         this.#stop.abort();
         this.#stop = new AbortController();
         this.#log.replaceChildren();
+        this.#listed(); // what is on its way is of the job before
         this.#rejected.replaceChildren();
         this.#counted = -1;
         this.#draw(again);
         this.follow();
         this.#about.onRetry?.(again);
-      }), { "data-act": "retry" }) : null,
+      })) : null,
       job.result_url && session.may("admin") ? el("a", { href: job.result_url, download: "", className: "primary" }, "Download the file") : null,
     ].filter(Boolean);
-    return buttons.length > 0 ? el("div", { className: "actions" }, buttons) : null;
   }
 
   async #listRejected(after = -1, rows = el("tbody")) {
     const path = `/v1/jobs/${this.#job.id}/items`;
+    const newest = this.#listed();
     try {
       const page = await api.get(api.address(path, { status: "rejected", limit: ITEMS, after: String(after) }), this.#about.signal);
+      if (!newest()) return; // more were refused meanwhile
       rows.append(...page.items.map(({ name, code, message }) => el("tr", {}, el("td", { className: "file" }, name), el("td", {}, format.sentence(message ?? "")), el("td", {}, el("code", {}, code ?? "")))));
-      const more = page.next_after === null ? null : button("More", () => void this.#listRejected(page.next_after, rows));
+      const more = page.next_after === null ? null : button("More", once(() => this.#listRejected(page.next_after, rows)));
       this.#rejected.replaceChildren(...[el("h4", {}, `Refused: ${format.count(this.#counted, "file", "files")}`),
         el("div", { className: "table-room", tabIndex: 0, role: "region", ariaLabel: "Files that were refused" },
           el("table", {}, el("thead", {}, el("tr", {}, ["File", "Reason", "Code"].map((text) => el("th", { scope: "col" }, text)))), rows)), more].filter(Boolean));
     } catch (error) {
-      if (error.name !== "AbortError") this.#rejected.replaceChildren(failure(api.asProblem(error), () => void this.#listRejected()));
+      if (error.name !== "AbortError" && newest()) this.#rejected.replaceChildren(failure(api.asProblem(error), () => void this.#listRejected()));
     }
   }
 }

@@ -1,11 +1,12 @@
 // Jobs: the list, and one of them.
 
 import * as api from "../api.js";
-import { button, el } from "../dom.js";
+import { arrange, button, el } from "../dom.js";
 import * as format from "../format.js";
 import { failure, hint, loading, message } from "../messages.js";
 import { go, link } from "../router.js";
 import { ended, pause } from "../sse.js";
+import { once } from "../turns.js";
 import { JobCard, kindOf, progressOf, stateBadge } from "./job.js";
 
 const LOOK_MS = 2_000;
@@ -40,21 +41,38 @@ async function all(root, state, signal) {
   const body = el("div", {}, loading("Loading the jobs …"));
   const foot = el("div", { className: "foot" });
   root.append(el("h1", {}, "Jobs"), filter, body, foot);
+  const empty = none(state);
   const older = new Map();
+  const kept = new Map(); // id -> its row, as it was told last: a link that is drawn anew loses the click that has begun
+  const rowOf = (job) => {
+    const about = JSON.stringify(job);
+    if (kept.get(job.id)?.about !== about) kept.set(job.id, { about, element: row(job) });
+    return kept.get(job.id).element;
+  };
   const draw = ({ jobs, next_before: before }) => {
     const shown = [...jobs, ...[...older.values()].filter(({ id }) => !jobs.some((job) => job.id === id))];
     const focused = list.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
-    list.replaceChildren(...shown.map(row));
+    arrange(list, shown.map(rowOf));
     if (focused) list.querySelector(`a[href="${focused}"]`)?.focus({ preventScroll: true });
-    body.replaceChildren(shown.length > 0 ? list : none(state));
-    if (older.size === 0) foot.replaceChildren(...(before ? [button("Earlier jobs", () => void more(before))] : []));
-    return jobs;
+    arrange(body, [shown.length > 0 ? list : empty]);
+    if (older.size === 0) next(before);
+  };
+  let below = null; // where the button goes on; one that is the same stays
+  const next = (before) => {
+    if (before === below) return;
+    below = before;
+    foot.replaceChildren(...(before ? [button("Earlier jobs", once(() => more(before)))] : []));
   };
   const more = async (before) => {
-    const page = await api.get(api.address("/v1/jobs", { state, limit: PAGE, before }), signal);
-    for (const job of page.jobs) older.set(job.id, job);
-    list.append(...page.jobs.map(row));
-    foot.replaceChildren(...(page.next_before ? [button("Earlier jobs", () => void more(page.next_before))] : []));
+    try {
+      const page = await api.get(api.address("/v1/jobs", { state, limit: PAGE, before }), signal);
+      for (const job of page.jobs) older.set(job.id, job);
+      arrange(list, [...new Set([...list.children, ...page.jobs.map(rowOf)])]);
+      next(page.next_before);
+    } catch (error) {
+      if (error.name === "AbortError") return;
+      foot.replaceChildren(failure(api.asProblem(error), once(() => more(before))));
+    }
   };
   void watch(body, draw, state, signal);
 }

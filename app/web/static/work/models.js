@@ -8,6 +8,7 @@ import { link } from "../router.js";
 import { session } from "../session.js";
 import { pause } from "../sse.js";
 import { stock } from "../stock.js";
+import { turns } from "../turns.js";
 import { JobCard } from "./job.js";
 import { retraining } from "./retraining.js";
 
@@ -20,26 +21,41 @@ const STATES = {
 export async function mount(root, parameters, signal) {
   const list = el("div", { className: "uploads" }, loading("Loading the model versions …"));
   const jobs = el("div", { className: "uploads" });
+  const tolds = new Map(); // model id -> what is said of it: the list may be drawn anew before its answer comes
+  const toldOf = ({ id }) => {
+    if (!tolds.has(id)) tolds.set(id, el("div", { className: "told" }));
+    return tolds.get(id);
+  };
+  const turn = turns();
   const refresh = async () => {
+    const newest = turn();
     try {
       const found = await api.get("/v1/models", signal);
-      list.replaceChildren(...(found.models.length > 0 ? [...found.models].reverse().map((one) => version(one, found, change)) : [none()]));
+      if (!newest()) return found;
+      list.replaceChildren(...(found.models.length > 0 ? [...found.models].reverse().map((one) => version(one, found, change, toldOf(one))) : [none()]));
       return found;
     } catch (error) {
-      if (error.name === "AbortError") return null;
+      if (error.name === "AbortError" || !newest()) return null;
       list.replaceChildren(failure(api.asProblem(error), () => void refresh()));
       return null;
     }
   };
+  const followed = new Set();
   const follow = (job, title) => {
+    if (followed.has(job.id)) return; // what was begun here is found among those that run as well
+    followed.add(job.id);
     const card = new JobCard(job, { title, signal, onEnd: () => void settle(refresh, signal).catch(() => {}) });
     jobs.prepend(card.element);
     card.follow();
   };
   // An activation or a rollback: at once, or by a job.
+  let sending = false;
   const change = async (model, path, body, told) => {
+    if (sending) return; // two clicks send once
+    sending = true;
+    told.replaceChildren();
     try {
-      const answer = await api.send("POST", `/v1/models/${model.id}/${path}`, body, signal);
+      const answer = await api.send("POST", `/v1/models/${model.id}/${path}`, body, signal).finally(() => (sending = false));
       if (answer.kind) follow(answer, `Encoding the gallery for ${model.name}`);
       else announce(`${answer.name} answers now`);
       await settle(refresh, signal);
@@ -51,8 +67,9 @@ export async function mount(root, parameters, signal) {
   const found = await refresh();
   if (session.may("admin")) root.append(retraining(found, { signal, onQueued: (job) => follow(job, "Retraining") }));
   if (!session.may("ingest")) return;
-  const { jobs: running } = await api.get("/v1/jobs?state=running&limit=20", signal);
+  // In this order: a job that begins meanwhile is found twice rather than not at all.
   const { jobs: queued } = await api.get("/v1/jobs?state=queued&limit=20", signal);
+  const { jobs: running } = await api.get("/v1/jobs?state=running&limit=20", signal);
   for (const job of [...queued, ...running].filter(({ kind }) => kind === "retraining" || kind === "indexing")) follow(job);
 }
 
@@ -71,8 +88,7 @@ function none() {
   return message("No model version is registered", el("p", {}, "Take the one that comes with Descry, or a checkpoint of your own in place of --shipped:"), command("descry models register --shipped"));
 }
 
-function version(model, all, change) {
-  const told = el("div", { className: "told" });
+function version(model, all, change, told) {
   const active = model.id === all.active_id;
   const before = all.models.find(({ id }) => id === all.predecessor_id);
   const facts = [`${model.method} on ${model.backbone}`, `since ${format.instant(model.created_at)}`,

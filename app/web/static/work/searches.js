@@ -5,6 +5,7 @@ import { announce, button, el } from "../dom.js";
 import * as format from "../format.js";
 import { confirmed, failure, loading, message } from "../messages.js";
 import { link } from "../router.js";
+import { once } from "../turns.js";
 
 const PAGE = 50;
 
@@ -24,7 +25,7 @@ function section(saved, signal) {
       const page = await api.get(api.address("/v1/queries", { saved: String(saved), limit: PAGE, cursor }), signal);
       rows.append(...page.queries.map((query) => row(query, signal)));
       body.replaceChildren(rows.childElementCount > 0 ? rows : empty(saved));
-      foot.replaceChildren(...(page.next_cursor ? [button("Earlier searches", () => void more(page.next_cursor))] : []));
+      foot.replaceChildren(...(page.next_cursor ? [button("Earlier searches", once(() => more(page.next_cursor)))] : []));
     } catch (error) {
       if (error.name === "AbortError") return;
       body.replaceChildren(failure(api.asProblem(error), () => void more(cursor)));
