@@ -2,7 +2,9 @@
 
 import json
 import os
+import re
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
@@ -19,6 +21,7 @@ from playwright.sync_api import (
     Locator,
     Page,
     Request,
+    Route,
     expect,
     sync_playwright,
 )
@@ -81,7 +84,9 @@ class Visit:
         """
         # Images that are far from the screen are loaded when somebody scrolls there; they have no request.
         self.page.wait_for_function(_LOADED)
+        deadline = time.monotonic() + LIMIT_S
         while self.under_way:
+            assert time.monotonic() < deadline, [request.url for request in self.under_way]
             self.page.wait_for_timeout(20)
 
     def check_accessible(self) -> None:
@@ -104,6 +109,29 @@ class Visit:
 
     def read_policy(self, headers: dict[str, str]) -> None:
         self.policies.append(headers.get("content-security-policy", ""))
+
+
+class Held:
+    """The first request to an address is held until it is let go; those after it are not."""
+
+    def __init__(self, page: Page, address: str | re.Pattern[str]) -> None:
+        self._page, self._routes = page, list[Route]()
+        page.route(address, lambda route: self._routes.append(route), times=1)
+
+    def wait(self) -> Route:
+        """Until it has been made."""
+        deadline = time.monotonic() + LIMIT_S
+        while not self._routes:
+            assert time.monotonic() < deadline, "it was not asked for"
+            self._page.wait_for_timeout(10)  # a sleep would keep the route from being told
+        return self._routes[0]
+
+    def let_go(self) -> None:
+        """To the server."""
+        self.wait().continue_()
+
+    def answer(self, body: object) -> None:
+        self.wait().fulfill(json=body)
 
 
 def synthetic_people(folder: Path) -> Path:
@@ -166,7 +194,7 @@ def visiting(browser: Browser, server: str) -> Iterator[Visit]:
     visit.page.set_default_timeout(1000 * LIMIT_S)
     context.on("request", visit.follow)
     for end in ("requestfinished", "requestfailed"):
-        context.on(end, visit.under_way.discard)
+        context.on(end, lambda request: visit.under_way.discard(request))
     visit.page.on("console", visit.hear)
     visit.page.on("pageerror", lambda error: visit.complaints.append(str(error)))
     visit.page.on("response", lambda answer: visit.read_policy(answer.headers) if answer.url.endswith("/") else None)

@@ -17,7 +17,7 @@ from app.gallery.sources import open_source
 from app.settings import Settings
 from tests.app.test_search_api import people
 from tests.app.toy import toy_checkpoint
-from tests.end_to_end.page.conftest import HOSTILE, Visit, Visiting
+from tests.end_to_end.page.conftest import HOSTILE, Held, Visit, Visiting
 from tests.served import serving
 
 AUDIT = "/?view=admin&part=audit"
@@ -161,6 +161,20 @@ def test_it_is_paged_and_narrowed(visit: Visit) -> None:
     page.get_by_label("Outcome").fill("NOT A CODE")
     page.get_by_role("button", name="Show", exact=True).click()
     expect(page.get_by_role("alert")).to_contain_text("outcome")
+
+
+def test_an_answer_that_was_overtaken_is_not_added(visit: Visit) -> None:
+    visit.go(f"{AUDIT}&action=view.image")
+    rows = visit.page.locator(".entry")
+    expect(rows).to_have_count(100)
+    held = Held(visit.page, "**/v1/admin/audit?*")
+    visit.page.get_by_role("button", name="Look again").click()
+    held.wait()
+    with visit.page.expect_response("**/v1/admin/audit?*"):
+        visit.page.get_by_role("button", name="Look again").click()
+    held.let_go()
+    visit.wait_for_answers()
+    expect(rows).to_have_count(100)
 
 
 def test_an_answer_that_fails_can_be_tried_again(visit: Visit) -> None:

@@ -3,9 +3,9 @@
 import re
 from urllib.parse import urlencode
 
-from playwright.sync_api import Locator, Route, expect
+from playwright.sync_api import Locator, expect
 
-from tests.end_to_end.page.conftest import HOSTILE, IDENTITIES, IMAGES, QUERY, Visit, expect_title
+from tests.end_to_end.page.conftest import HOSTILE, IDENTITIES, IMAGES, QUERY, Held, Visit, expect_title
 
 
 def opened(visit: Visit, query: str, name: str, purpose: str = "") -> Locator:
@@ -20,13 +20,6 @@ def opened(visit: Visit, query: str, name: str, purpose: str = "") -> Locator:
     dialog = visit.page.get_by_role("dialog", name=name)
     expect(dialog.locator("figure")).to_have_count(IMAGES)
     return dialog
-
-
-def let_go(visit: Visit, held: list[Route]) -> None:
-    """Let the one request go on that a route has held."""
-    while not held:
-        visit.page.wait_for_timeout(10)
-    held.pop().continue_()
 
 
 def test_keyboard_alone_walks_from_search_to_detail_and_back(visit: Visit) -> None:
@@ -126,12 +119,11 @@ def test_a_candidate_that_is_opened_before_the_verdicts_have_come_waits_for_them
     expect(pressed).to_have_attribute("aria-pressed", "true")
     visit.page.keyboard.press("Escape")
     expect(visit.page).not_to_have_url(re.compile("[?&]open="))
-    held: list[Route] = []
-    visit.page.route("**/v1/queries/*/feedback", lambda route: held.append(route))
+    held = Held(visit.page, "**/v1/queries/*/feedback")
     visit.page.reload()
     visit.page.locator(".card .open").first.click()
     expect(visit.page.get_by_role("dialog").get_by_text("Loading all images")).to_be_visible()
-    let_go(visit, held)
+    held.let_go()
     expect(pressed).to_have_attribute("aria-pressed", "true")
     pressed.click()
     expect(pressed).to_have_attribute("aria-pressed", "false")

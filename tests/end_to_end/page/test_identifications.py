@@ -9,7 +9,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from playwright.sync_api import Locator, expect
+from playwright.sync_api import Locator, Route, expect
 
 from app.access.schemas import NewKey
 from app.access.service import KeyService
@@ -93,11 +93,18 @@ def test_two_people_identify_somebody(visits: Visiting, locked: Locked) -> None:
         assert row.locator("img").first.evaluate("(image) => image.decode().then(() => image.naturalWidth)") > 0
         row.get_by_role("button", name="Look at all images of P-0003").click()
         expect(ben.page.get_by_role("dialog", name="P-0003").locator("figure")).to_have_count(3)
+        lists: list[Route] = []
+        ben.page.route("**/v1/identifications?*", lambda route: lists.append(route))
         ben.page.keyboard.press("Escape")
+        expect(ben.page.get_by_role("dialog")).to_have_count(0)
         row.get_by_role("button", name="Confirm identification").click()
         form = row.get_by_role("form")
         expect(form.get_by_label("Anything to add")).to_be_focused()
+        for late in lists:  # a list that comes while somebody writes must not take the form away
+            late.continue_()
+        ben.page.unroute("**/v1/identifications?*")
         ben.check_accessible()
+        expect(form.get_by_label("Anything to add")).to_be_focused()
         form.get_by_role("button", name="Confirm", exact=True).click()
         expect(row.get_by_text("✓ confirmed by two people")).to_be_visible()
         decided = ben.page.get_by_role("region", name="Decided")

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Route, expect
+from playwright.sync_api import APIResponse, Route, expect
 
 from app.commands.models import activate_version
 from app.core import opened
@@ -119,8 +119,14 @@ def test_jobs_are_listed_cancelled_and_tried_again(visit: Visit, settings: Setti
     card.get_by_role("button", name="Try again what is left").click()
     visit.page.wait_for_url(lambda url: job_id not in url)
     expect(card.locator(".state")).to_have_text(re.compile("running|waits for a worker"))
+    late: list[tuple[Route, APIResponse]] = []
+    visit.page.route("**/v1/jobs/*/cancel", lambda route: late.append((route, route.fetch())))
     card.get_by_role("button", name="Cancel").click()
     expect(card.locator(".state")).to_have_text("cancelled", timeout=LONG_MS)
+    for route, answer in late:  # the end has been told by then
+        route.fulfill(response=answer)
+    visit.wait_for_answers()
+    expect(card.locator(".state")).to_have_text("cancelled")
     visit.page.get_by_role("link", name="← All jobs").click()
     visit.page.get_by_role("link", name="Cancelled").click()
     expect(visit.page.locator(".row")).to_have_count(2)

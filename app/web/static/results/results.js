@@ -106,7 +106,8 @@ export class Results {
 
   /** Give the card of a candidate the focus, unless something else has it: the one that was left may have been drawn anew. */
   focus(id) {
-    if (document.activeElement === document.body) this.#root.querySelector(`[data-id="${id}"] .open`)?.focus({ preventScroll: true });
+    const now = document.activeElement; // in a panel that was closed something has it a moment longer
+    if (now === document.body || now.closest("dialog:not([open])")) this.#root.querySelector(`[data-id="${id}"] .open`)?.focus({ preventScroll: true });
   }
 
   /** An identity has another name or other attributes. */
