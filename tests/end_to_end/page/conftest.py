@@ -88,6 +88,7 @@ class Visit:
         while self.under_way:
             assert time.monotonic() < deadline, [request.url for request in self.under_way]
             self.page.wait_for_timeout(20)
+        self.page.evaluate("() => new Promise((done) => setTimeout(done))")  # what was read is acted upon by then
 
     def check_accessible(self) -> None:
         """What is shown now, by axe-core: nothing serious, in either scheme."""
