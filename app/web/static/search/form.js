@@ -52,7 +52,6 @@ export class Form {
 
   /** Show what is asked for. The picture is shown by the caller, who knows whether there is one. */
   show(state) {
-    this.#turn(); // a picture that is still being cut belongs to what was asked before
     this.#state = state;
     this.#query.value = state.words;
     this.#without.value = "";
@@ -60,6 +59,11 @@ export class Form {
     this.#drawChips();
     this.say("");
     this.#fit();
+  }
+
+  /** What is still on its way is not asked for: a picture takes a while to be cut. */
+  forget() {
+    this.#turn();
   }
 
   /** A word on the form, in place of the hint; empty for the hint. */
