@@ -28,7 +28,7 @@ DROP_FILES = """(files) => {
   }
   document.body.dispatchEvent(new DragEvent("drop", { dataTransfer: transfer, bubbles: true, cancelable: true }));
 }"""
-LONG_MS = 120_000
+LONG_MS = 300_000
 """Far above what a worker needs on a machine that has other work."""
 
 
