@@ -62,6 +62,11 @@ export class Form {
     this.#fit();
   }
 
+  /** What is still on its way is not asked for: a picture takes a while to be cut. */
+  forget() {
+    this.#turn();
+  }
+
   /** A word on the form, in place of the hint; empty for the hint. */
   say(text) {
     this.#hint.textContent = text || HINT;

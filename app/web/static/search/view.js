@@ -80,6 +80,7 @@ class SearchView {
     if (key === this.#alias) this.#name(this.#state.query, open());
     else if (key !== this.#key) {
       [this.#key, this.#alias] = [key, null];
+      this.#form.forget();
       void this.#search(state, null);
     }
     // A candidate that is opened knows the answer. Whoever asked meanwhile opens it, if it is to be opened.

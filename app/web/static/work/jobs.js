@@ -43,11 +43,12 @@ async function all(root, state, signal) {
   root.append(el("h1", {}, "Jobs"), filter, body, foot);
   const empty = none(state);
   const older = new Map();
-  const kept = new Map(); // id -> its row, as it was told last: a link that is drawn anew loses the click that has begun
+  const kept = new Map(); // id -> its row: a link that is drawn anew loses the click that has begun
   const rowOf = (job) => {
-    const about = JSON.stringify(job);
-    if (kept.get(job.id)?.about !== about) kept.set(job.id, { about, element: row(job) });
-    return kept.get(job.id).element;
+    if (!kept.has(job.id)) kept.set(job.id, row(job));
+    const { element, draw: redraw } = kept.get(job.id);
+    redraw(job);
+    return element;
   };
   const draw = ({ jobs, next_before: before }) => {
     const shown = [...jobs, ...[...older.values()].filter(({ id }) => !jobs.some((job) => job.id === id))];
@@ -100,12 +101,25 @@ function none(state) {
     link({ view: "gallery" }, "Upload pictures", { className: "primary" }));
 }
 
-function row(job) {
+/** The row of a job: `element`, and `draw(job)` for what it is now. Its link stays the same. */
+function row({ id, kind }) {
+  const main = el("div", { className: "row-main" }, link({ view: "jobs", job: id }, kindOf({ kind }), { className: "row-name" }));
+  const element = el("li", { className: "row" }, main);
+  let drawn = "";
+  const draw = (job) => {
+    if (drawn === JSON.stringify(job)) return;
+    drawn = JSON.stringify(job);
+    while (main.childElementCount > 1) main.lastChild.remove();
+    main.append(el("p", { className: "hint" }, factsOf(job)), ...(ended(job) ? [] : [progressOf(job)]));
+    if (element.childElementCount > 1) element.lastChild.remove();
+    element.append(stateBadge(job));
+  };
+  return { element, draw };
+}
+
+function factsOf(job) {
   const { counts } = job;
   const told = counts === null ? "" : [counts.ingested > 0 && `${format.number(counts.ingested)} taken in`,
     counts.duplicate > 0 && format.count(counts.duplicate, "duplicate", "duplicates"), counts.rejected > 0 && `${format.number(counts.rejected)} refused`].filter(Boolean).join(", ");
-  return el("li", { className: "row" },
-    el("div", { className: "row-main" }, link({ view: "jobs", job: job.id }, kindOf(job), { className: "row-name" }),
-      el("p", { className: "hint" }, [format.instant(job.created_at), told, job.error?.message].filter(Boolean).join(" · ")),
-      ended(job) ? null : progressOf(job)), stateBadge(job));
+  return [format.instant(job.created_at), told, job.error?.message].filter(Boolean).join(" · ");
 }
