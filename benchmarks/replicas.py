@@ -31,7 +31,7 @@ from app.core import opened
 from app.database.tables import Embedding, Image
 from app.settings import Settings
 from benchmarks.acknowledged import Ledger, name_of, number_of
-from benchmarks.fleet import LIMIT_S, Caller, Fleet, Front, private_postgres
+from benchmarks.fleet import Caller, Fleet, Front, private_postgres
 from benchmarks.prepared import PICTURE, QUERIES, prepare
 
 _SEARCHERS, _SENDERS = 4, 2
