@@ -17,7 +17,7 @@ import uvicorn
 
 from app.audit.layer import Audited
 from app.audit.note import Note
-from app.audit.repository import AuditRepository
+from app.audit.repository import AuditChain
 from app.audit.service import AuditService
 from app.audit.writer import AuditWriter
 from app.database.migrate import upgrade
@@ -132,8 +132,8 @@ def _timed(work: object) -> float:
 
 
 def _commit(database: Database) -> None:
-    with database.append() as session:
-        AuditRepository(session).append([_row()])
+    with database.append() as connection:
+        AuditChain(connection).append([_row()])
 
 
 def _wait(writer: AuditWriter) -> None:

@@ -11,7 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app.audit.actions import changes, verbs
 from app.audit.note import Note, companion_of, noting
-from app.audit.repository import AuditRepository
+from app.audit.repository import AuditChain
 from app.audit.verb import Verb, running
 from app.database.audit_table import AuditEntry
 from app.database.sessions import Database
@@ -104,8 +104,8 @@ def _write(database: Database, note: Note) -> None:
     if note.written:
         return
     try:
-        with database.append() as session:
-            AuditRepository(session).append([note.row()])
+        with database.append() as connection:
+            AuditChain(connection).append([note.row()])
     except (DescryError, SQLAlchemyError) as error:
         raise AuditUnavailableError(
             f"the audit cannot be written, and nothing is done or shown without it: {error}"

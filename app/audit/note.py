@@ -118,9 +118,9 @@ def companion_of(note: Note, admitted: Callable[[], bool]) -> Callable[[Session]
     def along(session: Session) -> Callable[[], None] | None:
         if note.written or not admitted():
             return None
-        from app.audit.repository import AuditRepository
+        from app.audit.repository import AuditChain
 
-        AuditRepository(session).append([note.row()])
+        AuditChain(session.connection()).append([note.row()])
 
         def committed() -> None:
             note.written = True

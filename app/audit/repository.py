@@ -6,11 +6,26 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, String, and_, cast, false, func, or_, select, true, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    String,
+    and_,
+    cast,
+    false,
+    func,
+    or_,
+    select,
+    true,
+    update,
+)
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from app.audit.chain import GENESIS, Head, chained
 from app.database.audit_table import AuditEntry
+from app.database.driver import asked
 from app.database.mentions import Names
 
 _LOCK = 0x64657363727901
@@ -45,25 +60,33 @@ class Wanted:
     words: str | None = None
 
 
-class AuditRepository:
-    """Reads and writes the chain."""
+class AuditChain:
+    """Writes the chain, in a writing transaction."""
 
-    def __init__(self, session: Session) -> None:
-        self._session = session
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
 
     def append(self, rows: list[dict[str, Any]]) -> Head:
-        """Put entries behind the last one; nobody else can until the commit. The session must be a writing one."""
-        connection = self._session.connection()
-        if connection.dialect.name == "postgresql":
-            connection.exec_driver_sql(_TAKE_LOCK)
+        """Put entries behind the last one; nobody else can until the commit."""
+        if self._connection.dialect.name == "postgresql":
+            self._connection.exec_driver_sql(_TAKE_LOCK)
         made = chained(rows, self.head())
-        connection.execute(_INSERT, made)
+        self._connection.execute(_INSERT, made)
         return Head(made[-1]["sequence"], made[-1]["hash"])
 
     def head(self) -> Head:
         """The last entry; number 0 where there is none."""
-        row = self._session.connection().exec_driver_sql(_LAST).one_or_none()
-        return Head(0, GENESIS) if row is None else Head(row.sequence, str(row.hash))
+        sqlite = self._connection.dialect.name == "sqlite"
+        found = asked(self._connection, _LAST) if sqlite else self._connection.exec_driver_sql(_LAST)
+        row = found.fetchone()
+        return Head(0, GENESIS) if row is None else Head(row[0], str(row[1]))
+
+
+class AuditRepository:
+    """Reads the chain, and empties words of it."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
 
     def page(self, wanted: Wanted, limit: int, before: int | None) -> list[AuditEntry]:
         """The newest entries first, below a number."""

@@ -5,7 +5,7 @@ import threading
 from concurrent.futures import Future, InvalidStateError
 from typing import Any
 
-from app.audit.repository import AuditRepository
+from app.audit.repository import AuditChain
 from app.database.sessions import Database
 from app.errors import AuditUnavailableError
 
@@ -66,8 +66,8 @@ class AuditWriter:
         if not group:
             return
         try:
-            with self._database.append() as session:
-                AuditRepository(session).append([row for row, _ in group])
+            with self._database.append() as connection:
+                AuditChain(connection).append([row for row, _ in group])
         except Exception as error:  # noqa: BLE001  whatever it is, those who wait must hear of it
             _log.warning("%d entries of the audit cannot be written: %s", len(group), error)
             for _, future in group:

@@ -140,6 +140,8 @@ class _Keeper:
         self.served = threading.Event()
         self.serves = False
         """Now; `served` stays."""
+        self._since: float | None = None
+        """When the present child came to serve: one that takes long to fail is not healthy."""
         self.others: list[_Keeper] = []
 
     def pass_on(self, number: int) -> None:
@@ -152,11 +154,12 @@ class _Keeper:
         """Returns the exit code of the last child."""
         pause = 0.0
         while self._wanted or (not self._place and self._child is None):  # the first gives the exit code
-            began = time.monotonic()
+            self._since = None
             self.code = self._watched()
             if not self._wanted or self._final():
                 break
-            pause = 0.0 if time.monotonic() - began > _HEALTHY_S else min(max(1.0, 2 * pause), _LONGEST_PAUSE_S)
+            healthy = self._since is not None and time.monotonic() - self._since > _HEALTHY_S
+            pause = 0.0 if healthy else min(max(1.0, 2 * pause), _LONGEST_PAUSE_S)
             _log.error("%s ended %s; starting it again in %g s", self._name, _how(self.code), pause)
             if not self._alone:
                 self._leave()
@@ -231,7 +234,7 @@ class _Keeper:
                 served = os.read(hears, 1) == b"1"
                 if served:
                     self.served.set()
-                    self.serves = True
+                    self.serves, self._since = True, time.monotonic()
                     if not self._alone:
                         _log.info("%s serves, pid %d", self._name, child.pid)
                 else:  # it is about to end

@@ -6,29 +6,27 @@ change of threads, and 32 clients took 30 ms of processor time for a search that
 """
 
 import json
-import sqlite3
 from collections.abc import Collection, Sequence
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import (
     JSON,
     BindParameter,
     Boolean,
     ColumnElement,
-    Connection,
     DateTime,
     Dialect,
     Select,
     Text,
     bindparam,
 )
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
+from app.database.driver import asked
 from app.database.visible import limited
 
 ROW, VALUE = "\x1e", "\x1f"
@@ -94,7 +92,7 @@ class Prepared:
         named = {**given, **values}
         if order is None:
             return connection.exec_driver_sql(text, named).one()
-        return _asked(connection, text, tuple(named[name] for name in order))
+        return cast(Sequence[Any], asked(connection, text, tuple(named[name] for name in order)).fetchone())
 
     def _make(self, dialect: Dialect) -> tuple[str, tuple[str, ...] | None, dict[str, Any]]:
         compiled = self.statement.compile(dialect=dialect)
@@ -103,18 +101,6 @@ class Prepared:
         made = str(compiled), order, {name: bind.value for bind, name in compiled.bind_names.items()}
         self._made[dialect.name] = made
         return made
-
-
-def _asked(connection: Connection, text: str, values: tuple[Any, ...]) -> Sequence[Any]:
-    """The row that SQLite answers with, from its driver: what lies between takes longer than the answer."""
-    driver = connection.connection.driver_connection
-    assert isinstance(driver, sqlite3.Connection)
-    try:
-        found = driver.execute(text, values).fetchone()
-    except sqlite3.Error as error:
-        raise DBAPIError.instance(text, values, error, sqlite3.Error, dialect=connection.dialect) from error
-    assert isinstance(found, tuple)
-    return found
 
 
 def numbers(session: Session, ids: Collection[int]) -> str:

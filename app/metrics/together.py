@@ -72,6 +72,8 @@ class Together:
                     if _same_user(client):
                         text = self._own()
                         client.sendall(_LENGTH.pack(len(text)) + text)
+                except OSError:
+                    continue  # it has waited long enough, and says that this process did not answer
                 except Exception:  # noqa: BLE001  the thread goes on for the next scrape
                     _log.warning("metrics could not be given to another process", exc_info=True)
 

@@ -83,15 +83,17 @@ class Recorder:
             if self._closing:
                 _log.warning("query %s came after the recorder was closed; it is not kept", query.id)
                 return
+            idle = not self._waiting
             self._waiting[query.id] = row
-            if len(self._waiting) > self._most:
+            if crowded := len(self._waiting) > self._most:
                 lost = next(iter(self._waiting))
                 del self._waiting[lost]
                 _log.warning("%d queries wait to be written; query %s is not kept", self._most, lost)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="descry-queries", daemon=True)
                 self._thread.start()
-            self._changed.notify_all()
+            if idle or crowded:  # else the thread is at it: to wake it for each query cost every search
+                self._changed.notify_all()
 
     def note(self, query: "Answered", options: SearchOptions, query_id: str, version_id: int) -> None:
         """Have a query written that was answered just now. A further page, and one asked again, are known already."""

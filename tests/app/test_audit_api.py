@@ -12,7 +12,7 @@ from starlette.testclient import TestClient
 
 from app.access.rules import Need, rules
 from app.audit.actions import action_of, routes
-from app.audit.repository import AuditRepository
+from app.audit.repository import AuditChain, AuditRepository
 from app.audit.service import AuditService
 from app.core import Core
 from app.database.audit_table import AuditEntry
@@ -198,12 +198,12 @@ def test_pages_of_the_audit_follow_each_other(filled: TestClient, core: Core) ->
 def test_a_change_and_its_entry_are_committed_together_or_not_at_all(
     filled: TestClient, core: Core, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(self: AuditRepository, rows: list[dict[str, Any]]) -> None:
+    def full(self: AuditChain, rows: list[dict[str, Any]]) -> None:
         raise OSError("no room")
 
     before = entries(core)
     with monkeypatch.context() as patch:
-        patch.setattr(AuditRepository, "append", full)
+        patch.setattr(AuditChain, "append", full)
         assert filled.delete("/v1/identities/1").status_code >= 500
         check(filled.post("/v1/search/text", json={"query": "red"}), 503, "audit_unavailable")
         check(filled.get("/v1/images/1/file"), 503, "audit_unavailable")
@@ -226,9 +226,9 @@ def test_an_entry_that_cannot_be_read_any_more_hides_no_other(
 ) -> None:
     for number in range(4):
         filled.post("/v1/search/text", json={"query": f"red {number}"})
-    with core.database.append() as session:
-        session.execute(text(f"UPDATE audit_entries SET {column} = :value WHERE sequence = 2"), {"value": value})
-        session.execute(text("UPDATE audit_entries SET actor = 'nobody' WHERE sequence = 4"))
+    with core.database.append() as connection:
+        connection.execute(text(f"UPDATE audit_entries SET {column} = :value WHERE sequence = 2"), {"value": value})
+        connection.execute(text("UPDATE audit_entries SET actor = 'nobody' WHERE sequence = 4"))
     told = filled.get("/v1/admin/audit/verify").json()
     assert {2, 4} <= {problem["sequence"] for problem in told["problems"]} <= {2, 3, 4}
     assert len(filled.get("/v1/admin/audit").json()["entries"]) > 3

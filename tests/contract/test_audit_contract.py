@@ -16,7 +16,7 @@ from starlette.testclient import TestClient
 from app.audit.actions import changes, routes
 from app.audit.chain import Head, chained
 from app.audit.note import Note
-from app.audit.repository import AuditRepository, Wanted
+from app.audit.repository import AuditChain, AuditRepository, Wanted
 from app.audit.schemas import AuditVerification
 from app.audit.service import AuditService
 from app.audit.writer import AuditWriter
@@ -58,8 +58,8 @@ def verify(database: Database, noted: Head | None = None) -> AuditVerification:
 
 @pytest.fixture
 def head(database: Database) -> Head:
-    with database.append() as session:
-        return AuditRepository(session).append([row(number) for number in range(1, COUNT + 1)])
+    with database.append() as connection:
+        return AuditChain(connection).append([row(number) for number in range(1, COUNT + 1)])
 
 
 def test_what_is_written_is_whole_and_found(database: Database, head: Head) -> None:
@@ -119,7 +119,7 @@ def truncate(session: Session) -> None:
 
 def make_anew(session: Session) -> None:
     session.execute(text("DELETE FROM audit_entries"))
-    AuditRepository(session).append([row(number + 100) for number in range(COUNT)])
+    AuditChain(session.connection()).append([row(number + 100) for number in range(COUNT)])
 
 
 @pytest.mark.parametrize(
@@ -223,8 +223,8 @@ def test_killed_writers_leave_a_whole_chain(database: Database, database_url: st
         mine = [number for actor, number in written if actor == name]
         assert mine == list(range(1, len(mine) + 1))
         assert len(mine) >= last
-    with database.append() as session:
-        head = AuditRepository(session).append([row(1)])
+    with database.append() as connection:
+        head = AuditChain(connection).append([row(1)])
     told = verify(database, head)
     assert (told.whole, told.entries) == (True, len(written) + 1)
 
@@ -271,7 +271,7 @@ def test_threads_and_changes_keep_one_chain(database: Database) -> None:
 
     def change_with_entry(number: int) -> None:
         with database.write() as session:
-            AuditRepository(session).append([row(number)])
+            AuditChain(session.connection()).append([row(number)])
 
     with ThreadPoolExecutor(8) as pool:
         futures = [writer.submit(row(number)) for number in range(100, 140)]
@@ -284,8 +284,8 @@ def test_threads_and_changes_keep_one_chain(database: Database) -> None:
 
 def test_an_entry_that_nobody_waits_for_is_not_written(database: Database) -> None:
     writer = AuditWriter(database)
-    with database.append() as session:  # the writer has to wait
-        AuditRepository(session).append([row(1)])
+    with database.append() as connection:  # the writer has to wait
+        AuditChain(connection).append([row(1)])
         first = writer.submit(row(2))
         while not first.running():
             pass

@@ -13,7 +13,7 @@ from sqlalchemy import insert, select
 from sqlalchemy.orm import Session
 
 from app.audit.note import Note
-from app.audit.repository import AuditRepository
+from app.audit.repository import AuditChain, AuditRepository
 from app.audit.service import AuditService
 from app.database.audit_table import AuditEntry
 from app.database.mentions import FOLDED_TO_ASCII, Names
@@ -115,7 +115,7 @@ def test_no_entry_is_lost_that_holds_a_name(database: Database, case: tuple[list
     wanted = [n for n, text in enumerate(told, 1) if held([text, text[::-1]], names)]
     with undone(database) as session:
         audit = AuditRepository(session)
-        audit.append(rows)
+        AuditChain(session.connection()).append(rows)
         perhaps = {row.sequence for row in audit.perhaps_about([], [], Names(names), ())}
         assert perhaps >= set(wanted)
         assert AuditService(session).erase_words([], [], names) == len(wanted)
@@ -148,8 +148,8 @@ def test_the_database_leaves_most_out(database: Database) -> None:
     about = [entry({"note": "x"}, "view.support", [n], [n, 10 * n]) for n in range(1, 40)]
     plain = [entry({"query": f"a woman in wei\u00dfer bluse {n}"}, people=[n]) for n in range(1, 40)]
     named = [entry({"query": text}) for text in ("for ANNA S.", "f\u00fcr anna s.", "Hanna S", "Ma\u00dfmann")]
-    with database.append() as session:
-        AuditRepository(session).append([*about, *plain, *named])
+    with database.append() as connection:
+        AuditChain(connection).append([*about, *plain, *named])
 
     def perhaps(people: list[int], images: list[int], *names: str) -> list[int]:
         with database.read() as session:
@@ -169,7 +169,7 @@ def test_json_is_written_as_the_condition_expects_it(database: Database) -> None
     """Escapes, no character beyond ASCII: in the words of the audit and in the definitions of queries."""
     text = '\u00fc\u1e9e\U0001f600"'
     with undone(database) as session:
-        AuditRepository(session).append([entry({"query": text})])
+        AuditChain(session.connection()).append([entry({"query": text})])
         row = {"id": "a", "kind": "text", "created_at": now(), "model_version_id": 1, "definition": {"query": text}}
         session.execute(insert(Query), [row])
         connection = session.connection()

@@ -4,7 +4,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import insert, select
 
 import app.database.sessions
 from app.database.sessions import Database
@@ -49,8 +49,8 @@ def test_a_writer_that_fails_lets_the_next_one_in(database: Database) -> None:
     with ThreadPoolExecutor(1) as pool:  # another thread, for which a lock that was kept would be taken
 
         def work() -> None:
-            with database.append() as session:
-                session.add(Collection(name="made once"))
+            with database.append() as connection:
+                connection.execute(insert(Collection).values(name="made once"))
 
         pool.submit(work).result(timeout=30)
     assert names(database) == ["made once"]

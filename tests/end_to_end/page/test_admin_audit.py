@@ -9,7 +9,7 @@ from playwright.sync_api import Locator, Page, Route, expect
 
 from app.audit.actions import routes, verbs
 from app.audit.note import Note
-from app.audit.repository import AuditRepository
+from app.audit.repository import AuditChain, AuditRepository
 from app.commands.models import activate_version, register_checkpoint
 from app.core import opened
 from app.database.sessions import Database
@@ -43,12 +43,12 @@ def server(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iter
     with opened(settings) as core:
         activate_version(core, register_checkpoint(core, toy_checkpoint(folder / "toy"), "toy").id)
         list(core.ingest().run(open_source(folder)))
-        with core.database.append() as session:
+        with core.database.append() as connection:
             rows = [
                 Note("view.image", actor=("day", "night")[number % 2], image_ids=[number + 1]).row()
                 for number in range(120)
             ]
-            AuditRepository(session).append(rows)
+            AuditChain(connection).append(rows)
     with serving(settings) as address:
         with httpx.Client(base_url=address, timeout=60) as client:
             client.post(
