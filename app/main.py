@@ -1,6 +1,5 @@
 """The application: `create_app(settings)`."""
 
-import gc
 import logging
 import os
 import threading
@@ -29,6 +28,7 @@ from app.audit.layer import Audited
 from app.batches.endpoints import router as batches
 from app.batches.room import Room
 from app.collections.endpoints import router as collections
+from app.collector import leave_imports_alone
 from app.core import Core, open_core
 from app.errors import StorageError, UnavailableError
 from app.explanations.endpoints import router as explanations
@@ -115,8 +115,7 @@ def create_app(settings: Settings, several: Several | None = None) -> FastAPI:
         app.state.directory = Directory(core.database, may_be_open=settings.may_be_open)
         keeper = _Keeper(core)
         try:
-            gc.collect()
-            gc.freeze()  # what was imported: nothing is answered while a collection looks at all of it
+            leave_imports_alone()  # nothing is answered while a collection looks at all of it
             await run_in_threadpool(_look_at_store, core)
             if not await run_in_threadpool(keeper.follow) and several is not None and several.relieved:
                 raise UnavailableError("this process cannot search, and others can; it is started again")

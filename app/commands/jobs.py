@@ -1,6 +1,5 @@
 """descry worker; descry jobs list, show, cancel, retry."""
 
-import gc
 import os
 import signal
 import sys
@@ -35,6 +34,7 @@ def worker(
 ) -> None:
     """Do jobs. A worker that is killed goes on where it was when it is started again."""
     from app.allocator import few_arenas, keep_between_batches
+    from app.collector import leave_imports_alone
     from app.core import opened
     from app.jobs.manners import step_back
     from app.jobs.names import worker_name
@@ -49,7 +49,7 @@ def worker(
     step_back(settings.worker_niceness)
     few_arenas()
     keep_between_batches()
-    gc.freeze()  # what is imported already: no collection looks at it any more
+    leave_imports_alone()
     with worker_name(settings.workers_dir, name) as own, opened(settings) as core:
         running = Worker(core, own)
         for number in (signal.SIGTERM, signal.SIGINT):

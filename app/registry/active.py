@@ -304,8 +304,8 @@ class ActiveModel:
             remove_stale(self._settings.index_dir, loaded, LogRepository(session).deleted_after)
 
     def tidy(self) -> None:
-        """Put an encoder away that was loaded for a job and is idle."""
-        self._encoders.tidy()
+        """Put away encoders that are idle: one that was loaded for a job, and those of versions that were replaced."""
+        self._encoders.tidy([held.encoder for held in (self._loaded, self._beside) if held is not None])
 
     def forget_texts(self) -> None:
         """Forget the texts that were encoded of late: the words that no model knows are names, often."""

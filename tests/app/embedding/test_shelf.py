@@ -50,6 +50,29 @@ def test_what_is_idle_is_put_away_and_its_memory_is_free(shelf: EncoderShelf, tm
     assert shelf.get("1", folder) is held
 
 
+def test_one_that_was_replaced_is_freed_and_those_that_answer_stay(shelf: EncoderShelf, tmp_path: Path) -> None:
+    gc.disable()  # or chance would free it
+    try:
+        seen = weakref.ref(shelf.get("1", toy_checkpoint(tmp_path / "one")))
+        answers = shelf.get("2", toy_checkpoint(tmp_path / "two", words=("red",)))
+        assert seen() is not None  # it refers to itself
+        assert not shelf.tidy([answers], idle_s=3600)
+        assert shelf.tidy([answers], idle_s=0)
+        assert seen() is None
+        assert not shelf.tidy([answers], idle_s=0)  # nothing is left to look for
+        assert shelf.get("2", tmp_path / "two") is answers
+    finally:
+        gc.enable()
+
+
+def test_who_holds_one_for_long_is_not_asked_for_ever(shelf: EncoderShelf, tmp_path: Path) -> None:
+    folder = toy_checkpoint(tmp_path / "one")
+    held = shelf.get("1", folder)
+    assert [shelf.tidy(idle_s=0) for _ in range(5)] == [True, True, True, False, False]
+    assert shelf.get("1", folder) is held
+    assert shelf.tidy(idle_s=0)  # it was asked for again
+
+
 def test_a_pass_is_use(shelf: EncoderShelf, tmp_path: Path) -> None:
     encoder = shelf.get("1", toy_checkpoint(tmp_path / "one"))
     encoder.used_at -= 3600
