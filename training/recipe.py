@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from training.errors import RecipeError
 from training.method_parts import BdamPart, DgcmiaPart, HkgrPart, HplPart, LgurPart
+from training.recipe_fields import told
 from training.transforms import Augmentation
 
 RECIPES = Path(__file__).parent / "recipes"
@@ -366,10 +367,7 @@ def read_recipe(content: Mapping[str, Any], *, where: str) -> Recipe:
     try:
         return Recipe.model_validate(content)
     except ValidationError as error:
-        problems = "; ".join(
-            ": ".join((*filter(None, [".".join(map(str, e["loc"]))]), e["msg"])) for e in error.errors()
-        )
-        raise RecipeError(f"{where}: {problems}") from error
+        raise RecipeError(f"{where}: {told(error, Recipe)}") from error
 
 
 def dump_recipe(recipe: Recipe) -> str:
