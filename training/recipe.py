@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from training.errors import RecipeError
 from training.recipes.augmentation import Augmentation
+from training.recipes.fields import told
 from training.recipes.method_parts import BdamPart, DgcmiaPart, HkgrPart, HplPart, LgurPart
 
 RECIPES = Path(__file__).parent / "recipes"
@@ -20,7 +21,7 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class PicturesPart(_Part):
@@ -366,10 +367,7 @@ def read_recipe(content: Mapping[str, Any], *, where: str) -> Recipe:
     try:
         return Recipe.model_validate(content)
     except ValidationError as error:
-        problems = "; ".join(
-            ": ".join((*filter(None, [".".join(map(str, e["loc"]))]), e["msg"])) for e in error.errors()
-        )
-        raise RecipeError(f"{where}: {problems}") from error
+        raise RecipeError(f"{where}: {told(error, Recipe)}") from error
 
 
 def dump_recipe(recipe: Recipe) -> str:

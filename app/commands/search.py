@@ -86,6 +86,8 @@ def print_answer(answer: "SearchAnswer", *, as_json: bool) -> None:
         errors().print(f"[yellow]note[/]: {shown(warning.message)}", highlight=False)
     if answer.no_good_match:
         errors().print("[yellow]No good match[/]: the person is probably not in what was searched", highlight=False)
+    if weak := _weak(answer):
+        errors().print(f"[yellow]weak[/]: {weak}", highlight=False)
     print_table(*table_of(answer))
     results().print(f"Candidates, not identifications. Query {answer.query_id}", style="dim", highlight=False)
 
@@ -123,6 +125,18 @@ def table_of(answer: "SearchAnswer") -> tuple[list[Column], list[list[str]]]:
             ]
         )
     return columns, rows
+
+
+def _weak(answer: "SearchAnswer") -> str | None:
+    """From where on the candidates are weak matches; None if none is, or if nobody knows what the scores mean."""
+    least = answer.weak_below
+    if least is None:
+        return None
+    first = next((rank for rank, one in enumerate(answer.candidates, start=1) if one.score < least), None)
+    if first is None:
+        return None
+    which = "all candidates are" if first == 1 else f"from candidate {first} on they are"
+    return f"{which} weak matches (score below {least:.3f})"
 
 
 def _percent(share: float) -> str:

@@ -108,7 +108,8 @@ def _decode_bare(bare: Bare, data: bytes, max_pixels: int) -> Picture | None:
 def _check_size(opened: Image.Image, max_pixels: int) -> None:
     width, height = opened.size
     if width * height > max_pixels:
-        raise TooManyPixelsError(f"the picture has {width} x {height} pixels; at most {max_pixels:,} are accepted")
+        most = f"at most {max_pixels:,} are accepted (DESCRY_MAX_PIXELS)"
+        raise TooManyPixelsError(f"the picture has {width} x {height} pixels; {most}")
 
 
 def encode(picture: Picture) -> bytes:

@@ -25,6 +25,10 @@ from app.values import check_attributes, check_text, printable
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp"})
 OTHER_SUFFIXES = frozenset({".gif", ".bmp", ".tif", ".tiff", ".heic", ".heif", ".avif", ".jxl", ".jp2", ".ico"})
+VIDEO_SUFFIXES = frozenset(
+    {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".3gp", ".wmv"}
+)
+_VIDEO = "a video is no picture; `descry ingest-video` finds the people in it"
 MANIFESTS = ("manifest.jsonl", "manifest.csv")
 MANIFEST_SUFFIXES = frozenset({".jsonl", ".csv"})
 _LINE_CHARS = 200_000
@@ -91,6 +95,8 @@ def open_source(path: Path, root: Path | None = None) -> Source:
         return _from_file(root or path.parent, path)
     if root is None and path.suffix.lower() in SUFFIXES:
         return Source([_located(path.parent, path.name, {})], 0)
+    if path.suffix.lower() in VIDEO_SUFFIXES:
+        raise SourceError(f"{path}: {_VIDEO}")
     raise SourceError(f"{path} is no folder, picture or manifest (.jsonl, .csv)")
 
 
@@ -152,6 +158,8 @@ def _from_walk(folder: Path, files: list[str], closed: list[Refused]) -> Source:
             entries.append(_located(folder, name, {}))
         elif suffix in OTHER_SUFFIXES:
             entries.append(Refused(name, FormatError(f"{suffix} is not read; convert it to JPEG, PNG or WebP")))
+        elif suffix in VIDEO_SUFFIXES:
+            entries.append(Refused(name, FormatError(_VIDEO)))
         else:
             ignored += 1
     return Source(entries, ignored)

@@ -39,13 +39,15 @@ class IngestJob:
         """
         if self._duty.row().total is not None:
             return
-        items = [NewItem(position, entry.name) for position, entry in enumerate(self._opened().entries)]
+        source = self._opened()
+        items = [NewItem(position, entry.name) for position, entry in enumerate(source.entries)]
+        left = f"; {source.ignored:,} other files are no pictures by their names" if source.ignored else ""
         with self._core.database.write() as session:
             job, jobs = self._duty.owned(session), JobRepository(session)
             if job.total is None:
                 jobs.add_items(self._id, items)
                 job.total = len(items)
-                jobs.log(self._id, f"{len(items):,} items listed")
+                jobs.log(self._id, f"{len(items):,} items listed{left}")
 
     def advance(self) -> bool:
         """Take in the next chunks; True if more are left. Ends early at a chunk when asked to.

@@ -1,5 +1,6 @@
 """What a description is taken to say, before it is encoded: its language, and what it denies."""
 
+import re
 from dataclasses import dataclass
 from textwrap import shorten
 
@@ -13,6 +14,8 @@ from models.tokenizers import TokenizerSpec, words_of
 _OWN_WORDS = 0.8
 """Share of a text's words in a model's own vocabulary from which on the model was trained on such texts."""
 _SHOWN = 120
+_MOST_UNREAD = 10
+_ANY_WORD = re.compile(r"[^\W\d_]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,15 +68,26 @@ def understand(text: str, tokenizer: TokenizerSpec) -> Understood:
         raise QueryNotUnderstoodError(
             "the description has no words" if reading.words == 0 else "no English words were found in the description"
         )
+    unread = _unread(text, tokenizer)
     steered = without_denied(text)
     if not steered.denied:
-        return Understood(text)
+        return Understood(text, warnings=unread)
     things = ", ".join(f"“{thing}”" for thing in steered.denied)
     message = (
         f"a description is matched by what it names, so {things} was taken out of it; who shows it comes later in the "
         "answer"
     )
-    return Understood(steered.text, steered.denied, (Warned(code="negation_steered", message=message),))
+    return Understood(steered.text, steered.denied, (Warned(code="negation_steered", message=message), *unread))
+
+
+def _unread(text: str, tokenizer: TokenizerSpec) -> tuple[Warned, ...]:
+    """Words in other letters within an English description, which a tokenizer of words passes over."""
+    if tokenizer.kind != "words":
+        return ()
+    words = dict.fromkeys(word for word in _ANY_WORD.findall(text) if not words_of(word))
+    if not words:
+        return ()
+    return (Warned(code="unknown_words", message=f"not understood: {', '.join(list(words)[:_MOST_UNREAD])}"),)
 
 
 def _own_words(text: str, tokenizer: TokenizerSpec) -> bool:

@@ -24,6 +24,7 @@ from app.errors import (
     VideoNotInstalledError,
     VideoTooLargeError,
 )
+from app.gallery.sources import VIDEO_SUFFIXES
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -32,9 +33,7 @@ if TYPE_CHECKING:
 
 Pixels = NDArray[np.uint8]
 """(H, W, 3) RGB, upright."""
-SUFFIXES = frozenset(
-    {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".3gp", ".wmv", ".gif"}
-)
+SUFFIXES = VIDEO_SUFFIXES | {".gif"}
 """What files that are taken for videos in a folder are called."""
 _CONTAINERS = ("mov", "mp4", "m4a", "3gp", "3g2", "mj2", "matroska", "webm", "avi", "mpeg", "mpegts", "asf", "gif")
 _SLACK_S = 1.0

@@ -46,6 +46,16 @@ def test_a_model_with_words_of_another_language_is_asked_in_it() -> None:
             understand("ein Mann in einer roten Jacke", tokenizer)
 
 
+def test_words_in_other_letters_are_told_and_not_passed_over() -> None:
+    english = TokenizerSpec("words", 16, (*WORDS, "man"))
+    (told,) = understand("a man in a red coat שלום, 人物 and שלום, 3 🙂", english).warnings
+    assert (told.code, told.message) == ("unknown_words", "not understood: שלום, 人物")
+    both = understand("a man in a red coat, no hat, שלום", english)
+    assert [one.code for one in both.warnings] == ["negation_steered", "unknown_words"]
+    assert understand("a man in a red coat", english).warnings == ()
+    assert understand("a man in a red coat שלום", TokenizerSpec("clip_bpe", 77)).warnings == ()
+
+
 def score(answer: dict[str, Any], name: str) -> float:
     (found,) = [c["score"] for c in answer["candidates"] if c["identity"]["external_id"] == name]
     return float(found)

@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+import threading
 from contextlib import closing
 from pathlib import Path
 
@@ -22,8 +23,18 @@ from app.database import sessions
 from app.database.migrate import upgrade
 from app.database.sessions import Database
 from app.diagnosis.machine import settings_named
-from app.errors import BackupTargetError, DatabaseDamagedError, DatabaseNewerError, DatabaseWriteError, StorageError
+from app.errors import (
+    BackupTargetError,
+    DatabaseDamagedError,
+    DatabaseNewerError,
+    DatabaseWriteError,
+    SourceError,
+    StorageError,
+)
 from app.gallery.sources import open_source
+from app.jobs.ingesting import IngestJob
+from app.jobs.kinds import Hands
+from app.jobs.service import JobService
 from app.retention.service import RetentionService
 from app.search.schemas import SearchAnswer
 from tests.app.conftest import IngestFolder
@@ -140,3 +151,45 @@ def test_the_numbers_that_other_verbs_want_are_in_the_answer(
     best = answer.candidates[0]
     assert f"{best.identity.id} P-7" in " ".join(told.replace("│", " ").split())
     assert str(best.images[0].id) in told.replace("│", " ").split()
+
+
+def test_videos_among_pictures_are_named_and_what_is_left_out_is_counted(
+    client: TestClient, core: Core, tmp_path: Path
+) -> None:
+    picture(tmp_path / "one" / "a.jpg", "red")
+    for name in ("gate.MP4", "notes.txt", "IMG_17"):
+        (tmp_path / "one" / name).write_bytes(b"x")
+    with core.database.write() as session:
+        job_id = JobService(session).create("ingest", {"folder": str(tmp_path / "one"), "collection": "default"}).id
+        claimed = JobService(session).claim("w")
+        assert claimed is not None
+        assert JobService(session).begin(job_id, "w")
+    ingest = IngestJob(Hands(core, job_id, "w", threading.Event()))
+    ingest.prepare()
+    assert not ingest.advance()
+    items = client.get(f"/v1/jobs/{job_id}/items", params={"status": "rejected"}).json()["items"]
+    assert [(item["name"], item["code"]) for item in items] == [("gate.MP4", "format_unsupported")]
+    assert "ingest-video" in items[0]["message"]
+    log = [line["message"] for line in client.get(f"/v1/jobs/{job_id}").json()["log"]]
+    assert log[-1] == "2 items listed; 2 other files are no pictures by their names"
+    with pytest.raises(SourceError, match="ingest-video"):
+        open_source(tmp_path / "one" / "gate.MP4")
+
+
+def test_an_answer_in_the_terminal_says_from_where_on_its_matches_are_weak(
+    client: TestClient, ingest: IngestFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for colour in ("red", "blue"):
+        picture(tmp_path / "one" / f"{colour}.jpg", colour)
+    ingest(tmp_path / "one")
+    answer = SearchAnswer.model_validate(client.post("/v1/search/text", json={"query": "red"}).json())
+    first, second = (candidate.score for candidate in answer.candidates)
+    for least, told in (
+        (None, None),
+        (second, None),
+        ((first + second) / 2, "from candidate 2 on they are weak matches"),
+        (first + 0.01, "all candidates are weak matches"),
+    ):
+        print_answer(answer.model_copy(update={"weak_below": least}), as_json=False)
+        said = " ".join(capsys.readouterr().err.split())
+        assert told in said if told else "weak" not in said

@@ -30,6 +30,11 @@ def test_fields_can_be_overridden(tmp_path: Path) -> None:
     [
         ("optimiser.speed=3", r"optimiser\.speed"),
         ("batch=1", "batch"),
+        ("epochs=2", r"epochs: there is no such field; did you mean schedule\.epochs\?"),
+        ("optimiser.learning_rate=1", r"optimiser\.learning_rate: there is no such field$"),
+        ("optimiser.weight_dekay=1", r"did you mean optimiser\.weight_decay\?"),
+        ("optimiser.lr=.inf", r"optimiser\.lr: .*finite"),
+        ("loss.infonce=.nan", r"loss\.infonce: .*finite"),
         ("precision=fp8", "precision"),
         ("nonsense", "section.field=value"),
         ("batch.size=3", "not a section"),

@@ -32,7 +32,7 @@ DGCMIA_PRESETS: dict[str, dict[str, Any]] = {
 class MethodPart(BaseModel):
     """The section of one method."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class LgurPart(MethodPart):

@@ -115,7 +115,13 @@ def test_two_people_identify_somebody(visits: Visiting, locked: Locked) -> None:
         ann.page.keyboard.press("Escape")
         expect(dialog).to_have_count(0)
         expect(ann.page).to_have_url(re.compile(r"\?query=[0-9a-f]{32}$"))  # a moment later than the dialog
-        expect(ann.page.locator(".card .badge.identified")).to_have_text("waits for a second person")
+        badge = ann.page.locator(".card .badge.identified")
+        expect(badge).to_have_text("waits for a second person")
+        name, mark = badge.locator("xpath=..").locator(".open").bounding_box(), badge.bounding_box()
+        assert name is not None
+        assert mark is not None
+        assert name["height"] < 2 * mark["height"]  # one line: the mark stands below and does not squeeze it
+        assert mark["y"] >= name["y"] + name["height"] - 1
         ann.page.reload()  # the search is in the address now
         expect(ann.page.locator(".card .badge.identified")).to_have_text("✓ confirmed by two people")
         ann.page.get_by_role("button", name="P-0003, rank").click()

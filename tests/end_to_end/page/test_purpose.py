@@ -65,6 +65,14 @@ def test_the_form_asks_for_a_purpose_and_the_address_keeps_it(visits: Visiting, 
         page.reload()
         expect(visit.cards.first).to_be_visible()
         expect(purpose).to_have_value("case 17")
+        page.get_by_role("link", name="Search", exact=True).click()
+        expect(page.get_by_label("Describe the person")).to_have_value("")
+        expect(purpose).to_have_value("case 17")  # the next search of the case need not say it again
+        visit.search("black trousers")
+        expect_title(visit, "black trousers")
+        page.goto(address)
+        expect(page.get_by_label("Describe the person")).to_be_visible()
+        expect(purpose).to_have_value("")  # a new visit begins without
 
 
 def test_an_address_without_a_purpose_is_refused_by_the_server(visits: Visiting, locked: tuple[str, str]) -> None:
@@ -73,7 +81,8 @@ def test_an_address_without_a_purpose_is_refused_by_the_server(visits: Visiting,
         signed_in(visit, key)
         page = visit.page
         visit.go("/?q=black+trousers")
-        expect(page.get_by_text("A purpose is needed")).to_be_visible()
+        expect(page.get_by_role("alert").filter(has_text="A purpose is needed")).to_contain_text("Write above what")
+        expect(page.get_by_text("PATCH")).to_have_count(0)  # that is for those who write requests
         expect(page.get_by_label("Purpose or case")).to_be_focused()
         expect(page.locator("#purpose-note")).to_have_text(SAY)
         page.get_by_label("Purpose or case").fill("case 17")

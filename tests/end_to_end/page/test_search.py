@@ -109,9 +109,13 @@ def test_what_the_person_is_without(visit: Visit) -> None:
     assert visit.page.url.endswith("/?q=a+man+in+a+blue+jacket&not=a+hat&not=a+backpack")
     visit.page.reload()
     expect(visit.page.locator(".denied li")).to_have_count(2)
+    changed = visit.page.get_by_text("Changed since the last search")
+    expect(changed).to_have_count(0)
     visit.page.get_by_role("button", name="Not without a hat any more").click()
+    expect(changed).to_be_visible()  # the answer below still is the one without a hat
     assert body_of(visit, "/v1/search/composed", "Search")["negatives"] == [{"text": "a backpack"}]
     expect_title(visit, "without “a backpack”")
+    expect(changed).to_have_count(0)
 
 
 def test_filters_by_what_the_gallery_has(visit: Visit) -> None:
@@ -120,6 +124,9 @@ def test_filters_by_what_the_gallery_has(visit: Visit) -> None:
     cameras = visit.page.get_by_role("group", name="Cameras")
     expect(cameras.get_by_role("checkbox").first).to_be_visible()
     name = cameras.locator(".choice span:not(.count)").filter(has_text="cam-").first.inner_text()
+    names = [one for one in cameras.locator(".choice span:not(.count)").all_inner_texts() if one.startswith("cam-")]
+    assert len(names) > 1
+    assert names == sorted(names)
     cameras.get_by_role("searchbox").fill(name)
     expect(cameras.get_by_role("checkbox")).to_have_count(1)
     cameras.get_by_role("checkbox").check()
@@ -128,7 +135,10 @@ def test_filters_by_what_the_gallery_has(visit: Visit) -> None:
     visit.page.get_by_role("button", name="Add this condition").click()
     visit.page.get_by_label("Taken from").fill("2020-01-01T10:00")
     visit.page.get_by_label("From this time of day").fill("22:00")
+    half = visit.page.get_by_text("Both times are needed")
+    expect(half).to_be_visible()
     visit.page.get_by_label("Until this time of day").fill("21:59")
+    expect(half).to_have_count(0)
     visit.check_accessible()
     found = body_of(visit, "/v1/search/text", "Search")["filters"]
     assert isinstance(found, dict)

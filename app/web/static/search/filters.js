@@ -7,6 +7,8 @@ import { failure, hint } from "../messages.js";
 import { session } from "../session.js";
 
 const SHOWN_CAMERAS = 8;
+const BY_NAME = new Intl.Collator(undefined, { numeric: true }); // platform 2 before platform 10
+const OF_HOURS = "Any day, by this computer's clock; it may pass midnight.";
 const NAMED = [["", "Everybody"], ["yes", "Named people only"], ["no", "Unnamed people only"]];
 
 /** The panel with all conditions. `onChange()` is called whenever one has changed. */
@@ -145,7 +147,7 @@ export class Filters {
     const { cameras } = this.#facets;
     const list = el("div", { className: "choices" });
     const unknown = this.#state.cameras.filter((name) => !cameras.some((one) => one.name === name));
-    const all = [...unknown.map((name) => ({ name, images: 0 })), ...cameras];
+    const all = [...unknown.map((name) => ({ name, images: 0 })), ...cameras].sort((one, other) => BY_NAME.compare(one.name, other.name));
     const box = ({ name, images }) => {
       const input = el("input", { type: "checkbox", checked: this.#state.cameras.includes(name) });
       input.addEventListener("change", () => {
@@ -179,13 +181,16 @@ export class Filters {
 
   #hours() {
     const [from = "", to = ""] = this.#state.hours.split("-");
-    const told = hint("Any day, by this computer's clock; it may pass midnight.");
+    const told = hint(OF_HOURS);
     const inputs = [["From this time of day", from], ["Until this time of day", to]].map(([ariaLabel, value]) => el("input", { type: "time", ariaLabel, value }));
     const change = () => {
       const [begin, end] = inputs.map((one) => one.value);
       const same = begin && begin === end;
-      told.textContent = same ? "From and until are the same time: leave both out for the whole day." : "Any day, by this computer's clock; it may pass midnight.";
-      if (!same && Boolean(begin) === Boolean(end)) this.#set({ hours: begin ? `${begin}-${end}` : "" });
+      const half = Boolean(begin) !== Boolean(end);
+      told.textContent = same ? "From and until are the same time: leave both out for the whole day."
+        : half ? "Both times are needed: until then the whole day is searched." : OF_HOURS;
+      const hours = begin && end && !same ? `${begin}-${end}` : "";
+      if (hours !== this.#state.hours) this.#set({ hours });
     };
     for (const one of inputs) one.addEventListener("change", change);
     return el("fieldset", { className: "time" }, el("legend", {}, "Time of day"),

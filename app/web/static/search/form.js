@@ -6,6 +6,7 @@ import { PictureField } from "./picture.js";
 import { turns } from "../turns.js";
 import { asks, nothing } from "./state.js";
 
+const CHANGED = "Changed since the last search: press Search.";
 const HINT = "Clothes and colours, hair, hat and glasses, bags, things carried. In English.";
 const EXAMPLES = [
   "a woman with long blonde hair in a red coat",
@@ -28,6 +29,7 @@ export class Form {
   #handlers;
   #signal;
   #turn = turns();
+  #searched = null; // the conditions that were searched with; null while nothing was
 
   constructor(handlers, signal) {
     [this.#handlers, this.#signal] = [handlers, signal];
@@ -45,7 +47,7 @@ export class Form {
       },
       onRefused: () => this.say("Drop a picture file: JPEG, PNG or WebP."),
     }, signal);
-    this.filters = new Filters(this.#state, () => {}, signal);
+    this.filters = new Filters(this.#state, () => this.#compare(), signal);
     this.element = this.#drawn();
     this.#wire(signal);
   }
@@ -58,6 +60,7 @@ export class Form {
     this.#without.value = "";
     this.filters.show(state);
     this.#drawChips();
+    this.#searched = asks(state, state.uploaded) ? conditionsOf(state) : null;
     this.say("");
     this.#fit();
   }
@@ -135,7 +138,7 @@ export class Form {
     });
     this.#query.addEventListener("input", () => {
       this.#fit();
-      this.say("");
+      this.#compare();
     });
     this.#query.addEventListener("keydown", (event) => {
       // While an input method composes, Enter belongs to it.
@@ -164,13 +167,23 @@ export class Form {
     if (text && !this.#state.without.includes(text)) this.#state = { ...this.#state, without: [...this.#state.without, text].slice(0, 8) };
     this.#without.value = "";
     this.#drawChips();
-    if (stay) this.#without.focus();
+    if (stay) {
+      this.#compare();
+      this.#without.focus();
+    }
+  }
+
+  /** A condition that is in the form and not in the answer below it would be taken for one of the answer's. */
+  #compare() {
+    const now = conditionsOf({ ...this.filters.state, without: this.#state.without });
+    this.say(this.#searched !== null && now !== this.#searched ? CHANGED : "");
   }
 
   #drawChips() {
     const chips = this.#state.without.map((text) => el("li", {}, el("span", {}, text), button("✕", () => {
       this.#state = { ...this.#state, without: this.#state.without.filter((one) => one !== text) };
       this.#drawChips();
+      this.#compare();
       this.#without.focus();
     }, { className: "drop-chip", ariaLabel: `Not without ${text} any more` })));
     this.#chips.replaceChildren(...chips);
@@ -181,4 +194,8 @@ export class Form {
     this.#query.style.blockSize = "auto";
     this.#query.style.blockSize = `${this.#query.scrollHeight}px`;
   }
+}
+
+function conditionsOf({ without, collection, cameras, from, to, hours, named, attributes, group }) {
+  return JSON.stringify([without, collection, [...cameras].sort(), from, to, hours, named, attributes, group]);
 }

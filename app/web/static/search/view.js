@@ -10,6 +10,7 @@ import { skeleton } from "../results/card.js";
 import { back, go, here, rename, settled } from "../router.js";
 import { stock } from "../stock.js";
 import { Form } from "./form.js";
+import { purposes } from "./purpose.js";
 import { asks, conditions, inWords, nothing, ofDefinition, read, request, write } from "./state.js";
 
 const FIRST = 24;
@@ -145,7 +146,8 @@ class SearchView {
       // The question leaves before anything is drawn: what is drawn meanwhile costs the answer nothing.
       const answered = asks(asked, file) ? this.#answer(asked, file, signal) : null;
       answered?.catch(() => {}); // told where it is waited for
-      this.#fill(asked, file, pictures.get(state.query) ?? null);
+      const filled = answered === null ? { ...asked, purpose: asked.purpose || purposes.last } : asked;
+      this.#fill(filled, file, pictures.get(state.query) ?? null);
       if (answered === null) {
         this.#area.ariaBusy = "false";
         this.#area.replaceChildren(...this.#before());
@@ -217,6 +219,7 @@ class SearchView {
       this.#area.replaceChildren(stock.now?.images === 0 ? emptyGallery() : this.#nobody(state));
       return;
     }
+    purposes.remember(state.purpose);
     this.#results = new Results(this.#area, answer, {
       state,
       asked: inWords(state, history.state?.label),
@@ -287,8 +290,10 @@ class SearchView {
       return;
     }
     const purpose = problem.code.includes("purpose") || problem.fields.some(({ location }) => location.endsWith(".purpose"));
-    this.#area.replaceChildren(failure(problem, again));
-    if (purpose) this.#form.filters.requirePurpose(problem.code === "purpose_required" ? undefined : format.sentence(problem.detail));
+    // The server's words are for those who write requests; the field below says it for those who look at it.
+    const missing = problem.code === "purpose_required";
+    this.#area.replaceChildren(failure(missing ? { ...problem, detail: "Write above what the search is for, such as a case, then search." } : problem, again));
+    if (purpose) this.#form.filters.requirePurpose(missing ? undefined : format.sentence(problem.detail));
   }
 
   #nobody(state) {
