@@ -56,7 +56,7 @@ def test_a_version_that_was_replaced_is_freed_without_a_full_collection(
         del loaded
     until(lambda: not _threads("descry-encode"), "the queues have put their threads away")
     assert [view() is None for view in views] == [True, True, True, False, False]  # with the last reference, at once
-    for seen in encoders:
+    for seen in encoders[:-1]:  # the last one answers, and is asked all the time
         if (encoder := seen()) is not None:
             encoder.used_at -= 3600
     del encoder
