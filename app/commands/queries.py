@@ -85,8 +85,9 @@ def save(
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
-    """Keep a search under a name, rename it, or say what it is for."""
+    """Keep a search under a name, rename it, or say what it is for (the audit keeps what was said before)."""
     from app.queries.schemas import QueryPatch
+    from app.settings import load_settings
 
     wanted = {key: value or None for key, value in (("name", name), ("purpose", purpose)) if value is not None}
     if not wanted:
@@ -96,7 +97,7 @@ def save(
     except ValidationError as error:
         raise _bad(error) from None
     with database_of(data_dir) as database:
-        changed = _service(database).change(query, patch)
+        changed = _service(database).change(query, patch, load_settings(data_dir=data_dir))
     _print(changed, as_json=as_json)
 
 

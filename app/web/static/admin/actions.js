@@ -22,7 +22,7 @@ export const KINDS = [
     "change.identity.merge": "merged people", "change.identity.split": "split a person", "change.identity.delete": "deleted a person",
     "change.image": "changed an image", "change.image.delete": "deleted an image", "change.images": "swept the pictures' store",
     "change.association": "grouped people", "change.association.undo": "took a grouping back",
-    "change.query": "saved or renamed a search", "change.query.delete": "deleted a past search",
+    "change.query": "saved or renamed a search, or said what it is for", "change.query.delete": "deleted a past search",
     "change.feedback": "gave verdicts", "change.feedback.delete": "took a verdict back",
     "change.identification": "proposed an identification", "change.identification.confirm": "confirmed an identification",
     "change.identification.refuse": "refused an identification", "change.identification.withdraw": "withdrew an identification",
