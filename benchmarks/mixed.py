@@ -204,7 +204,7 @@ def trial(folder: Path, plan: Plan, people: int, spared_from: float = 0.5) -> Mi
         with Fleet(settings.data_dir, url).running() as fleet:
             mixed = Mixed(fleet, ledger, files, plan)
             mixed.spared_from, report = spared_from, mixed.report
-            with MemoryWatch(fleet) as watch:
+            with MemoryWatch((*fleet.replicas, *fleet.workers), fleet.working) as watch:
                 try:
                     mixed.run()
                 except RuntimeError as error:
