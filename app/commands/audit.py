@@ -5,10 +5,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from app.commands.jobs import database_of
-from app.commands.output import AsJson, DataDir, errors, print_json, results, shown
+from app.commands.output import AsJson, Column, DataDir, errors, print_json, print_table, results
 
 app = typer.Typer(help="The audit: who searched, viewed, exported and changed what.", no_args_is_help=True)
 
@@ -38,15 +37,22 @@ def list_entries(
     if as_json:
         print_json(page.model_dump(mode="json"))
         return
-    table = Table("Entry", "When", "Who", "What", "Outcome", "Purpose", "Returned")
+    columns = [
+        Column("Entry"),
+        Column("When", least=10),
+        Column("Who", least=8),
+        Column("What", least=12),
+        Column("Outcome", least=8),
+        Column("Purpose", spare=1, least=10),
+        Column("Returned", spare=2, least=10),
+    ]
+    rows = []
     for one in page.entries:
         returned = f"{len(one.identity_ids):,} people, {len(one.image_ids):,} images" if one.image_ids else ""
         purpose = str((one.words or {}).get("purpose", "")) if not one.words_erased else "(erased)"
         when = one.at.strftime("%Y-%m-%d %H:%M:%S")
-        table.add_row(
-            str(one.sequence), when, shown(one.actor), one.action, shown(one.outcome), shown(purpose), returned
-        )
-    results().print(table)
+        rows.append([str(one.sequence), when, one.actor, one.action, one.outcome, purpose, returned])
+    print_table(columns, rows)
 
 
 @app.command("verify")

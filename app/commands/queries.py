@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from pydantic import ValidationError
-from rich.table import Table
 
 from app.commands.jobs import database_of
 from app.commands.output import (
@@ -305,9 +304,10 @@ def _print_feedback(found: "FeedbackList", *, as_json: bool) -> None:
     if as_json:
         print_json(found.model_dump(mode="json"))
         return
-    table = Table("Feedback", "When", "Identity", "Image", "Verdict", "Note")
+    columns = [*map(Column, ("Feedback", "When", "Identity", "Image")), Column("Verdict", least=8)]
+    rows = []
     for row in found.feedback:
         verdict = row.verdict if row.counts else f"{row.verdict} (a later one counts)"
         when, image = row.at.strftime("%Y-%m-%d %H:%M"), str(row.image_id or "")
-        table.add_row(str(row.id), when, str(row.identity_id), image, verdict, shown(row.note or ""))
-    results().print(table)
+        rows.append([str(row.id), when, str(row.identity_id), image, verdict, row.note or ""])
+    print_table([*columns, Column("Note", spare=1, least=10)], rows)
