@@ -1,4 +1,4 @@
-"""descry audit list, verify, export."""
+"""descry audit list, verify, export, prune."""
 
 from datetime import datetime
 from pathlib import Path
@@ -74,7 +74,8 @@ def verify(
         for problem in found.problems:
             results().print(f"{problem.kind} at {problem.sequence}: {problem.message}", markup=False, highlight=False)
         state = "whole" if found.whole else "NOT whole"
-        words = f"{found.entries:,} entries, {state}; words erased in {found.erased:,}; head {found.head}"
+        gone = f"; 1 to {found.removed:,} removed by rule" if found.removed else ""
+        words = f"{found.entries:,} entries, {state}{gone}; words erased in {found.erased:,}; head {found.head}"
         results().print(words, markup=False, highlight=False, soft_wrap=True)
     if not found.whole:
         raise typer.Exit(1)
@@ -105,6 +106,38 @@ def export(
             raise StorageError(f"{out} cannot be written: {error.strerror or error}") from error
     results().print(f"{count:,} entries; head {last}", markup=False, highlight=False, soft_wrap=True)
     errors().print("note the head elsewhere; `descry audit verify --head` compares with it", style="dim")
+
+
+@app.command("prune")
+def prune(
+    before: Annotated[datetime | None, typer.Option(help="Local time; by DESCRY_AUDIT_KEEP_DAYS if absent.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count.")] = False,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Remove old entries, the whole beginning of the chain; an entry says so. Export first what has to be kept."""
+    from datetime import timedelta
+
+    from app.audit.pruning import old
+    from app.audit.pruning import prune as prune_entries
+    from app.database.tables import now
+    from app.settings import load_settings
+
+    days = load_settings(data_dir=data_dir).audit_keep_days
+    if (limit := _local(before)) is None:
+        if days is None:
+            raise typer.BadParameter(
+                "give --before; DESCRY_AUDIT_KEEP_DAYS is not set, so that entries are kept for ever"
+            )
+        limit = now() - timedelta(days=days)
+    policy = "descry audit prune --before" if before is not None else f"DESCRY_AUDIT_KEEP_DAYS={days}"
+    with database_of(data_dir) as database:
+        count = old(database, limit) if dry_run else prune_entries(database, limit, policy)
+    if as_json:
+        print_json({"before": limit.isoformat(), "dry_run": dry_run, "entries": count})
+    else:
+        words = f"{count:,} entries from before {limit:%Y-%m-%d %H:%M %Z} {'would be' if dry_run else 'were'} removed"
+        results().print(words, markup=False, highlight=False, soft_wrap=True)
 
 
 def _local(at: datetime | None) -> datetime | None:

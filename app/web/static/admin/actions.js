@@ -36,7 +36,7 @@ export const KINDS = [
     "key.create": "made a key", "key.rotate": "rotated a key", "key.revoke": "revoked a key", "key.list": "looked at the keys", "key.view": "looked at a key",
   }],
   ["session", "Sign-ins", { "session.begin": "signed in" }],
-  ["audit", "The audit", { "audit.list": "read the audit", "audit.verify": "verified the audit", "audit.export": "exported the audit" }],
+  ["audit", "The audit", { "audit.list": "read the audit", "audit.verify": "verified the audit", "audit.export": "exported the audit", "audit.prune": "removed old entries of the audit" }],
 ];
 
 /** Actions without a kind. */
