@@ -25,6 +25,7 @@ from app.access.endpoints import router as access
 from app.association.endpoints import router as association
 from app.audit.endpoints import router as audit
 from app.audit.layer import Audited
+from app.audit.pruning import prune_by_rule
 from app.batches.endpoints import router as batches
 from app.batches.room import Room
 from app.collections.endpoints import router as collections
@@ -234,6 +235,7 @@ class _Keeper:
                     apply(self._core)
                     self._core.database.forget_pages()
                     sweep(self._core.database, self._core.settings.query_keep_s)
+                    prune_by_rule(self._core.database, self._core.settings)
                     self._core.tidy()
                 except Exception:  # noqa: BLE001  retention would end for ever, and nobody would know
                     _log.exception("an index or what a change left could not be settled; the next round tries again")

@@ -10,6 +10,8 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from app.embedding.runtimes.known import RuntimeName
 from app.errors import ConfigurationError
 
+LEAST_AUDIT_DAYS = 90
+"""No entry of the audit is removed that is younger."""
 PROTECTED_ATTRIBUTES = (
     *("skin", "complexion", "race", "racial", "ethnicity", "ethnic", "caste", "ancestry", "national origin"),
     *("nationality", "citizenship", "immigration", "religion", "religious", "faith", "belief", "political", "politics"),
@@ -95,6 +97,8 @@ class Settings(BaseSettings):
     """Refuse searches that do not say what they are for. auto: as soon as the gallery has a key."""
     purpose_free_collections: Annotated[tuple[str, ...], NoDecode] = ()
     """Comma-separated names of collections; who searches within one of them need not say what for."""
+    audit_keep_days: int | None = Field(default=None, ge=LEAST_AUDIT_DAYS, le=36_500)
+    """Days after which entries of the audit are removed by the housekeeping. Not set: they are kept for ever."""
     max_searches: int = Field(default=128, ge=1)
     """Searches that are answered at the same time, over HTTP; one more is answered 429."""
     query_queue: int = Field(default=256, ge=1)

@@ -1,8 +1,7 @@
 """Filtered search in a gallery of 100,000 images x 512: from 0.01 % to 50 % of them, by each kind of condition."""
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -207,13 +206,3 @@ def _product_ms(vectors: Vectors, queries: list[Vectors]) -> float:
         np.argpartition(scores, -min(40, len(scores)))
         times.append((time.process_time() - began) * 1000)
     return median(times[1:])
-
-
-@contextmanager
-def switch_point(subset: int) -> Iterator[None]:
-    """Search with another `SUBSET`: 0 follows the ranking at once, a large one always scores what matches."""
-    before, service.SUBSET = service.SUBSET, subset
-    try:
-        yield
-    finally:
-        service.SUBSET = before

@@ -245,7 +245,7 @@ def trial(
         with fleet.running():
             mixed = Mixed(fleet, ledger, files, plan)
             mixed.spared_from, report = spared_from, mixed.report
-            with MemoryWatch(fleet) as watch:
+            with MemoryWatch((*fleet.replicas, *fleet.workers), fleet.working) as watch:
                 try:
                     mixed.run()
                 except RuntimeError as error:

@@ -1,23 +1,21 @@
 """Memory of the server and its worker while people search, and pictures come and go: `python -m benchmarks.soak`.
 
-The slope is that of the second half, by least squares; its error takes into account that neighbouring samples are alike
-(the mean of each of 20 pieces counts as one observation).
+The slope is that of the second half (`benchmarks.lives`).
 """
 
 import itertools
 import json
-import math
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any
 
 import httpx
 import typer
 from rich.console import Console
 
 from benchmarks.figures import Figure
+from benchmarks.lives import MIB, MemoryWatch, slope
 from benchmarks.load import descriptions
 from benchmarks.machine import machine
 from benchmarks.plots import plot_memory
@@ -25,54 +23,9 @@ from benchmarks.served import Served, resident_bytes, served
 from benchmarks.serving import prepare
 from benchmarks.table import figure_table
 
-_SAMPLE_S, _PIECES, _DRIFT, _IDLE_S = 1.0, 20, 0.01, 10.0
+_DRIFT, _IDLE_S = 0.01, 10.0
 _EVERY_PICTURE, _EVERY_BATCH, _BATCH = 5, 100, 8
 """Of the searches every fifth is by a picture; after every hundredth some images come, and those before go."""
-_MIB = 2**20
-
-
-def slope(samples: list[tuple[float, float]]) -> dict[str, float]:
-    """A line through the second half of (second, MiB): MiB an hour, its standard error, and its level in the middle.
-
-    Raises:
-        ValueError: there are too few samples for the pieces.
-    """
-    half = samples[len(samples) // 2 :]
-    size = len(half) // _PIECES
-    if size < 1:
-        raise ValueError(f"{len(samples)} samples are too few")
-    pieces = [half[at * size : (at + 1) * size] for at in range(_PIECES)]
-    x = [sum(second for second, _ in piece) / size / 3600 for piece in pieces]
-    y = [sum(value for _, value in piece) / size for piece in pieces]
-    middle, level = sum(x) / _PIECES, sum(y) / _PIECES
-    spread = sum((value - middle) ** 2 for value in x)
-    steep = sum((a - middle) * (b - level) for a, b in zip(x, y, strict=True)) / spread
-    rest = sum((b - level - steep * (a - middle)) ** 2 for a, b in zip(x, y, strict=True))
-    error = math.sqrt(rest / (_PIECES - 2) / spread)
-    return {"slope": steep, "error": error, "level": level, "middle_s": middle * 3600}
-
-
-class _Watch:
-    """Samples the memory of processes until the block ends."""
-
-    def __init__(self, processes: dict[str, int]) -> None:
-        self._processes, self._ended = processes, threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self.samples: dict[str, list[tuple[float, float]]] = {name: [] for name in processes}
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._ended.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        began = time.perf_counter()
-        while not self._ended.wait(_SAMPLE_S):
-            for name, pid in self._processes.items():
-                self.samples[name].append((time.perf_counter() - began, resident_bytes(pid) / _MIB))
 
 
 def soak(data: Path, pictures: list[Path], minutes: float, rate: float, cache: int | None = None) -> dict[str, Any]:
@@ -83,14 +36,18 @@ def soak(data: Path, pictures: list[Path], minutes: float, rate: float, cache: i
     """
     environment = {} if cache is None else {"DESCRY_QUERY_CACHE_BYTES": str(cache)}
     with served(data, environment=environment) as server:
-        processes = {"server": server.pid, "worker": _worker(server)}
+        processes = {"server": [server.pid], "worker": [_worker(server)]}
         time.sleep(_IDLE_S)
-        idle = {name: resident_bytes(pid) / _MIB for name, pid in processes.items()}
-        with httpx.Client(base_url=server.url, timeout=60, trust_env=False) as client, _Watch(processes) as watch:
+        idle = {name: resident_bytes(pid) / MIB for name, (pid,) in processes.items()}
+        with (
+            httpx.Client(base_url=server.url, timeout=60, trust_env=False) as client,
+            MemoryWatch(processes, processes.__getitem__) as watch,
+        ):
             done = _use(client, pictures, time.perf_counter() + 60 * minutes, 1 / rate)
+    sampled = {name: [(one.second, one.mib) for one in found] for name, found in watch.samples.items()}
     told = {
         name: {"idle": idle[name], "peak": max(value for _, value in found), **slope(found), "samples": found}
-        for name, found in watch.samples.items()
+        for name, found in sampled.items()
     }
     return {"machine": machine(), "minutes": minutes, "cache": cache, "done": done, "processes": told}
 

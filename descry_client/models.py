@@ -158,6 +158,7 @@ class AuditVerification(Model):
     whole: bool
     entries: int
     erased: int
+    removed: int
     head: str
     problems: list[AuditProblem]
 

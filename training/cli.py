@@ -169,18 +169,20 @@ def ablate(
 
     chosen = load_recipe(recipe, overrides or (), data=data)
     folder = out or Path("runs") / f"{chosen.name}-ablation"
-    run_rows(
-        recipe,
-        first_people(_prepared(chosen), people),
-        folder,
-        seeds=numbers,
-        overrides=overrides or (),
-        wanted=rows or (),
-        root=data,
-        split=_split(split),
-        device=device,
-        say=say,
-    )
+    kept = first_people(_prepared(chosen), people)
+    with claimed(folder, main=_is_first()):
+        run_rows(
+            recipe,
+            kept,
+            folder,
+            seeds=numbers,
+            overrides=overrides or (),
+            wanted=rows or (),
+            root=data,
+            split=_split(split),
+            device=device,
+            say=say,
+        )
     written = [str(folder / TABLE), str(folder / DATA)]
     show({"written": written}, as_json, (folder / TABLE).read_text(encoding="utf-8"))
 

@@ -148,6 +148,7 @@ feedback export       export.feedback
 audit list            audit.list
 audit verify          audit.verify
 audit export          audit.export
+audit prune           audit.prune
 """
 
 _NUMBERS = r"\d{1,19}|[0-9a-f]{32}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"

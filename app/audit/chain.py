@@ -3,6 +3,9 @@
 The hash of an entry is SHA-256 over its canonical JSON, in which the hash of the one before stands. Who can write the
 database can make a whole chain anew: against that, a head is noted elsewhere (`descry audit export`, `descry audit
 verify`), and later compared.
+
+A chain may begin behind its first entry: where an entry of it says that those before were removed
+(`app.audit.pruning`).
 """
 
 import hashlib
@@ -20,7 +23,20 @@ GENESIS = "0" * 64
 MOST_PROBLEMS = 100
 _COVERED = ("key_id", "actor", "action", "outcome", "facts", "identity_ids", "image_ids", "words_sha256", "previous")
 _NEAR = 1000
-Kind = Literal["changed", "words_changed", "missing", "inserted", "moved", "link_broken", "truncated", "head_differs"]
+PRUNED = "audit.prune"
+REMOVED_UPTO, REMOVED_HASH = "removed_upto", "removed_hash"
+"""The facts of an entry that say what was removed: the number and the hash of the last one."""
+Kind = Literal[
+    "changed",
+    "words_changed",
+    "missing",
+    "inserted",
+    "moved",
+    "link_broken",
+    "truncated",
+    "head_differs",
+    "head_removed",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +79,14 @@ def digest(entry: Mapping[str, Any], sequence: int) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def anchor_of(row: AuditEntry) -> Head | None:
+    """The last of the entries that a removal took away, if this is one's entry."""
+    if row.action != PRUNED:
+        return None
+    number, found = row.facts.get(REMOVED_UPTO), row.facts.get(REMOVED_HASH)
+    return Head(number, found) if isinstance(number, int) and isinstance(found, str) else None
+
+
 def words_digest(words: str, salt: str) -> str:
     """What binds erasable words to their entry. Without the salt nothing of them can be guessed from it."""
     return hashlib.sha256(f"{salt}:{words}".encode()).hexdigest()
@@ -86,6 +110,7 @@ class Verifier:
     def __init__(self, noted: Head | None = None) -> None:
         self._noted = noted
         self._last, self._before = Head(0, GENESIS), ""
+        self._begun, self._anchored = self._last, True
         self._shift = 0
         self.count = self.erased = 0
         self.problems: list[Problem] = []
@@ -94,9 +119,17 @@ class Verifier:
     def head(self) -> Head:
         return self._last
 
+    @property
+    def begun(self) -> Head:
+        """The last entry that is not there any more; number 0 where all are."""
+        return self._begun
+
     def take(self, row: AuditEntry) -> None:
         """The next entry."""
         entry = {name: getattr(row, name) for name in (*_COVERED, "at")}
+        if self.count == 0 and row.sequence > 1:
+            self._begin(Head(row.sequence - 1, row.previous))
+        self._anchored = self._anchored or anchor_of(row) == self._begun
         self.count += 1
         self._found(self._in_order(row))
         self._found(self._itself(row, entry))
@@ -107,8 +140,22 @@ class Verifier:
             )
         self._before, self._last = self._last.hash, Head(row.sequence, row.hash)
 
+    def _begin(self, before: Head) -> None:
+        """Go on behind entries that are gone, in the hope of one that says why."""
+        self._begun, self._last, self._anchored = before, before, False
+        if self._noted is not None and self._noted.sequence < before.sequence:
+            told = f"the noted entry is one of 1 to {before.sequence}, which were removed: compare with a later head"
+            self._found(Problem(self._noted.sequence, "head_removed", told))
+        if self._noted is not None and self._noted.sequence == before.sequence and self._noted.hash != before.hash:
+            told = "this is not the entry that was noted: the chain was made anew"
+            self._found(Problem(before.sequence, "head_differs", told))
+
     def end(self) -> None:
         """After the last one."""
+        if not self._anchored:
+            number = self._begun.sequence
+            gone = "1" if number == 1 else f"1 to {number}"
+            self.problems.insert(0, Problem(1, "missing", f"gone: {gone}, and no removal says so"))
         if self._noted is not None and self._last.sequence < self._noted.sequence:
             number = self._last.sequence
             self._found(

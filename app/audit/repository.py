@@ -14,6 +14,7 @@ from sqlalchemy import (
     String,
     and_,
     cast,
+    delete,
     false,
     func,
     or_,
@@ -23,7 +24,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
-from app.audit.chain import GENESIS, Head, chained
+from app.audit.chain import GENESIS, PRUNED, REMOVED_UPTO, Head, anchor_of, chained
 from app.database.audit_table import AuditEntry
 from app.database.driver import asked
 from app.database.mentions import Names
@@ -68,11 +69,19 @@ class AuditChain:
 
     def append(self, rows: list[dict[str, Any]]) -> Head:
         """Put entries behind the last one; nobody else can until the commit."""
-        if self._connection.dialect.name == "postgresql":
-            self._connection.exec_driver_sql(_TAKE_LOCK)
+        self.hold()
         made = chained(rows, self.head())
         self._connection.execute(_INSERT, made)
         return Head(made[-1]["sequence"], made[-1]["hash"])
+
+    def hold(self) -> None:
+        """Keep all others from writing until the commit."""
+        if self._connection.dialect.name == "postgresql":
+            self._connection.exec_driver_sql(_TAKE_LOCK)
+
+    def remove_upto(self, sequence: int) -> None:
+        """Take the beginning of the chain away. Nobody but `app.audit.pruning` may, for it says so in the chain."""
+        self._connection.execute(delete(AuditEntry).where(AuditEntry.sequence <= sequence))
 
     def head(self) -> Head:
         """The last entry; number 0 where there is none."""
@@ -87,6 +96,26 @@ class AuditRepository:
 
     def __init__(self, session: Session) -> None:
         self._session = session
+
+    def first(self, count: int) -> list[AuditEntry]:
+        """The oldest entries, in order."""
+        return list(self._session.scalars(select(AuditEntry).order_by(AuditEntry.sequence).limit(count)))
+
+    def old(self, before: datetime) -> int:
+        """How many entries come before the first one that is not older than a time."""
+        young = self._session.scalar(select(func.min(AuditEntry.sequence)).where(AuditEntry.at >= before))
+        statement = select(func.count()).select_from(AuditEntry)
+        if young is not None:
+            statement = statement.where(AuditEntry.sequence < young)
+        return int(self._session.execute(statement).scalar_one())
+
+    def anchor(self) -> Head | None:
+        """What the last removal took away; None where there was none."""
+        # A verb that removes has an entry of its own as well, which does not say this.
+        said = cast(AuditEntry.facts, String).contains(f'"{REMOVED_UPTO}"')
+        statement = select(AuditEntry).where(AuditEntry.action == PRUNED, said)
+        row = self._session.scalars(statement.order_by(AuditEntry.sequence.desc()).limit(1)).one_or_none()
+        return None if row is None else anchor_of(row)
 
     def page(self, wanted: Wanted, limit: int, before: int | None) -> list[AuditEntry]:
         """The newest entries first, below a number."""

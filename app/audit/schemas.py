@@ -71,7 +71,8 @@ class AuditProblem(BaseModel):
 
     sequence: int
     kind: str = Field(
-        description="changed, words_changed, missing, inserted, moved, link_broken, truncated or head_differs."
+        description="changed, words_changed, missing, inserted, moved, link_broken, truncated, head_differs or "
+        "head_removed."
     )
     message: str
 
@@ -82,6 +83,9 @@ class AuditVerification(BaseModel):
     whole: bool
     entries: int
     erased: int = Field(description="Entries whose words were erased; that is no problem.")
+    removed: int = Field(
+        description="Entries 1 to this one were removed by rule, as an entry of the chain says; else 0."
+    )
     head: str = Field(description="SEQUENCE:HASH of the last entry. Note it elsewhere: it shows a cut later.")
     problems: list[AuditProblem] = Field(description="The first hundred.")
 
@@ -90,7 +94,12 @@ class AuditVerification(BaseModel):
         """What was found."""
         problems = [AuditProblem(sequence=one.sequence, kind=one.kind, message=one.message) for one in found.problems]
         return cls(
-            whole=not problems, entries=found.count, erased=found.erased, head=str(found.head), problems=problems
+            whole=not problems,
+            entries=found.count,
+            erased=found.erased,
+            removed=found.begun.sequence,
+            head=str(found.head),
+            problems=problems,
         )
 
 

@@ -1,14 +1,13 @@
-"""descry audit list, verify, export."""
+"""descry audit list, verify, export, prune."""
 
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from app.commands.jobs import database_of
-from app.commands.output import AsJson, DataDir, errors, print_json, results, shown
+from app.commands.output import AsJson, Column, DataDir, errors, print_json, print_table, results
 
 app = typer.Typer(help="The audit: who searched, viewed, exported and changed what.", no_args_is_help=True)
 
@@ -38,15 +37,22 @@ def list_entries(
     if as_json:
         print_json(page.model_dump(mode="json"))
         return
-    table = Table("Entry", "When", "Who", "What", "Outcome", "Purpose", "Returned")
+    columns = [
+        Column("Entry"),
+        Column("When", least=10),
+        Column("Who", least=8),
+        Column("What", least=12),
+        Column("Outcome", least=8),
+        Column("Purpose", spare=1, least=10),
+        Column("Returned", spare=2, least=10),
+    ]
+    rows = []
     for one in page.entries:
         returned = f"{len(one.identity_ids):,} people, {len(one.image_ids):,} images" if one.image_ids else ""
         purpose = str((one.words or {}).get("purpose", "")) if not one.words_erased else "(erased)"
         when = one.at.strftime("%Y-%m-%d %H:%M:%S")
-        table.add_row(
-            str(one.sequence), when, shown(one.actor), one.action, shown(one.outcome), shown(purpose), returned
-        )
-    results().print(table)
+        rows.append([str(one.sequence), when, one.actor, one.action, one.outcome, purpose, returned])
+    print_table(columns, rows)
 
 
 @app.command("verify")
@@ -68,7 +74,8 @@ def verify(
         for problem in found.problems:
             results().print(f"{problem.kind} at {problem.sequence}: {problem.message}", markup=False, highlight=False)
         state = "whole" if found.whole else "NOT whole"
-        words = f"{found.entries:,} entries, {state}; words erased in {found.erased:,}; head {found.head}"
+        gone = f"; 1 to {found.removed:,} removed by rule" if found.removed else ""
+        words = f"{found.entries:,} entries, {state}{gone}; words erased in {found.erased:,}; head {found.head}"
         results().print(words, markup=False, highlight=False, soft_wrap=True)
     if not found.whole:
         raise typer.Exit(1)
@@ -99,6 +106,38 @@ def export(
             raise StorageError(f"{out} cannot be written: {error.strerror or error}") from error
     results().print(f"{count:,} entries; head {last}", markup=False, highlight=False, soft_wrap=True)
     errors().print("note the head elsewhere; `descry audit verify --head` compares with it", style="dim")
+
+
+@app.command("prune")
+def prune(
+    before: Annotated[datetime | None, typer.Option(help="Local time; by DESCRY_AUDIT_KEEP_DAYS if absent.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count.")] = False,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Remove old entries, the whole beginning of the chain; an entry says so. Export first what has to be kept."""
+    from datetime import timedelta
+
+    from app.audit.pruning import old
+    from app.audit.pruning import prune as prune_entries
+    from app.database.tables import now
+    from app.settings import load_settings
+
+    days = load_settings(data_dir=data_dir).audit_keep_days
+    if (limit := _local(before)) is None:
+        if days is None:
+            raise typer.BadParameter(
+                "give --before; DESCRY_AUDIT_KEEP_DAYS is not set, so that entries are kept for ever"
+            )
+        limit = now() - timedelta(days=days)
+    policy = "descry audit prune --before" if before is not None else f"DESCRY_AUDIT_KEEP_DAYS={days}"
+    with database_of(data_dir) as database:
+        count = old(database, limit) if dry_run else prune_entries(database, limit, policy)
+    if as_json:
+        print_json({"before": limit.isoformat(), "dry_run": dry_run, "entries": count})
+    else:
+        words = f"{count:,} entries from before {limit:%Y-%m-%d %H:%M %Z} {'would be' if dry_run else 'were'} removed"
+        results().print(words, markup=False, highlight=False, soft_wrap=True)
 
 
 def _local(at: datetime | None) -> datetime | None:

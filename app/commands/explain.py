@@ -4,9 +4,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
-from app.commands.output import AsJson, DataDir, errors, print_json, results, shown, write_out
+from app.commands.output import AsJson, Column, DataDir, errors, print_json, print_table, shown, write_out
 
 
 def explain(
@@ -39,13 +38,15 @@ def explain(
         return
     for warning in answer.warnings:
         errors().print(f"[yellow]note[/]: {shown(warning.message)}", highlight=False)
-    table = Table("Phrase", "Score", "Support", title=f"image {image_id}, score {answer.score:.3f}")
-    for phrase in answer.phrases:
-        table.add_row(
-            ("no " if phrase.absent else "") + shown(phrase.text),
+    rows = [
+        [
+            ("no " if phrase.absent else "") + phrase.text,
             "" if phrase.score is None else f"{phrase.score:.3f}",
             "" if phrase.support is None else f"{phrase.support:.0%}",
-        )
-    results().print(table)
+        ]
+        for phrase in answer.phrases
+    ]
+    title = f"image {image_id}, score {answer.score:.3f}"
+    print_table([Column("Phrase", least=20), Column("Score"), Column("Support")], rows, title=title)
     if out is not None:
         errors().print(f"wrote {out}", markup=False, highlight=False)

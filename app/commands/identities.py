@@ -3,10 +3,9 @@
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.table import Table
 
 from app.commands.jobs import database_of
-from app.commands.output import AsJson, DataDir, print_json, results, shown
+from app.commands.output import AsJson, Column, DataDir, print_json, print_table, results
 
 if TYPE_CHECKING:
     from app.association.schemas import AssociationOut
@@ -84,14 +83,14 @@ def history(
     if as_json:
         print_json(found.model_dump(mode="json"))
         return
-    table = Table("Event", "When", "What", "From", "To", "Images", "Undone")
+    rows = []
     for event in found.events:
         what = event.event if event.run_id is None else f"{event.event} {event.run_id}"
         when, undone = event.at.strftime("%Y-%m-%d %H:%M"), "yes" if event.undone_at else ""
-        table.add_row(
-            str(event.id), when, what, str(event.from_id), str(event.to_id), f"{len(event.image_ids):,}", undone
-        )
-    results().print(table)
+        ends = [str(event.from_id), str(event.to_id)]
+        rows.append([str(event.id), when, what, *ends, f"{len(event.image_ids):,}", undone])
+    titles = ("Event", "When", "What", "From", "To", "Images")
+    print_table([*map(Column, titles), Column("Undone", spare=1)], rows)
 
 
 @app.command("timeline")
@@ -114,13 +113,13 @@ def timeline(
     if as_json:
         print_json(found.model_dump(mode="json"))
         return
-    table = Table("Camera", "From", "To", "Images", "Best image")
+    rows = []
     for one in found.sightings:
         first, last = (at.strftime("%Y-%m-%d %H:%M:%S") for at in (one.first_at, one.last_at))
-        table.add_row(shown(one.camera or ""), first, last, f"{len(one.image_ids):,}", str(one.best.id))
+        rows.append([one.camera or "", first, last, f"{len(one.image_ids):,}", str(one.best.id)])
     for apart in found.undated:
-        table.add_row(shown(apart.camera or ""), "no time", "", f"{len(apart.image_ids):,}", str(apart.best.id))
-    results().print(table)
+        rows.append([apart.camera or "", "no time", "", f"{len(apart.image_ids):,}", str(apart.best.id)])
+    print_table([Column("Camera", least=8), *map(Column, ("From", "To", "Images", "Best image"))], rows)
     if found.next_cursor is not None:
         results().print(f"more: --cursor {found.next_cursor}", markup=False, highlight=False)
 
@@ -202,15 +201,16 @@ def _print(runs: "list[AssociationOut]", *, as_json: bool, single: bool = False)
         told = [run.model_dump(mode="json") for run in runs]
         print_json(told[0] if single else told)
         return
-    table = Table("Run", "State", "Rule", "Found", "Job")
+    rows = []
     for run in runs:
         found = run.found
         counts = f"{found.identities:,} to {found.persons:,}" if run.state != "waiting" else ""
         back = f"; {run.undo.identities:,} back" if run.undo is not None else ""
         rule = f"{run.linkage} {run.threshold:.3f}" + (f", {run.window_s:g} s" if run.window_s is not None else "")
         state = f"{run.state} (dry run)" if run.dry_run else run.state
-        table.add_row(str(run.id), state, rule, counts + back, run.job_id or "")
-    results().print(table)
+        rows.append([str(run.id), state, rule, counts + back, run.job_id or ""])
+    columns = [Column("Run"), *(Column(name, least=8) for name in ("State", "Rule", "Found")), Column("Job", spare=1)]
+    print_table(columns, rows)
 
 
 def _words(identity: "IdentityDetail") -> str:

@@ -5,9 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.table import Table
 
-from app.commands.output import AsJson, DataDir, errors, print_json, progress_bar, results, shown
+from app.commands.output import AsJson, DataDir, errors, print_json, print_rejected, progress_bar, results, shown
 
 if TYPE_CHECKING:
     from app.core import Core
@@ -119,10 +118,8 @@ def _run(job: "Ingest", source: "Source") -> dict[str, Any]:
 
 def _print_report(report: dict[str, Any], path: Path) -> None:
     if report["rejections"]:
-        table = Table("File", "Code", "Why", title=f"Rejected ({report['rejected']})", title_justify="left")
-        for item in report["rejections"]:
-            table.add_row(*(shown(item[key]) for key in ("file", "code", "message")))
-        results().print(table)
+        rows = [[item[key] for key in ("file", "code", "message")] for item in report["rejections"]]
+        print_rejected(f"Rejected ({report['rejected']})", rows)
     near = f" ({report['near_duplicates']:,} look like an image that was there)" if report["near_duplicates"] else ""
     extra = f", {report['ignored']:,} other files ignored" if report["ignored"] else ""
     if not any(report[status] for status in ("ingested", "duplicate", "rejected")):

@@ -11,10 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich import box
-from rich.table import Table
 
-from app.commands.output import AsJson, DataDir, print_json, results, shown
+from app.commands.output import AsJson, Column, DataDir, print_json, print_rejected, print_table, results
 
 if TYPE_CHECKING:
     from app.database.sessions import Database
@@ -213,10 +211,7 @@ def print_job(database: "Database", job_id: str, *, as_json: bool, details: bool
         return
     _table([job])
     if details and rejected:
-        table = Table("File", "Code", "Why", title="Rejected", title_justify="left")
-        for item in rejected:
-            table.add_row(*(shown(text or "") for text in (item.name, item.code, item.message)))
-        results().print(table)
+        print_rejected("Rejected", [[item.name, item.code or "", item.message or ""] for item in rejected])
     if details and job.result_url:
         results().print(f"Its file: {job.result_url}", highlight=False, soft_wrap=True)
     if details and job.progress:
@@ -241,14 +236,13 @@ def _told(progress: dict[str, Any]) -> str:
 
 
 def _table(jobs: "list[JobOut]") -> None:
-    # 80 columns must do, and an id takes half of them.
-    table = Table("Id", "Job", "Done", box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    table.columns[0].no_wrap = True
+    rows = []
     for job in jobs:
         done = f"{job.done:,} of {job.total:,}" if job.total not in (None, job.done) else f"{job.done:,}"
         done += f" {job.unit}"
         counts = job.counts.model_dump(exclude={"waiting"}) if job.counts else {}
         words = [f"{number:,} {name}" for name, number in counts.items() if number]
         words += [job.error.code] if job.error else []
-        table.add_row(job.id, f"{job.kind} {job.state}", f"{done}: {', '.join(words)}" if words else done)
-    results().print(table)
+        rows.append([job.id, f"{job.kind} {job.state}", f"{done}: {', '.join(words)}" if words else done])
+    # 80 columns must do, and an id takes half of them.
+    print_table([Column("Id"), Column("Job", least=10), Column("Done", least=10)], rows)

@@ -5,10 +5,9 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.table import Table
 
 from app.commands.jobs import database_of
-from app.commands.output import AsJson, DataDir, errors, print_json, results, shown
+from app.commands.output import AsJson, Column, DataDir, errors, print_json, print_table, results, shown
 
 if TYPE_CHECKING:
     from app.access.schemas import KeyMade, KeyOut
@@ -60,12 +59,21 @@ def list_keys(data_dir: DataDir = None, as_json: AsJson = False) -> None:
     if as_json:
         print_json({"keys": [key.model_dump(mode="json") for key in keys]})
         return
-    table = Table("Key", "Name", "Prefix", "May", "Collections", "Last used", "State")
+    columns = [
+        Column("Key"),
+        Column("Name", least=10),
+        Column("Prefix"),
+        Column("May", least=6),
+        Column("Collections", spare=1, least=10),
+        Column("Last used", spare=2),
+        Column("State", least=8),
+    ]
+    rows = []
     for key in keys:
         limits = "all" if key.collections is None else ", ".join(key.collections) or "none"
         used = key.last_used_at.strftime("%Y-%m-%d %H:%M") if key.last_used_at else "never"
-        table.add_row(str(key.id), shown(key.name), key.prefix, ", ".join(key.scopes), shown(limits), used, _state(key))
-    results().print(table)
+        rows.append([str(key.id), key.name, key.prefix, ", ".join(key.scopes), limits, used, _state(key)])
+    print_table(columns, rows)
 
 
 @app.command("revoke")

@@ -5,9 +5,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.table import Table
 
-from app.commands.output import AsJson, DataDir, errors, print_json, progress_bar, results, shown
+from app.commands.output import (
+    AsJson,
+    Column,
+    DataDir,
+    errors,
+    print_json,
+    print_table,
+    progress_bar,
+    results,
+    shown,
+)
 
 if TYPE_CHECKING:
     from app.core import Core
@@ -36,9 +45,17 @@ def list_models(data_dir: DataDir = None, as_json: AsJson = False) -> None:
     if as_json:
         print_json([item.model_dump(mode="json") for item in found])
         return
-    table = Table("Id", "Name", "Status", "Method", "Backbone", "Not encoded", "Registered")
-    for item in found:
-        table.add_row(
+    columns = [
+        Column("Id"),
+        Column("Name", least=10),
+        Column("Status"),
+        Column("Method", spare=1, least=8),
+        Column("Backbone", spare=2, least=8),
+        Column("Not encoded"),
+        Column("Registered", spare=3, least=10),
+    ]
+    rows = [
+        [
             str(item.id),
             item.name,
             item.status,
@@ -46,8 +63,10 @@ def list_models(data_dir: DataDir = None, as_json: AsJson = False) -> None:
             item.backbone,
             f"{item.missing:,}",
             item.created_at.isoformat(" ", "seconds"),
-        )
-    results().print(table)
+        ]
+        for item in found
+    ]
+    print_table(columns, rows)
 
 
 @app.command("register")
@@ -144,10 +163,8 @@ def show(model: Model, data_dir: DataDir = None, as_json: AsJson = False) -> Non
     if as_json:
         print_json(found)
         return
-    table = Table(show_header=False)
-    for name, value in found.items():
-        table.add_row(name, shown(json.dumps(value, indent=1) if isinstance(value, dict) else str(value)))
-    results().print(table)
+    rows = [[name, json.dumps(value) if isinstance(value, dict) else str(value)] for name, value in found.items()]
+    print_table([Column("Field"), Column("Value", least=20)], rows)
 
 
 @app.command("calibrate")

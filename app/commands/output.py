@@ -88,10 +88,24 @@ class Column:
     most: int | None = None
 
 
-def print_table(columns: Sequence[Column], rows: Sequence[Sequence[str]], console: Console | None = None) -> None:
-    """A table as wide as the terminal at most; into a pipe or a file everything, a line a row, tabs between cells."""
+def print_rejected(title: str, rows: Sequence[Sequence[str]]) -> None:
+    """What was not taken: name of the file, code, and why."""
+    columns = [Column("File", least=10), Column("Code", least=10), Column("Why", least=20)]
+    print_table(columns, rows, title=title)
+
+
+def print_table(
+    columns: Sequence[Column], rows: Sequence[Sequence[str]], console: Console | None = None, *, title: str = ""
+) -> None:
+    """A table as wide as the terminal at most; into a pipe or a file everything, a line a row, tabs between cells.
+
+    Args:
+        title: a line above it, in either case.
+    """
     out = console or results()
     cells = [[_printable(cell) for cell in row] for row in rows]
+    if title:
+        out.print(_printable(title), markup=False, highlight=False, soft_wrap=True)
     if not out.is_terminal:
         lines = [[column.title for column in columns], *cells]
         out.file.write("".join("\t".join(line) + "\n" for line in lines))

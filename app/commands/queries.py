@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from pydantic import ValidationError
-from rich.table import Table
 
 from app.commands.jobs import database_of
 from app.commands.output import (
@@ -85,8 +84,9 @@ def save(
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
-    """Keep a search under a name, rename it, or say what it is for."""
+    """Keep a search under a name, rename it, or say what it is for (the audit keeps what was said before)."""
     from app.queries.schemas import QueryPatch
+    from app.settings import load_settings
 
     wanted = {key: value or None for key, value in (("name", name), ("purpose", purpose)) if value is not None}
     if not wanted:
@@ -96,7 +96,7 @@ def save(
     except ValidationError as error:
         raise _bad(error) from None
     with database_of(data_dir) as database:
-        changed = _service(database).change(query, patch)
+        changed = _service(database).change(query, patch, load_settings(data_dir=data_dir))
     _print(changed, as_json=as_json)
 
 
@@ -304,9 +304,10 @@ def _print_feedback(found: "FeedbackList", *, as_json: bool) -> None:
     if as_json:
         print_json(found.model_dump(mode="json"))
         return
-    table = Table("Feedback", "When", "Identity", "Image", "Verdict", "Note")
+    columns = [*map(Column, ("Feedback", "When", "Identity", "Image")), Column("Verdict", least=8)]
+    rows = []
     for row in found.feedback:
         verdict = row.verdict if row.counts else f"{row.verdict} (a later one counts)"
         when, image = row.at.strftime("%Y-%m-%d %H:%M"), str(row.image_id or "")
-        table.add_row(str(row.id), when, str(row.identity_id), image, verdict, shown(row.note or ""))
-    results().print(table)
+        rows.append([str(row.id), when, str(row.identity_id), image, verdict, row.note or ""])
+    print_table([*columns, Column("Note", spare=1, least=10)], rows)

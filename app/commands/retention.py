@@ -3,10 +3,9 @@
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from app.commands.jobs import database_of
-from app.commands.output import AsJson, DataDir, errors, print_json, results, shown
+from app.commands.output import AsJson, Column, DataDir, errors, print_json, print_table, results
 
 app = typer.Typer(help="Retention: how long images are kept.", no_args_is_help=True)
 
@@ -45,10 +44,11 @@ def list_rules(data_dir: DataDir = None, as_json: AsJson = False) -> None:
     if as_json:
         print_json(found.model_dump(mode="json"))
         return
-    table = Table("Collection", "Camera", "Days", "Due")
-    for rule in found.rules:
-        table.add_row(shown(rule.collection), shown(rule.camera or "(all others)"), str(rule.days), f"{rule.due:,}")
-    results().print(table)
+    columns = [Column("Collection", least=10), Column("Camera", least=10), Column("Days"), Column("Due")]
+    print_table(
+        columns,
+        [[rule.collection, rule.camera or "(all others)", str(rule.days), f"{rule.due:,}"] for rule in found.rules],
+    )
 
 
 @app.command("apply")

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from app.commands.output import AsJson, DataDir, errors, print_json, results, shown
+from app.commands.output import AsJson, Column, DataDir, errors, print_json, print_table, results, shown
 
 if TYPE_CHECKING:
     from app.embedding.runtimes.records import RuntimeRecord
@@ -91,21 +91,22 @@ def _folder_of(model: str | None, settings: "Settings") -> Path:
 
 
 def _show(record: "RuntimeRecord") -> None:
-    from rich.table import Table
-
-    table = Table("Runtime", "Text ms", "Image ms", "Texts/s", "Images/s", "Cosine", "Start s")
-    for one in record.measured:
-        table.add_row(
-            f"[bold]{one.runtime}[/]" if one.runtime == record.choice else one.runtime,
+    rows = [
+        [
+            one.runtime,
+            "yes" if one.runtime == record.choice else "",
             f"{one.text_ms:.2f}",
             f"{one.image_ms:.2f}",
             f"{one.texts_s:,.0f}",
             f"{one.images_s:,.1f}",
             f"{one.cosine:.6f}",
             f"{one.open_s:.1f}",
-        )
-    if record.measured:
-        results().print(table)
+        ]
+        for one in record.measured
+    ]
+    if rows:
+        titles = ("Runtime", "Chosen", "Text ms", "Image ms", "Texts/s", "Images/s")
+        print_table([*map(Column, titles), Column("Cosine", spare=1), Column("Start s", spare=2)], rows)
         results().print("one text or picture with a query's threads; per second in batches, a thread a core")
     else:
         results().print("nothing was measured on this machine for this checkpoint")

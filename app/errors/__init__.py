@@ -20,6 +20,7 @@ models.errors.DescryError
     |   +-- CollectionNameError           collection_name_invalid
     |   +-- KeyRefusedError               key_refused
     |   +-- PurposeRequiredError          purpose_required
+    |   +-- AuditTooYoungError            audit_too_young
     |   +-- RecipeRefusedError            recipe_invalid
     |   +-- CursorInvalidError            cursor_invalid
     |   +-- CursorMismatchError           cursor_mismatch
@@ -78,6 +79,7 @@ models.errors.DescryError
     |   +-- JobFinishedError              job_finished
     |   +-- JobNotRetryableError          job_not_retryable
     |   +-- JobSourceChangedError         job_source_changed
+    |   +-- AuditNotWholeError            audit_not_whole
     |   +-- QueryOutdatedError            query_outdated
     |   +-- SecondPersonMissingError      second_person_missing
     |   +-- SamePersonError               second_person_needed
@@ -153,6 +155,8 @@ models.errors.DescryError
 """
 
 from app.errors.access import (
+    AuditNotWholeError,
+    AuditTooYoungError,
     AuditUnavailableError,
     KeyExpiredError,
     KeyInvalidError,
@@ -310,6 +314,8 @@ __all__ = [
     "AssociationTooLargeError",
     "AssociationUndoneError",
     "AttributeProtectedError",
+    "AuditNotWholeError",
+    "AuditTooYoungError",
     "AuditUnavailableError",
     "BackupError",
     "BackupTargetError",

@@ -1,6 +1,6 @@
 """What is wrong with who asks, or with how often."""
 
-from app.errors.base import InvalidError, NotFoundError, ServiceError, UnavailableError
+from app.errors.base import ConflictError, InvalidError, NotFoundError, ServiceError, UnavailableError
 
 
 class KeyRequiredError(ServiceError):
@@ -62,6 +62,18 @@ class AuditUnavailableError(UnavailableError):
     """The audit cannot be written, so that nothing may be done."""
 
     code, title = "audit_unavailable", "The audit cannot be written"
+
+
+class AuditTooYoungError(InvalidError):
+    """Entries of the audit are to be removed that must still be kept."""
+
+    code, title = "audit_too_young", "Entries of the audit are kept longer"
+
+
+class AuditNotWholeError(ConflictError):
+    """Entries of the audit are to be removed to which somebody did something."""
+
+    code, title = "audit_not_whole", "The audit is not whole"
 
 
 class PurposeRequiredError(InvalidError):

@@ -17,6 +17,7 @@ from typing import Any, NoReturn, TypeVar
 from dbos import DBOS, Serializer, SetWorkflowID
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
+from app.audit.pruning import prune_by_rule
 from app.batches.staging import reduce_staged, sweep
 from app.core import Core
 from app.database.sessions import service_error
@@ -289,6 +290,7 @@ class Worker:
         sweep_videos(self._settings, in_use)
         self._core.store.recover()  # what a store that was away has left over
         apply(self._core)
+        prune_by_rule(self._core.database, self._settings)
         Retention(self._core.database, self._settings).sweep()
         keep_standby(self._core.database, self._settings)
         self._core.tidy()

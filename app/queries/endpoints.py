@@ -80,10 +80,15 @@ def get_query(query_id: QueryId, core: CoreDep) -> QueryOut:
     return QueryService(core.database, core.recorder).out(query_id)
 
 
-@router.patch("/{query_id}", responses=responses(QueryNotFoundError, InvalidError, UnavailableError))
+@router.patch(
+    "/{query_id}", responses=responses(QueryNotFoundError, InvalidError, PurposeRequiredError, UnavailableError)
+)
 def patch_query(query_id: QueryId, patch: QueryPatch, core: CoreDep) -> QueryOut:
-    """Save a search under a name, rename it, or say what it is for."""
-    return QueryService(core.database, core.recorder).change(query_id, patch)
+    """Save a search under a name, rename it, or say what it is for: the audit keeps that as it was and as it is.
+
+    Where a search must say what it is for, that can be changed, but not taken away.
+    """
+    return QueryService(core.database, core.recorder).change(query_id, patch, core.settings)
 
 
 @router.delete(

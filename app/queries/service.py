@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy.orm import Session
 
+from app.audit.note import noted
 from app.database.sessions import Database
 from app.database.tables import Query, now
 from app.errors import InvalidError, QueryNotFoundError, UnavailableError
@@ -19,6 +20,8 @@ from app.queries.recorder import Recorder
 from app.queries.repository import FeedbackRepository, QueryRepository
 from app.queries.schemas import QueryOut, QueryPage, QueryPatch, QueryVersion
 from app.registry.repository import ModelRepository
+from app.search.purpose import check_kept
+from app.settings import Settings
 from app.vectors.repository import LogRepository
 
 _LOOK_S = 0.05
@@ -93,11 +96,12 @@ class QueryService:
             told = _out(session, rows[:limit])
         return QueryPage(queries=told, next_cursor=_cursor(rows[limit - 1]) if len(rows) > limit else None)
 
-    def change(self, query_id: str, patch: QueryPatch) -> QueryOut:
-        """Apply the fields that the patch names.
+    def change(self, query_id: str, patch: QueryPatch, settings: Settings) -> QueryOut:
+        """Apply the fields that the patch names. The audit has the purpose as it was, and as it is.
 
         Raises:
             QueryNotFoundError, UnavailableError: see `written`.
+            PurposeRequiredError: it would take away a purpose that the search must have.
         """
         self.written(query_id)
         with self._database.write() as session:
@@ -106,7 +110,12 @@ class QueryService:
             if "name" in patch.model_fields_set:
                 row.name = patch.name
                 row.saved_at = None if patch.name is None else row.saved_at or now()
-            if "purpose" in patch.model_fields_set:
+                noted(name=row.name)
+            if "purpose" in patch.model_fields_set and row.purpose != patch.purpose:
+                if patch.purpose is None:
+                    check_kept(row.definition.get("collection"), settings, session)
+                done = "said" if row.purpose is None else "changed" if patch.purpose is not None else "taken_away"
+                noted(facts={"purpose": done}, purpose=patch.purpose, purpose_before=row.purpose)
                 row.purpose = patch.purpose
             return _out(session, [row])[0]
 

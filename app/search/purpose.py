@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from sqlalchemy.orm import Session
+
 from app.access.repository import KeyRepository
 from app.database.sessions import Database
 from app.database.visible import asked_by
@@ -39,6 +41,20 @@ def check_purpose_here(options: SearchOptions, settings: Settings, database: Dat
         closed = KeyRepository(session).exists()
     if purpose_required(settings, closed=closed):
         raise _refusal()
+
+
+def check_kept(collection: str | None, settings: Settings, session: Session) -> None:
+    """Refuse that a search loses the purpose that it has, where it must have one.
+
+    Raises:
+        PurposeRequiredError: it must, and so would not be answered again either.
+    """
+    if collection in settings.purpose_free_collections:
+        return
+    if purpose_required(settings, closed=KeyRepository(session).exists()):
+        raise PurposeRequiredError(
+            "what the search is for cannot be taken away, only said otherwise; the audit keeps what it was before"
+        )
 
 
 def _missing(options: SearchOptions, settings: Settings) -> bool:

@@ -4,6 +4,7 @@ import getpass
 import json
 import shutil
 import sqlite3
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -12,12 +13,14 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from app.audit.actions import verbs
-from app.audit.repository import AuditRepository
+from app.audit.note import Note
+from app.audit.repository import AuditChain, AuditRepository
 from app.cli import app
 from app.commands.training import VERBS
 from app.database.audit_table import AuditEntry
+from app.database.migrate import upgrade
 from app.database.sessions import Database
-from app.errors import AuditUnavailableError, IdentityNotFoundError
+from app.errors import AuditTooYoungError, AuditUnavailableError, IdentityNotFoundError
 from app.settings import Settings
 from tests.app.test_command_line import verb
 from tests.app.test_queries_verbs import data
@@ -172,3 +175,33 @@ def test_an_erasure_takes_what_was_written_about_the_person_alone(data: Path) ->
     assert "case 17" in (left["search.cli"] or "")
     checked = json.loads(verb("audit", "verify", "--json"))
     assert (checked["whole"], checked["erased"]) == (True, 1)
+
+
+def test_old_entries_are_removed_and_a_backup_of_the_rest_is_whole(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    past = datetime.now(UTC) - timedelta(days=200)
+    folder = data / "past"
+    monkeypatch.setenv("DESCRY_DATA_DIR", str(folder))
+    database = Database(Settings(data_dir=folder).database)
+    upgrade(database)
+    with database.append() as connection:
+        AuditChain(connection).append([Note("view.image", "desk", at=past).row() for _ in range(5)])
+    database.close()
+    for arguments in ([], ["--before", "yesterday"]):
+        assert CliRunner().invoke(app, ["audit", "prune", *arguments]).exit_code == 2
+    with pytest.raises(AuditTooYoungError):
+        verb("audit", "prune", "--before", f"{datetime.now(UTC):%Y-%m-%d}")
+    before = ["--before", f"{past + timedelta(days=30):%Y-%m-%d}", "--json"]
+    assert json.loads(verb("audit", "prune", "--dry-run", *before))["entries"] == 5
+    assert json.loads(verb("audit", "verify", "--json"))["removed"] == 0
+    assert json.loads(verb("audit", "prune", *before))["entries"] == 5
+    assert "1 to 5 removed by rule" in verb("audit", "verify")
+    monkeypatch.setenv("DESCRY_AUDIT_KEEP_DAYS", "90")
+    assert "0 entries from before" in verb("audit", "prune")
+    listed = json.loads(verb("audit", "list", "--action", "audit.prune", "--json"))["entries"]
+    (said,) = [one for one in listed if "removed_upto" in one["facts"]]
+    assert (said["actor"], said["facts"]["removed_upto"]) == (f"cli:{getpass.getuser()}", 5)
+    verb("backup", str(data / "copy"))
+    monkeypatch.setenv("DESCRY_DATA_DIR", str(data / "again"))
+    verb("restore", str(data / "copy"))
+    told = json.loads(verb("audit", "verify", "--json"))
+    assert (told["whole"], told["removed"]) == (True, 5)

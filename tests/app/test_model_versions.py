@@ -99,6 +99,10 @@ def test_images_that_came_meanwhile_are_missed_by_nobody(core: Core, ingest: Ing
         core.activation.complete(other.id, activate=True)
     core.activation.encode_missing(other.id, encoder)
     core.activation.complete(other.id, activate=True)
+    with core.database.read() as session:
+        log = LogRepository(session)
+        assert log.head().active_version_id == other.id
+        assert log.count(other.id, "text") == 2
 
 
 def test_a_lost_picture_is_named(core: Core, ingest: IngestFolder, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from app.cli import app
 from app.core import Core
 from app.database.sessions import Database
-from app.errors import ConfigurationError
+from app.errors import ConfigurationError, PurposeRequiredError
 from app.gallery.sources import open_source
 from app.main import create_app
 from app.search.purpose import check_purpose_here
@@ -96,9 +96,10 @@ def test_each_search_says_what_it_is_for_where_it_must(
             assert status == 200, kind
             again, results = f"/v1/queries/{query}/search", f"/v1/queries/{query}/results?format=json"
             assert client.post(again, json={}, headers=headers).status_code == 200  # it is for what it was for
-            client.patch(f"/v1/queries/{query}", json={"purpose": None}, headers=headers).raise_for_status()
+            taken = client.patch(f"/v1/queries/{query}", json={"purpose": None}, headers=headers)
+            assert taken.status_code == (422 if case.everywhere else 200), taken.text
             for answer in (client.post(again, json={}, headers=headers), client.get(results, headers=headers)):
-                assert (answer.status_code == 422) is case.everywhere, answer.text
+                assert answer.status_code == 200, answer.text  # it still says so, or it need not
             client.patch(f"/v1/queries/{query}", json=CASE, headers=headers).raise_for_status()
             assert client.get(results, headers=headers).status_code == 200
 
@@ -121,6 +122,48 @@ def test_the_first_key_asks_for_a_purpose_and_pages_of_a_query_need_none(
     again = client.post(f"/v1/queries/{page['query_id']}/search", json=more, headers=headers)
     assert again.status_code == 200, again.text
     assert again.json()["candidates"][0]["identity"]["id"] != page["candidates"][0]["identity"]["id"]
+
+
+def test_a_purpose_is_changed_in_the_open_and_never_taken_away(
+    client: TestClient, core: Core, ingest: IngestFolder, tmp_path: Path
+) -> None:
+    picture(tmp_path / "people" / "red.jpg", "red")
+    ingest(tmp_path / "people")
+    query = client.post("/v1/search/text", json={"query": "red"}).json()["query_id"]
+    admin = make(client, "admin")
+    headers = make(client, "search", admin=admin["Authorization"].removeprefix("Bearer "))
+
+    def patch(**body: str | None) -> tuple[int, str | None]:
+        """Status, and the code of the error or the purpose."""
+        answer = client.patch(f"/v1/queries/{query}", json=body, headers=headers)
+        return answer.status_code, answer.json().get("code", answer.json().get("purpose"))
+
+    def told() -> tuple[str, str, Any, dict[str, Any]]:
+        page = client.get("/v1/admin/audit", params={"action": "change.query", "limit": 1}, headers=admin).json()
+        (entry,) = page["entries"]
+        return entry["actor"], entry["outcome"], entry["facts"].get("purpose"), entry["words"] or {}
+
+    assert patch(purpose=None, name="gate 4") == (200, None)  # it was asked before there was a key: nothing is lost
+    assert told() == ("test", "ok", None, {"name": "gate 4"})
+    assert patch(purpose="case 17") == (200, "case 17")
+    assert told() == ("test", "ok", "said", {"purpose": "case 17"})
+    assert patch(purpose="case 18") == (200, "case 18")
+    assert told() == ("test", "ok", "changed", {"purpose": "case 18", "purpose_before": "case 17"})
+    for nothing in (None, "", " "):
+        assert patch(purpose=nothing, name="other") == (422, "purpose_required")
+        assert told()[:2] == ("test", "purpose_required")
+    kept = client.get(f"/v1/queries/{query}", headers=headers).json()
+    assert (kept["purpose"], kept["name"]) == ("case 18", "gate 4")  # nothing of what was refused was done
+    assert patch(purpose=" case 18 ") == (200, "case 18")
+    assert told() == ("test", "ok", None, {})
+    assert client.get("/v1/admin/audit/verify", headers=admin).json()["whole"]
+
+
+def test_where_none_is_needed_a_purpose_may_go_and_the_audit_knows_it(client: TestClient, core: Core) -> None:
+    query = client.post("/v1/search/text", json={"query": "red", **CASE}).json()["query_id"]
+    assert client.patch(f"/v1/queries/{query}", json={"purpose": None}).json()["purpose"] is None
+    (entry,) = client.get("/v1/admin/audit", params={"action": "change.query"}).json()["entries"]
+    assert (entry["facts"]["purpose"], entry["words"]) == ("taken_away", {"purpose_before": "case 17"})
 
 
 def test_a_limited_key_hears_of_its_own_collections_only(settings: Settings, core: Core) -> None:
@@ -158,6 +201,11 @@ def test_verbs_ask_for_a_purpose_once_there_is_a_key(data: Path, monkeypatch: py
     assert not any(refused(*one, *("--purpose", "case 17")) for one in searches)
     verb("queries", "save", before, "--purpose", "case 17")
     assert not refused("queries", "search", before)
+    with pytest.raises(PurposeRequiredError, match="cannot be taken away"):
+        verb("queries", "save", before, "--purpose", "")
+    verb("queries", "save", before, "--purpose", "case 18")
+    (entry, *_) = json.loads(verb("audit", "list", "--action", "change.query", "--json"))["entries"]
+    assert (entry["words"]["purpose"], entry["words"]["purpose_before"]) == ("case 18", "case 17")
     assert not refused("subject", "--image", image)  # what that is for goes without saying
     assert refused("search", "red", "--collection", "default")
     monkeypatch.setenv("DESCRY_PURPOSE_FREE_COLLECTIONS", "other, default")

@@ -2,11 +2,16 @@
 
 import io
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from rich.console import Console
+from typer.testing import CliRunner
 
+from app.cli import app
+from app.commands import output
 from app.commands.output import Column, print_table
 from app.commands.search import table_of
 from app.search.schemas import SearchAnswer
@@ -86,3 +91,49 @@ def test_what_would_drive_a_terminal_is_no_part_of_a_table() -> None:
     assert console.file.getvalue() == "Name\n[red]a\ufffdb\ufffd[2J\ufffdc\n"
     (line,) = drawn([Column("Name")], [["[red]a\x1b[2J"]], 80)[2:]
     assert line.strip() == "[red]a\ufffd[2J"
+
+
+def test_only_one_module_draws_tables() -> None:
+    """So that none is drawn into a pipe."""
+    commands = Path(output.__file__).parent
+    drawing = {path.name for path in commands.glob("*.py") if "rich.table" in path.read_text(encoding="utf-8")}
+    assert drawing == {"output.py"}
+
+
+def test_every_table_goes_into_a_pipe_as_lines_with_tabs(data: Path) -> None:
+    found = json.loads(verb("search", "a red coat", "--json"))
+    person = str(found["candidates"][0]["identity"]["id"])
+    verb("feedback", "add", found["query_id"], "--confirm", person)
+    verb("identities", "split", person, "--image", str(found["candidates"][0]["images"][0]["id"]))
+    verb("retention", "set", "--collection", "default", "--days", "90")
+    verb("keys", "create", "desk", "--scope", "search")
+    for arguments, columns in (
+        (["models", "list"], 7),
+        (["models", "show", "1"], 2),
+        (["keys", "list"], 7),
+        (["identities", "history", person], 7),
+        (["identities", "timeline", person], 5),
+        (["identities", "runs"], 5),
+        (["feedback", "list", found["query_id"]], 6),
+        (["retention", "list"], 4),
+        (["audit", "list"], 7),
+        (["jobs", "list"], 3),
+    ):
+        lines = verb(*arguments).splitlines()
+        assert {line.count("\t") for line in lines} == {columns - 1}, (arguments, lines)
+        assert len(lines) > 1 or arguments in (["identities", "runs"], ["jobs", "list"]), arguments
+    ran = subprocess.run(
+        [sys.executable, "-m", "app.cli", "keys", "list"], capture_output=True, text=True, check=True, timeout=60
+    )
+    head, key = (line.split("\t") for line in ran.stdout.splitlines())
+    assert (head[:2], key[:2]) == (["Key", "Name"], ["1", "desk"])
+
+
+def test_what_an_ingest_rejects_is_lines_with_tabs_below_a_title(data: Path) -> None:
+    (data / "bad").mkdir()
+    (data / "bad" / "empty.jpg").touch()
+    told = CliRunner().invoke(app, ["ingest", str(data / "bad")])
+    assert told.exit_code == 0, told.output
+    title, head, row, *_ = told.stdout.splitlines()
+    assert (title, head) == ("Rejected (1)", "File\tCode\tWhy")
+    assert row.split("\t")[0] == "empty.jpg"

@@ -63,7 +63,9 @@ def server(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iter
             client.post("/v1/search/text", json={"query": "a green coat of somebody", "purpose": "case 18"})
             client.post("/v1/search/image", files={"file": ("red.jpg", (folder / "red0.jpg").read_bytes())})
             parts = {"parts": [{"text": "a red coat"}, {"image_id": 1}], "negatives": [{"text": "a black coat"}]}
-            client.post("/v1/search/composed", json=parts)
+            query = client.post("/v1/search/composed", json=parts).json()["query_id"]
+            for purpose in ("case 20", "case 21"):
+                client.patch(f"/v1/queries/{query}", json={"purpose": purpose}).raise_for_status()
             client.get("/v1/identities/9999")
             for image in (1, 2, 3):
                 client.get(f"/v1/images/{image}/thumbnail")
@@ -100,6 +102,8 @@ def test_each_entry_says_who_did_what_and_what_for(visit: Visit) -> None:
     expect(entry(page, "searched by several parts")).to_contain_text(
         "“a red coat” and the picture of image 1, without “a black coat”"
     )
+    changed = entry(page, "Purpose before")
+    expect(changed.locator(".entry-word")).to_have_text(["For case 21", "Purpose before case 20"])
     expect(entry(page, "What was written has been erased.")).to_have_count(1)
     expect(page.locator(".entries")).not_to_contain_text("somebody")
     expect(entry(page, "identity_not_found")).to_contain_text("looked at a person")

@@ -70,6 +70,15 @@ def waiting(visit: Visit) -> Locator:
     return visit.page.get_by_role("region", name="Waiting for a second person")
 
 
+def name_keeps_its_line(badge: Locator) -> None:
+    """The mark on a card stands below the name and does not squeeze it."""
+    name, mark = badge.locator("xpath=..").locator(".open").bounding_box(), badge.bounding_box()
+    assert name is not None
+    assert mark is not None
+    assert name["height"] < 2 * mark["height"]
+    assert mark["y"] >= name["y"] + name["height"] - 1
+
+
 def test_two_people_identify_somebody(visits: Visiting, locked: Locked) -> None:
     with signed_in(visits, locked, locked.ann) as ann, signed_in(visits, locked, locked.ben) as ben:
         dialog = open_person(ann, "a red coat and black trousers", "P-0003")
@@ -117,11 +126,7 @@ def test_two_people_identify_somebody(visits: Visiting, locked: Locked) -> None:
         expect(ann.page).to_have_url(re.compile(r"\?query=[0-9a-f]{32}$"))  # a moment later than the dialog
         badge = ann.page.locator(".card .badge.identified")
         expect(badge).to_have_text("waits for a second person")
-        name, mark = badge.locator("xpath=..").locator(".open").bounding_box(), badge.bounding_box()
-        assert name is not None
-        assert mark is not None
-        assert name["height"] < 2 * mark["height"]  # one line: the mark stands below and does not squeeze it
-        assert mark["y"] >= name["y"] + name["height"] - 1
+        name_keeps_its_line(badge)
         ann.page.reload()  # the search is in the address now
         expect(ann.page.locator(".card .badge.identified")).to_have_text("✓ confirmed by two people")
         ann.page.get_by_role("button", name="P-0003, rank").click()

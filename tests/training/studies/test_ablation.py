@@ -10,6 +10,7 @@ from tests.training.test_cli import verb
 from training.datasets import read_dataset
 from training.errors import TrainingError
 from training.methods.base import Row
+from training.processes.claim import claimed
 from training.recipe import dump_recipe, load_recipe
 from training.studies.ablation import DATA, RESULT, TABLE, Outcome, ablate, first_people, rows_of, spread, table
 
@@ -96,3 +97,12 @@ def test_the_verb_prints_the_table(shipped: str, tmp_path: Path) -> None:
     wrong = verb("ablate", shipped, "--seeds", "x", cwd=tmp_path)
     assert wrong.returncode == 2
     assert "Traceback" not in wrong.stderr
+
+
+def test_a_table_is_made_by_one_run_at_a_time(shipped: str, tmp_path: Path) -> None:
+    words = ["ablate", shipped, "--seeds", "0", "--row", "baseline", "--out", "t", "--device", "cpu"]
+    with claimed(tmp_path / "t"):
+        second = verb(*words, cwd=tmp_path)
+    assert (second.returncode, "[training_failed]" in second.stderr) == (1, True), second.stderr
+    assert "another run is under way in t" in second.stderr
+    assert not (tmp_path / "t" / TABLE).exists()

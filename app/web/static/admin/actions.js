@@ -22,7 +22,7 @@ export const KINDS = [
     "change.identity.merge": "merged people", "change.identity.split": "split a person", "change.identity.delete": "deleted a person",
     "change.image": "changed an image", "change.image.delete": "deleted an image", "change.images": "swept the pictures' store",
     "change.association": "grouped people", "change.association.undo": "took a grouping back",
-    "change.query": "saved or renamed a search", "change.query.delete": "deleted a past search",
+    "change.query": "saved or renamed a search, or said what it is for", "change.query.delete": "deleted a past search",
     "change.feedback": "gave verdicts", "change.feedback.delete": "took a verdict back",
     "change.identification": "proposed an identification", "change.identification.confirm": "confirmed an identification",
     "change.identification.refuse": "refused an identification", "change.identification.withdraw": "withdrew an identification",
@@ -36,7 +36,7 @@ export const KINDS = [
     "key.create": "made a key", "key.rotate": "rotated a key", "key.revoke": "revoked a key", "key.list": "looked at the keys", "key.view": "looked at a key",
   }],
   ["session", "Sign-ins", { "session.begin": "signed in" }],
-  ["audit", "The audit", { "audit.list": "read the audit", "audit.verify": "verified the audit", "audit.export": "exported the audit" }],
+  ["audit", "The audit", { "audit.list": "read the audit", "audit.verify": "verified the audit", "audit.export": "exported the audit", "audit.prune": "removed old entries of the audit" }],
 ];
 
 /** Actions without a kind. */
