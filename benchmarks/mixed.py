@@ -47,6 +47,8 @@ _EXAMPLES, _SEARCHERS, _LOOKERS = (3, 42, 77), 3, 1
 _PAUSE_S, _LOOK_S = 0.5, 0.3
 _GONE, _LATELY_S = ("identity_not_found", "identity_merged"), 15.0
 _VICTIMS = (("replica",), ("worker",), ("replica", "worker"))
+# Under nohup servers ignore the second one, as this process does.
+_HANG_UPS = [one for one in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(one) != signal.SIG_IGN]
 
 
 class Mixed(Trial):
@@ -206,7 +208,7 @@ class Mixed(Trial):
                 self._struck(name, "server")
                 self.fleet.kill_server(name, rng)
         elif several and rng.random() < 0.5:
-            number = rng.choice((signal.SIGTERM, signal.SIGHUP))
+            number = rng.choice(_HANG_UPS)
             self._struck(name, number.name)
             if (code := self.fleet.hang_up(name, number)) != -signal.SIGTERM:
                 self.fault([f"{name} ended with {code} after {number.name}"])

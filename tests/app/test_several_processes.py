@@ -24,7 +24,7 @@ from tests.waiting import LIMIT_S, alive, until
 
 # Answers each connection with its place and process id. A place whose file `wait-N` is there serves when it is gone.
 PROGRAM = """
-import os, pathlib, select, socket, sys, time
+import os, pathlib, select, signal, socket, sys, time
 from app.commands.supervision import beside, end_as, inherited, supervise
 
 folder = pathlib.Path(sys.argv[1])
@@ -34,6 +34,7 @@ if (given := inherited()) is None:
     plain.bind(("127.0.0.1", 0))
     listener = beside(plain)
     plain.close()
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # these tests may themselves run under nohup, whose children ignore it
     print(listener.getsockname()[1], flush=True)
     end_as(supervise(listener, 3))
 (folder / f"began-{given.place}-{os.getpid()}").touch()

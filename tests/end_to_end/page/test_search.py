@@ -172,7 +172,7 @@ def test_purpose_goes_along_and_is_asked_for_where_it_is_required(visit: Visit) 
     expect(purpose).to_be_focused()
     expect(purpose).to_have_attribute("aria-invalid", "true")
     expect(visit.page.locator("#purpose-note")).to_have_text("Say what the search is for, such as a case.")
-    expect(visit.page.get_by_text("Say what this search is for.")).to_be_visible()
+    expect(visit.page.get_by_text("Write above what the search is for")).to_be_visible()
     visit.page.unroute("**/v1/search/text")
     purpose.fill("case 17")
     assert body_of(visit, "/v1/search/text", "Search")["purpose"] == "case 17"
