@@ -131,11 +131,15 @@ class Core:
     def switch(self, version_id: int, *, despite_gate: bool = False) -> None:
         """Make a complete version the active one, here and in the database; loaded before, so that nothing waits.
 
+        Open jobs that were to let another one answer do not any more.
+
         Raises:
             ModelNotFoundError, ModelRefusedError: there is none, or it may not be activated.
             ModelIncompleteError: more than a few images are not encoded for it.
             MemoryShortError: its indexes would not fit into memory here.
         """
+        from app.jobs.order import overtake
+        from app.jobs.repository import JobRepository
         from app.registry.service import ModelService
 
         with self.database.read() as session:
@@ -145,7 +149,11 @@ class Core:
         self.active.switch_with(
             version_id,
             lambda encoder: self.activation.complete(
-                version_id, activate=True, encoder=encoder, despite_gate=despite_gate
+                version_id,
+                activate=True,
+                encoder=encoder,
+                despite_gate=despite_gate,
+                record=lambda session, _: overtake(JobRepository(session), version_id),
             ),
         )
 

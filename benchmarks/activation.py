@@ -17,6 +17,7 @@ import torch
 
 from app.commands.models import register_checkpoint
 from app.gallery.sources import open_source
+from app.jobs.repository import FINAL
 from benchmarks.figures import Figure
 from benchmarks.gallery import open_with_model
 from benchmarks.visibility import serving
@@ -142,7 +143,7 @@ def _until(client: httpx.Client, job_id: str, reached: Callable[[dict[str, Any]]
         job: dict[str, Any] = client.get(f"/v1/jobs/{job_id}").raise_for_status().json()
         if reached(job):
             return job
-        if job["state"] in ("succeeded", "failed", "cancelled"):
+        if job["state"] in FINAL:
             raise RuntimeError(f"the {job['kind']} {job['state']}: {job['error']}")
         time.sleep(0.1)
     raise RuntimeError(f"the job did not get there within {_LIMIT_S:.0f} s: {job}")

@@ -103,22 +103,26 @@ def unlike(core: Core, ledger: Ledger) -> list[str]:
         found.append(f"pictures without a row, or the other way round: {sorted(odd_files)[:5]}")
     if stray := {name.removesuffix(".thumb") for name in files - pictures} - pictures:
         found.append(f"thumbnails without a picture: {sorted(stray)[:5]}")
-    if set(states) - {"succeeded"}:
+    if set(states) - {"succeeded", "superseded"}:  # an activation by a later one
         found.append(f"jobs that did not succeed: {states}")
     return found
 
 
 def _switch(caller: Caller, version: int) -> str | None:
-    """Let a version answer; says what went wrong."""
-    deadline = time.monotonic() + LIMIT_S
-    while time.monotonic() < deadline:
-        response = caller.insist("POST", f"/v1/models/{version}/activate")
-        if response.status_code == 200:
-            return None
-        if response.status_code != 202:
-            return f"activation of {version} at the end: {response.status_code} {response.text[:300]}"
-        time.sleep(0.2)  # asked again: it is the same job until that ends, and 200 then
-    return f"version {version} could not be activated at the end"
+    """Let a version answer, and see the job to its end that does it; says what went wrong."""
+    response = caller.insist("POST", f"/v1/models/{version}/activate")
+    if response.status_code == 200:
+        return None
+    if response.status_code != 202:
+        return f"activation of {version} at the end: {response.status_code} {response.text[:300]}"
+    path, deadline = f"/v1/jobs/{response.json()['id']}", time.monotonic() + LIMIT_S
+    while (job := caller.insist("GET", path).json())["state"] not in FINAL:
+        if time.monotonic() > deadline:
+            return f"the activation of {version} at the end is {job['state']} after {LIMIT_S:.0f} s"
+        time.sleep(0.2)
+    if job["state"] != "succeeded":
+        return f"the activation of {version} at the end {job['state']}: {job['error']}"
+    return None
 
 
 def _active(core: Core, version: int) -> list[str]:

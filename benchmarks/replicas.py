@@ -37,7 +37,7 @@ from benchmarks.prepared import PICTURE, QUERIES, prepare
 _SEARCHERS, _SENDERS = 4, 2
 _JOB_S = 600.0
 """Longest wait for the end of a batch: what is given up and comes later makes all that follows look wrong."""
-ENDED = ("succeeded", "failed", "cancelled")
+ENDED = ("succeeded", "failed", "cancelled", "superseded")
 Step = Callable[[Caller, random.Random], None]
 
 

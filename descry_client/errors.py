@@ -3,7 +3,7 @@
 ClientError
 |-- ConnectionFailedError       no answer came: the address, the network, or the server is away
 |-- UnexpectedAnswerError       an answer that is none of this API
-|-- JobEndedError               a job that was waited for failed or was cancelled (`job`)
+|-- JobEndedError               a job that was waited for failed, or was cancelled or superseded (`job`)
 |-- WaitTimeoutError            a job has not ended within the time that was given (`job`)
 `-- ProblemError                the server refused; `code` is stable, programs match on it
     |-- NotAuthorisedError      401
@@ -35,7 +35,7 @@ class UnexpectedAnswerError(ClientError):
 
 
 class JobEndedError(ClientError):
-    """A job failed or was cancelled."""
+    """A job failed, or was cancelled or superseded."""
 
     def __init__(self, job: JobOut) -> None:
         why = f": {job.error.code}: {job.error.message}" if job.error else ""

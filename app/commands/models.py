@@ -255,11 +255,17 @@ def register_checkpoint(core: "Core", path: Path, name: str) -> "ModelOut":
 
 
 def activate_version(core: "Core", version_id: int, *, despite_gate: bool = False) -> None:
-    """Encode what a version lacks under a progress bar, learn its confidence unless it has it, then switch."""
+    """Encode what a version lacks under a progress bar, learn its confidence unless it has it, then switch.
+
+    Raises:
+        ActivationSupersededError: another version was asked for meanwhile.
+    """
     from app.errors import ModelIncompleteError
     from app.registry.calibration import GalleryCalibration
+    from app.registry.changes import ask
 
     core.active.admit(version_id)
+    place = ask(core.database, version_id, despite_gate=despite_gate)
     _, _, encoder = core.active.load_encoder(version_id)
     for attempt in range(_TRIES):  # images may come in while the last ones are encoded
         if missing := core.activation.missing(version_id):
@@ -267,7 +273,9 @@ def activate_version(core: "Core", version_id: int, *, despite_gate: bool = Fals
         if attempt == 0:
             GalleryCalibration(core.database).learn(version_id, encoder)
         try:
-            core.activation.complete(version_id, activate=True, encoder=encoder, despite_gate=despite_gate)
+            core.activation.complete(
+                version_id, activate=True, encoder=encoder, despite_gate=despite_gate, still=place.kept
+            )
         except ModelIncompleteError:
             if attempt == _TRIES - 1:
                 raise

@@ -240,7 +240,7 @@ class Job(Table):
     resource: Mapped[str] = mapped_column(String(40))
     """What it needs for itself: jobs of one resource run one after the other."""
     state: Mapped[str] = mapped_column(String(16))
-    """queued, running, succeeded, failed or cancelled."""
+    """queued, running, succeeded, failed, cancelled, or superseded: done, but its version does not answer."""
     done: Mapped[int] = mapped_column(Integer, default=0)
     total: Mapped[int | None] = mapped_column(Integer)
     """Items altogether; null until they were listed."""

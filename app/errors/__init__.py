@@ -74,6 +74,7 @@ models.errors.DescryError
     |   +-- ModelInUseError               model_in_use
     |   +-- ModelNotExplainableError      model_not_explainable
     |   +-- NoPredecessorError            no_predecessor
+    |   +-- ActivationSupersededError     activation_superseded
     |   +-- ModelChangedError             model_changed
     |   +-- IdempotencyKeyError           idempotency_key_reused
     |   +-- JobFinishedError              job_finished
@@ -154,20 +155,8 @@ models.errors.DescryError
         +-- DetectorError                 detector_unusable
 """
 
-from app.errors.access import (
-    AuditNotWholeError,
-    AuditTooYoungError,
-    AuditUnavailableError,
-    KeyExpiredError,
-    KeyInvalidError,
-    KeyNotFoundError,
-    KeyRefusedError,
-    KeyRequiredError,
-    KeyRevokedError,
-    PurposeRequiredError,
-    RateLimitedError,
-    ScopeMissingError,
-)
+from app.errors.access import *  # noqa: F403  what a room has many of, it lists itself
+from app.errors.access import __all__ as _of_access
 from app.errors.backups import BackupError, BackupTargetError
 from app.errors.base import (
     PROBLEM_JSON,
@@ -182,10 +171,11 @@ from app.errors.base import (
     UnavailableError,
     responses,
 )
-from app.errors.identifications import *  # noqa: F403  what a room has many of, it lists itself
+from app.errors.identifications import *  # noqa: F403
 from app.errors.identifications import __all__ as _of_identifications
 from app.errors.queries import FeedbackNotFoundError, QueryNotFoundError, QueryOutdatedError, ResultsTooLargeError
 from app.errors.requests import (
+    ActivationSupersededError,
     ArchiveError,
     AssociationNotFoundError,
     AssociationRunningError,
@@ -308,15 +298,13 @@ from app.errors.video import __all__ as _of_video
 
 __all__ = [
     "PROBLEM_JSON",
+    "ActivationSupersededError",
     "ArchiveError",
     "AssociationNotFoundError",
     "AssociationRunningError",
     "AssociationTooLargeError",
     "AssociationUndoneError",
     "AttributeProtectedError",
-    "AuditNotWholeError",
-    "AuditTooYoungError",
-    "AuditUnavailableError",
     "BackupError",
     "BackupTargetError",
     "BatchEntryError",
@@ -377,12 +365,6 @@ __all__ = [
     "JobResultGoneError",
     "JobSourceChangedError",
     "JobTakenError",
-    "KeyExpiredError",
-    "KeyInvalidError",
-    "KeyNotFoundError",
-    "KeyRefusedError",
-    "KeyRequiredError",
-    "KeyRevokedError",
     "ManifestError",
     "MemoryShortError",
     "MergeNotUndoableError",
@@ -404,20 +386,17 @@ __all__ = [
     "PictureError",
     "PicturesDifferError",
     "PortTakenError",
-    "PurposeRequiredError",
     "QueryEmptyError",
     "QueryLanguageUnsupportedError",
     "QueryNotFoundError",
     "QueryNotUnderstoodError",
     "QueryOutdatedError",
     "QueryTooLongError",
-    "RateLimitedError",
     "RecipeRefusedError",
     "ResultsTooLargeError",
     "RetrainingDataError",
     "RuntimeRefusedError",
     "RuntimeUnavailableError",
-    "ScopeMissingError",
     "ServerBusyError",
     "ServiceError",
     "SnapshotError",
@@ -447,4 +426,4 @@ __all__ = [
     "WorkerNameTakenError",
     "responses",
 ]
-__all__ += [*_of_identifications, *_of_video]
+__all__ += [*_of_access, *_of_identifications, *_of_video]

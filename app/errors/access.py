@@ -2,6 +2,21 @@
 
 from app.errors.base import ConflictError, InvalidError, NotFoundError, ServiceError, UnavailableError
 
+__all__ = [
+    "AuditNotWholeError",
+    "AuditTooYoungError",
+    "AuditUnavailableError",
+    "KeyExpiredError",
+    "KeyInvalidError",
+    "KeyNotFoundError",
+    "KeyRefusedError",
+    "KeyRequiredError",
+    "KeyRevokedError",
+    "PurposeRequiredError",
+    "RateLimitedError",
+    "ScopeMissingError",
+]
+
 
 class KeyRequiredError(ServiceError):
     """A request without a key, where one is needed."""

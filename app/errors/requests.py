@@ -272,6 +272,12 @@ class NoPredecessorError(ConflictError):
     code, title = "no_predecessor", "There is no version to roll back to"
 
 
+class ActivationSupersededError(ConflictError):
+    """Another version was asked for while this one was being prepared: it is ready, and does not answer."""
+
+    code, title = "activation_superseded", "Another model version was asked for since"
+
+
 class ModelChangedError(ConflictError):
     """Another model version became active while images were being encoded for the one before."""
 

@@ -6,8 +6,10 @@ from sqlalchemy.orm import Session
 
 from app.database.tables import Job
 from app.jobs.kinds import Hands
+from app.jobs.order import OVERTAKEN
 from app.jobs.repository import JobRepository
 from app.jobs.service import JobService
+from models.errors import DescryError
 
 
 class Duty:
@@ -89,6 +91,25 @@ class Duty:
         job = self.owned(session)
         job.done = job.total = done
         JobService(session).finish(job, "succeeded")
+
+    def overtaken(self, session: Session) -> dict[str, Any] | None:
+        """What was asked for since, instead of what the job would let answer; see `app.jobs.order`.
+
+        Raises:
+            JobTakenError: another worker has it now.
+        """
+        found: dict[str, Any] | None = self.owned(session).parameters.get(OVERTAKEN)
+        return found
+
+    def supersede(self, session: Session, done: int, error: DescryError) -> None:
+        """End the job as one that did its work, of which another choice has taken the effect.
+
+        Raises:
+            JobTakenError: another worker has it now.
+        """
+        job = self.owned(session)
+        job.done = job.total = done
+        JobService(session).finish(job, "superseded", error)
 
     def stop(self) -> bool:
         """After `halted`: end a job that is to be cancelled. Returns whether the work goes on after a restart."""

@@ -2,19 +2,23 @@
 
 Vectors: what the gallery lacks for a version is encoded beside the version that answers, one transaction a chunk with
 the progress in it; idle workers take shards of it (`app.jobs.shards`). Then, if that was asked for, its confidence is
-learnt unless it came with it, and the version is switched to in the transaction that ends the job. A killed worker goes
-on with the images that have no vector yet.
+learnt unless it came with it, and the version is switched to in the transaction that ends the job; not if another one
+was asked for since (`app.jobs.order`). A killed worker goes on with the images that have no vector yet.
 
 Index: the views of a version are built anew from the database. Small enough to begin again after a kill.
 """
 
 import time
+from typing import Any
+
+from sqlalchemy.orm import Session
 
 from app.errors import ModelIncompleteError
 from app.gallery.repository import ImageRepository
 from app.jobs.duty import Duty
 from app.jobs.encoding import ShardWork
 from app.jobs.kinds import Hands, Work
+from app.jobs.order import superseded
 from app.jobs.repository import JobRepository
 from app.registry.calibration import GalleryCalibration
 from app.registry.encoding import LOOK_S
@@ -68,18 +72,34 @@ class EncodingJob:
         activate = bool(self._duty.parameters.get("activate"))
         if activate and not self._calibrate():
             return self._duty.stop()
-        done = self._duty.row().done
         try:
-            self._activation.complete(
-                self._version,
-                activate=activate,
-                encoder=self._opened().encoder,
-                despite_gate=bool(self._duty.parameters.get("despite_gate")),
-                record=lambda session, count: self._duty.succeed(session, done + count),
-            )
+            self._complete(activate=activate)
         except ModelIncompleteError:
             return True  # images came meanwhile
         return False
+
+    def _complete(self, *, activate: bool) -> None:
+        """End the job, and switch if nobody asked for another version since."""
+        done, note = self._duty.row().done, dict[str, Any]()
+
+        def still(session: Session) -> bool:
+            note.update(self._duty.overtaken(session) or {})
+            return not note
+
+        def record(session: Session, count: int) -> None:
+            if note:
+                self._duty.supersede(session, done + count, superseded(self._version, note))
+            else:
+                self._duty.succeed(session, done + count)
+
+        self._activation.complete(
+            self._version,
+            activate=activate,
+            encoder=self._opened().encoder,
+            despite_gate=bool(self._duty.parameters.get("despite_gate")),
+            still=still,
+            record=record,
+        )
 
     def _encode(self) -> bool:
         """Until every shard is done, whoever does it; False if the job was halted."""

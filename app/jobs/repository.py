@@ -26,9 +26,9 @@ from app.gallery.repository import pieces
 if TYPE_CHECKING:
     from app.gallery.ingest import Outcome  # with PyTorch behind it
 
-State = Literal["queued", "running", "succeeded", "failed", "cancelled"]
+State = Literal["queued", "running", "succeeded", "failed", "cancelled", "superseded"]
 _ALONE = {"synchronize_session": False}
-FINAL = frozenset({"succeeded", "failed", "cancelled"})
+FINAL = frozenset({"succeeded", "failed", "cancelled", "superseded"})
 LASTING = tuple(
     error.code
     for error in (

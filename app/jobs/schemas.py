@@ -13,7 +13,7 @@ from app.jobs.shards import shown
 
 
 class JobError(BaseModel):
-    """Why a job failed."""
+    """Why a job failed, or was superseded."""
 
     code: str
     message: str
@@ -31,10 +31,14 @@ class JobCounts(BaseModel):
 class JobOut(BaseModel):
     """A job. `done` of `total` are what `unit` says; `total` is null until it is known.
 
+    `state` `superseded`: the job was to let a model version answer, and encoded it; but another version was asked for
+    since, which `error` names.
+
     `counts` is null for kinds without items. `result_url`: the file that a job left, until it is removed.
     `progress`: of a retraining, its `phase` with what is known of it (losses, speed, `seconds_left`), and `curve`: by
     name, lists of [step, value], `losses` and `quality` (percent, on the split that it is measured on); at the end
-    `version`, `accepted` and `reasons` of the gate. Of an encoding, speed and `shards`: who is at the images `after` an
+    `version`, `accepted` and `reasons` of the gate, and `overtaken` if it does not answer by itself because another
+    `version` was asked for since. Of an encoding, speed and `shards`: who is at the images `after` an
     id `upto` another. Of a video, `share` (0..1 of its time), `frames`, `tracks`, `ingested`, `duplicate` and
     `rejected` crops, and the parts that are `lost`.
     """

@@ -17,6 +17,7 @@ from app.errors import (
     JobTakenError,
 )
 from app.jobs.kinds import KINDS
+from app.jobs.order import activates, overtake, plain
 from app.jobs.repository import FINAL, JobRepository, NewItem, State, retry_key
 from models.errors import DescryError
 
@@ -88,6 +89,19 @@ class JobService:
         same = (job for job in self._jobs.open() if job.kind == kind and job.parameters == parameters)
         return next((job for job in same if not job.cancel_requested), None) or self.create(kind, parameters)
 
+    def activation(self, version_id: int, *, despite_gate: bool = False, trainings: bool = True) -> Job:
+        """Queue the job that encodes what a version lacks and then lets it answer; what was asked for earlier is
+        overtaken. If one is open for the version it is that one, unless it is being cancelled.
+        """
+        same = (job for job in self._jobs.open() if activates(job) and job.parameters["version"] == version_id)
+        found = next((job for job in same if not job.cancel_requested), None)
+        if found is None:
+            found = self.create("indexing", {"version": version_id, "activate": True})
+        if despite_gate:
+            found.parameters = {**found.parameters, "despite_gate": True}
+        overtake(self._jobs, version_id, trainings=trainings)
+        return found
+
     def cancel(self, job_id: str) -> Job:
         """End a job that waits, or ask the worker of one that runs to end it after the present chunk.
 
@@ -124,6 +138,8 @@ class JobService:
         if not KINDS[job.kind].listed:
             if job.state == "succeeded":
                 raise JobNotRetryableError("the job did all that it had to do")
+            if job.state == "superseded":
+                raise JobNotRetryableError("the version of the job is encoded; activate it if it is to answer")
             if "folder" in job.parameters and not Path(job.parameters["folder"]).exists():
                 raise JobNotRetryableError("the file of the job is gone; send it again")
             return self._again(job, first=job.parameters.get("first", job_id))
@@ -143,16 +159,22 @@ class JobService:
         return again
 
     def _again(self, job: Job, **parameters: Any) -> Job:  # noqa: ANN401  JSON
-        """A retry has the holder of the job that it repeats, whoever asks for it: there is one, and they see it."""
-        return self._queue(
+        """A retry has the holder of the job that it repeats, whoever asks for it: there is one, and they see it.
+
+        It is asked for now: what has overtaken the job before it has not overtaken the retry.
+        """
+        again = self._queue(
             Job(
                 id=str(uuid.uuid4()),
                 kind=job.kind,
-                parameters={**job.parameters, "retry_of": job.id, **parameters},
+                parameters={**plain(job.parameters), "retry_of": job.id, **parameters},
                 idempotency_key=retry_key(job.id),
                 key_id=job.key_id,
             )
         )
+        if activates(again):
+            overtake(self._jobs, again.parameters["version"])
+        return again
 
     def needed(self, job: Job) -> list[str] | None:
         """Names of the staged files that a retry of a job would take again; None: all of them."""
@@ -162,7 +184,7 @@ class JobService:
 
     def _unfinished(self, job: Job) -> bool:
         if not KINDS[job.kind].listed:
-            return job.state != "succeeded"
+            return job.state not in ("succeeded", "superseded")
         return job.total is None or bool(self._left(job))
 
     def _left(self, job: Job) -> list[NewItem]:
@@ -216,7 +238,8 @@ class JobService:
         job.state, job.finished_at = state, now()
         if error is not None:
             job.error_code, job.error_message = error.code, error.message
-        self._jobs.log(job.id, f"{state}: {error.message}" if error else state, "error" if error else "info")
+        level = "info" if error is None else "warning" if state == "superseded" else "error"
+        self._jobs.log(job.id, f"{state}: {error.message}" if error else state, level)
 
 
 def _own(key: str) -> str:

@@ -26,7 +26,7 @@ _log = logging.getLogger(__name__)
 COUNTS_KEPT_S = 15.0
 """Seconds for which counts of the database are kept: a scrape must not cost what a search costs, however many ask."""
 _ITEMS = ("waiting", "ingested", "duplicate", "rejected")
-_STATES = ("queued", "running", "succeeded", "failed", "cancelled")
+_STATES = ("queued", "running", "succeeded", "failed", "cancelled", "superseded")
 
 
 class Metrics:

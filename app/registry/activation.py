@@ -71,6 +71,7 @@ class Activation:
         activate: bool,
         encoder: EncoderService | None = None,
         despite_gate: bool = False,
+        still: Callable[[Session], bool] = lambda session: True,
         record: Callable[[Session, int], None] = lambda session, count: None,
     ) -> None:
         """Make sure that a version has the vectors of each image in each of its spaces, and on request make it the
@@ -78,6 +79,7 @@ class Activation:
 
         Args:
             encoder: encodes the last few images, if there are any.
+            still: whether it is to become the active one still; asked when no other change can come in between.
 
         Raises:
             ModelNotFoundError, ModelRefusedError: there is no such version, or it may not be activated.
@@ -87,6 +89,7 @@ class Activation:
         with self._database.write() as session:
             log, models = LogRepository(session), ModelService(session)
             head = log.lock()
+            activate = activate and still(session)
             row = models.admitted(version_id, despite_gate=despite_gate) if activate else models.find(version_id)
             filled = self._fill(session, row, encoder)
             images = ImageRepository(session).count()
@@ -94,9 +97,10 @@ class Activation:
                 raise _incomplete(row.id, max(1, ImageRepository(session).count_lacking(row)))
             record(session, filled)
             ModelRepository(session).change(row.id, retired_at=None)
-            if activate and head.active_version_id != row.id:
-                log.activate(row.id)
-                ModelRepository(session).mark_activated(row.id)
+            if activate:
+                if head.active_version_id != row.id:
+                    log.activate(row.id)
+                ModelRepository(session).mark_activated(row.id)  # also again: it was asked for now
 
     def encoding(self, version_id: int, encoder: EncoderService) -> GalleryEncoding:
         """What encodes stored pictures for a version.

@@ -1,26 +1,69 @@
 """Changes of the version that answers, as endpoints, verbs and jobs ask for them."""
 
-from typing import Any
+from dataclasses import dataclass
+from datetime import datetime
 
 from sqlalchemy.orm import Session
 
 from app.database.sessions import Database
 from app.errors import NoPredecessorError
+from app.jobs.order import awaited, overtake, superseded
 from app.jobs.repository import JobRepository
 from app.jobs.schemas import JobOut
 from app.jobs.service import JobService
+from app.registry.repository import ModelRepository
 from app.registry.service import ModelService, remainder
 from app.settings import Settings
 from app.vectors.repository import LogRepository
 
 
 def activate_later(database: Database, version_id: int, *, despite_gate: bool = False) -> JobOut:
-    """Queue the job that encodes what a version lacks and then switches to it; or return the one that is open."""
-    wanted: dict[str, Any] = {"version": version_id, "activate": True}
-    if despite_gate:
-        wanted["despite_gate"] = True
+    """Queue the job that encodes what a version lacks and then switches to it; or return the one that is open.
+
+    Either way it is asked for now: what was asked for earlier does not switch any more.
+    """
     with database.write() as session:
-        return JobOut.of(JobService(session).create_once("indexing", wanted), {})
+        return JobOut.of(JobService(session).activation(version_id, despite_gate=despite_gate), {})
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """When an activation was asked for that is made without a job: who answered then, and since when."""
+
+    version_id: int
+    active_id: int | None
+    activated_at: datetime | None
+
+    def kept(self, session: Session) -> bool:
+        """True: nobody asked for another version since.
+
+        Raises:
+            ActivationSupersededError: another version was asked for since.
+        """
+        found, wanted = _place(session, self.version_id), awaited(JobRepository(session))
+        if found != self and found.active_id not in (None, self.version_id):
+            raise superseded(self.version_id, {"version": found.active_id, "at": str(found.activated_at)})
+        if wanted is not None and wanted.parameters["version"] != self.version_id:
+            raise superseded(self.version_id, wanted.parameters)
+        return True
+
+
+def ask(database: Database, version_id: int, *, despite_gate: bool = False) -> Place:
+    """Ask for a version that this process will switch to when it is encoded, which may take long.
+
+    Raises:
+        ModelNotFoundError, ModelRefusedError: there is none, or it may not be activated.
+    """
+    with database.write() as session:
+        ModelService(session).admitted(version_id, despite_gate=despite_gate)
+        overtake(JobRepository(session), version_id)
+        return _place(session, version_id)
+
+
+def _place(session: Session, version_id: int) -> Place:
+    active = LogRepository(session).head().active_version_id
+    row = None if active is None else ModelRepository(session).get(active)
+    return Place(version_id, active, None if row is None else row.activated_at)
 
 
 def encode_later(database: Database, version_id: int) -> JobOut:

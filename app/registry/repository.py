@@ -62,7 +62,7 @@ class ModelRepository:
         return int(self._session.scalars(insert(ModelVersion).returning(ModelVersion.id), [columns]).one())
 
     def mark_activated(self, version_id: int) -> None:
-        """Note when a version became active."""
+        """Note when a version became active, or was asked for again while it is."""
         self.change(version_id, activated_at=now())
 
     def change(self, version_id: int, **columns: Any) -> None:  # noqa: ANN401  columns of the table

@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 from app.database.tables import NAME_CHARS, ModelVersion
 from app.errors import InvalidError, ModelNameTakenError, ModelNotFoundError, ModelRefusedError
 from app.gallery.repository import ImageRepository
+from app.jobs.order import OVERTAKEN
 from app.jobs.repository import JobRepository
 from app.registry.repository import ModelRepository
 from app.registry.schemas import ModelList, ModelOut
@@ -95,12 +96,12 @@ class ModelService:
         )
 
     def encoding(self, *, to_activate: bool = False) -> set[int]:
-        """Versions that an open job encodes; on request only those that it then activates."""
+        """Versions that an open job encodes; on request only those that it will then activate."""
         jobs = [job.parameters for job in self._jobs.open() if job.kind == "indexing"]
         return {
             found["version"]
             for found in jobs
-            if not found.get("rebuild") and (found.get("activate") or not to_activate)
+            if not found.get("rebuild") and ((found.get("activate") and OVERTAKEN not in found) or not to_activate)
         }
 
     def predecessor(self) -> ModelVersion | None:

@@ -82,10 +82,16 @@ class Outcome:
             **_lasting(job.progress),
             **verdict.model_dump(),
         }
-        if verdict.accepted and self._parameters.get("activate") == "auto":
-            queued = JobService(session).create_once("indexing", {"version": version, "activate": True})
-            job.progress = {**job.progress, "activation": queued.id}
         log = JobRepository(session)
+        if verdict.accepted and self._parameters.get("activate") == "auto":
+            if (note := self._duty.overtaken(session)) is None:
+                # In the place of the retraining: who asked for another one since then is not overtaken by its end.
+                queued = JobService(session).activation(version, trainings=False)
+                job.progress = {**job.progress, "activation": queued.id}
+            else:
+                job.progress = {**job.progress, "overtaken": note}
+                words = f"version {note['version']} was asked for since the retraining was: {version} does not answer"
+                log.log(job.id, f"{words} by itself; activate it if it is to", "warning")
         for reason in verdict.reasons:
             log.log(job.id, reason.message, "info" if verdict.accepted else "warning")
         log.log(job.id, f"the gate {'accepted' if verdict.accepted else 'refused'} model version {version}")

@@ -16,9 +16,9 @@ from descry_client.errors import (
 )
 from descry_client.models import JobDetail, JobItemList, JobItemOut, JobLine, JobList, JobOut
 
-State = Literal["queued", "running", "succeeded", "failed", "cancelled"]
+State = Literal["queued", "running", "succeeded", "failed", "cancelled", "superseded"]
 ItemStatus = Literal["ingested", "duplicate", "rejected"]
-ENDED = ("succeeded", "failed", "cancelled")
+ENDED = ("succeeded", "failed", "cancelled", "superseded")
 _RECONNECT_S = 1.0
 
 
@@ -131,7 +131,7 @@ class AsyncJobs:
             away_s: how long the server may be away or busy; then its error is raised.
 
         Raises:
-            JobEndedError: it failed or was cancelled.
+            JobEndedError: it failed, was cancelled, or was superseded by a later activation.
             WaitTimeoutError: it has not ended in time.
         """
         end, gone = deadline(timeout_s), deadline(away_s)

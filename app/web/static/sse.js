@@ -3,7 +3,7 @@
 import * as api from "./api.js";
 
 const PAUSE_MS = 1_500;
-const FINAL = new Set(["succeeded", "failed", "cancelled"]);
+const FINAL = new Set(["succeeded", "failed", "cancelled", "superseded"]);
 
 export function ended(job) {
   return FINAL.has(job.state);

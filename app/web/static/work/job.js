@@ -12,7 +12,7 @@ import { curves } from "./chart.js";
 import { videoFacts } from "./video.js";
 
 const KINDS = { ingest: "Taking in pictures", indexing: "Encoding the gallery", export: "Export", retraining: "Retraining", video: "Taking in a video", association: "Grouping people" };
-const STATES = { queued: "waits for a worker", running: "running", succeeded: "done", failed: "failed", cancelled: "cancelled" };
+const STATES = { queued: "waits for a worker", running: "running", succeeded: "done", failed: "failed", cancelled: "cancelled", superseded: "superseded" };
 const PHASES = { looking: "looking for people", data: "writing the data set", training: "training", comparison: "comparing with the active model", done: "done" };
 const ITEMS = 200;
 
@@ -105,12 +105,14 @@ export class JobCard {
   }
 
   #outcome(job) {
-    if (job.error) return el("div", { className: "outcome bad" }, el("strong", {}, "It failed: "), format.sentence(job.error.message), " ", el("code", {}, job.error.code));
+    const superseded = job.state === "superseded"; // by a later choice: the work is done
+    if (job.error) return el("div", { className: superseded ? "outcome warn" : "outcome bad" }, el("strong", {}, superseded ? "Another version was chosen: " : "It failed: "), format.sentence(job.error.message), " ", el("code", {}, job.error.code));
     const told = job.progress ?? {};
     if (job.kind === "retraining" && told.phase === "done" && told.reasons) {
       return el("div", { className: told.accepted ? "outcome good" : "outcome warn" },
         el("strong", {}, told.accepted ? "The gate accepted the candidate." : "The gate refused the candidate."),
         el("ul", {}, told.reasons.map(({ message }) => el("li", {}, format.sentence(message)))),
+        told.overtaken ? hint(`It does not answer by itself: version ${told.overtaken.version} was asked for since.`) : null,
         link({ view: "models" }, "Model versions", { className: "textual" }));
     }
     if (job.kind === "ingest" && job.state === "succeeded" && job.counts?.duplicate > 0) {

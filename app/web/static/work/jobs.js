@@ -11,7 +11,7 @@ import { JobCard, kindOf, progressOf, stateBadge } from "./job.js";
 
 const LOOK_MS = 2_000;
 const PAGE = 30;
-const STATES = [["", "All"], ["running", "Running"], ["queued", "Waiting"], ["failed", "Failed"], ["succeeded", "Done"], ["cancelled", "Cancelled"]];
+const STATES = [["", "All"], ["running", "Running"], ["queued", "Waiting"], ["failed", "Failed"], ["succeeded", "Done"], ["cancelled", "Cancelled"], ["superseded", "Superseded"]];
 
 export async function mount(root, parameters, signal) {
   const id = parameters.get("job");
