@@ -11,6 +11,7 @@ import shutil
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -121,6 +122,67 @@ def linked(document: dict[str, Any]) -> dict[str, Any]:
     return document
 
 
+@dataclass
+class Seen:
+    """What the chains did."""
+
+    heard: Counter[str] = field(default_factory=Counter)
+    followed: Counter[str] = field(default_factory=Counter)
+    """Requests that were right for an id that an answer had named."""
+    ended: list[bool] = field(default_factory=list)
+    """Of each chain, whether it deleted, cancelled or undid such a thing."""
+
+    def __str__(self) -> str:
+        asked = f"{self.heard.total()} requests to {len(self.heard)} operations"
+        found = f"{self.followed.total()} of them found what an answer before had named"
+        return f"{asked}, {found}; {sum(self.ended)} chains of {len(self.ended)} deleted, cancelled or undid it"
+
+
+class Chain:
+    """One chain, with a gallery of its own. hypothesis begins many chains as it began others, and gives up with
+    `FlakyStrategyDefinition` when an answer then names nothing because a chain before has deleted it."""
+
+    gallery: Settings
+    seen: Seen
+
+    def setup(self) -> None:
+        self.steps: list[str] = []
+        self.seen.ended.append(False)
+        self.opened = ExitStack()
+        self.session = self.opened.enter_context(requests.Session())
+        self.url = self.opened.enter_context(fresh(self.gallery))
+
+    def teardown(self) -> None:
+        self.opened.close()
+
+    def before_call(self, case: Any) -> None:  # noqa: ANN401
+        if (label := _label(case)) in RIGHT:
+            case.body, case.media_type = RIGHT[label], "application/json"
+        if "{" not in case.operation.path:
+            case.query = {}  # the whole list
+
+    def get_call_kwargs(self, case: Any) -> dict[str, Any]:  # noqa: ANN401
+        return {"timeout": 60, "session": self.session, "base_url": self.url}
+
+    def validate_response(self, response: Response, case: Any, **_: Any) -> None:  # noqa: ANN401
+        label, seen, asked = _label(case), self.seen, response.request
+        found = 200 <= response.status_code < 300 and "{" in case.operation.path
+        seen.heard[label] += 1
+        seen.followed[label] += found
+        seen.ended[-1] |= found and (asked.method == "DELETE" or label.endswith(ENDS))
+        self.steps.append(f"{asked.method} {asked.path_url} {asked.body!r:.300} -> {response.status_code}")
+        try:
+            assert response.status_code < 500, (label, response.text)
+            case.validate_response(response, checks=CHECKS)
+        except (AssertionError, FailureGroup) as error:
+            error.add_note("the chain:\n" + "\n".join(self.steps))
+            raise
+
+
+def _label(case: Any) -> str:  # noqa: ANN401
+    return f"{case.operation.method.upper()} {case.operation.path}"
+
+
 def test_chains_of_requests_answer_as_the_document_says(gallery: Settings, record_property: Any) -> None:  # noqa: ANN401
     with fresh(gallery) as url:
         answer = requests.get(f"{url}/openapi.json", timeout=60)
@@ -128,50 +190,8 @@ def test_chains_of_requests_answer_as_the_document_says(gallery: Settings, recor
     document.config.generation.update(modes=[GenerationMode.POSITIVE], with_security_parameters=False)
     document.config.phases.stateful.inference.algorithms = []  # what it guesses from names leads to few answers
     document = document.exclude(method="GET", path=STREAMS)
-    heard: Counter[str] = Counter()
-    followed: Counter[str] = Counter()
-    chains: list[list[bool]] = []
-    machine: Any = document.as_state_machine()
-
-    class Chains(machine):  # type: ignore[misc]
-        """Each chain has a gallery of its own. hypothesis begins many chains as it began others, and gives up with
-        `FlakyStrategyDefinition` when an answer then names nothing because a chain before has deleted it."""
-
-        def setup(self) -> None:
-            self.steps: list[str] = []
-            self.ends: list[bool] = []
-            chains.append(self.ends)
-            self.opened = ExitStack()
-            self.session = self.opened.enter_context(requests.Session())
-            self.url = self.opened.enter_context(fresh(gallery))
-
-        def teardown(self) -> None:
-            self.opened.close()
-
-        def before_call(self, case: Any) -> None:  # noqa: ANN401
-            if (label := _label(case)) in RIGHT:
-                case.body, case.media_type = RIGHT[label], "application/json"
-            if "{" not in case.operation.path:
-                case.query = {}  # the whole list
-
-        def get_call_kwargs(self, case: Any) -> dict[str, Any]:  # noqa: ANN401
-            return {"timeout": 60, "session": self.session, "base_url": self.url}
-
-        def validate_response(self, response: Response, case: Any, **_: Any) -> None:  # noqa: ANN401
-            label = _label(case)
-            found = 200 <= response.status_code < 300 and "{" in case.operation.path
-            heard[label] += 1
-            followed[label] += found
-            self.ends.append(found and (case.operation.method == "delete" or label.endswith(ENDS)))
-            asked = response.request
-            self.steps.append(f"{asked.method} {asked.path_url} {asked.body!r:.300} -> {response.status_code}")
-            try:
-                assert response.status_code < 500, (label, response.text)
-                case.validate_response(response, checks=CHECKS)
-            except (AssertionError, FailureGroup) as error:
-                error.add_note("the chain:\n" + "\n".join(self.steps))
-                raise
-
+    seen = Seen()
+    chains: Any = type("Chains", (Chain, document.as_state_machine()), {"gallery": gallery, "seen": seen})
     how = hypothesis.settings(
         max_examples=CHAINS,
         stateful_step_count=STEPS,
@@ -181,16 +201,10 @@ def test_chains_of_requests_answer_as_the_document_says(gallery: Settings, recor
         phases=[Phase.explicit, Phase.generate],
     )
     try:
-        hypothesis.seed(SEED)(Chains).run(settings=how)
+        hypothesis.seed(SEED)(chains).run(settings=how)
     except BaseException as error:
         error.add_note(f"DESCRY_FUZZ_SEED={SEED} DESCRY_FUZZ_CHAINS={CHAINS} DESCRY_FUZZ_STEPS={STEPS}")
         raise
     finally:
-        told = f"{heard.total()} requests to {len(heard)} operations, {followed.total()} of them found what an answer"
-        ended = f"{sum(map(any, chains))} chains of {len(chains)} deleted, cancelled or undid it"
-        record_property("fuzz", f"{CHAINS} chains, seed {SEED}: {told} before had named; {ended}")
-    assert followed.total() > 0, "no request asked for what another one had made"
-
-
-def _label(case: Any) -> str:  # noqa: ANN401
-    return f"{case.operation.method.upper()} {case.operation.path}"
+        record_property("fuzz", f"{CHAINS} chains, seed {SEED}: {seen}")
+    assert seen.followed.total() > 0, "no request asked for what another one had made"
