@@ -1,6 +1,5 @@
 """`python -m training VERB`: train, evaluate, report, synthesise, datasets, describe. `descry` forwards to it."""
 
-import json
 import os
 import sys
 from dataclasses import replace
@@ -17,7 +16,18 @@ from training.captioning.cli import describe
 from training.commands.answers import reliability, robustness
 from training.commands.composed import composed
 from training.commands.data import datasets, synthesise, synthesise_gallery, synthesise_pictures
-from training.commands.options import AllowMissing, Beside, Device, Json, Precision, SplitName, asked_for, say, show
+from training.commands.options import (
+    AllowMissing,
+    Beside,
+    Device,
+    Json,
+    Precision,
+    SplitName,
+    asked_for,
+    handed_over,
+    say,
+    show,
+)
 from training.commands.parse import parse
 from training.commands.pointing import pointing
 from training.commands.retraining import compare, plan
@@ -112,11 +122,7 @@ def evaluate(
     if not people.notes:  # the oracle knows all images
         rows |= _oracle(data, split)
     result = {"data": people.name, "split": split, "notes": list(people.notes), **rows}
-    if out:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    if as_json:
-        typer.echo(json.dumps(result))
+    if handed_over(result, out, as_json=as_json):
         return
     _print_table(f"{encoder.spec.method} on {people.name} {split}", rows, average_precision)
 

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from models.device import chosen_device
-from training.commands.options import Device, Json, SplitName, asked_for, say
+from training.commands.options import Device, Json, SplitName, asked_for, handed_over, say
 
 if TYPE_CHECKING:
     from models.encoder import PersonEncoder
@@ -101,11 +101,7 @@ def robustness(
     synthetic = (data / "attributes.json").is_file()
     denials = measure_denials(encoder, embedded, data, confidence_curves(calibration), seed=seed) if synthetic else []
     result = {"rewordings": rows, "denials": denials}
-    if out:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    if as_json:
-        typer.echo(json.dumps(result))
+    if handed_over(result, out, as_json=as_json):
         return
     names = ("R@1 as written", "R@1", "R@10", "mAP", "refused", "flagged")
     _print(

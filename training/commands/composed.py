@@ -1,6 +1,5 @@
 """`composed`: queries of several parts, on synthetic people."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -8,7 +7,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from training.commands.options import Json
+from training.commands.options import Json, handed_over
 
 if TYPE_CHECKING:
     from training.studies.composed import Row
@@ -23,11 +22,7 @@ def composed(
 ) -> None:
     """Measure queries of several parts on val and test: how parts are fused, denied parts, grouping by identity."""
     found = list(_rows(data, checkpoint, seed))
-    if out:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    if as_json:
-        typer.echo(json.dumps(found))
+    if handed_over(found, out, as_json=as_json):
         return
     for kind in dict.fromkeys(row["kind"] for row in found):
         rows = [row for row in found if row["kind"] == kind]

@@ -35,6 +35,20 @@ def show(result: dict[str, object], as_json: bool, words: str) -> None:
     typer.echo(json.dumps(result) if as_json else words)
 
 
+def handed_over(figures: object, out: Path | None, *, as_json: bool) -> bool:
+    """Write figures to a file, where one is named, and print them as JSON where that is asked for.
+
+    Returns:
+        Whether they are printed; if not, they are still to be shown.
+    """
+    if out:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    if as_json:
+        typer.echo(json.dumps(figures))
+    return as_json
+
+
 def say(words: str) -> None:
     """What is told beside the result goes to stderr."""
     typer.echo(words, err=True)
