@@ -149,9 +149,7 @@ def test_an_activation_that_was_overtaken_says_by_what(visit: Visit, settings: S
     expect(visit.page.locator(".row .state")).to_have_text("superseded")
     visit.page.locator(".row").get_by_role("link").click()
     outcome = visit.page.locator(".outcome.warn")
-    expect(outcome).to_contain_text(
-        "Another version was chosen: Model version 1 is encoded and ready"
-    )
+    expect(outcome).to_contain_text("Another version was chosen: Model version 1 is encoded and ready")
     expect(outcome.locator("code")).to_have_text("activation_superseded")
     expect(visit.page.get_by_role("button", name="Try again what is left")).to_have_count(0)
     visit.check_accessible()
