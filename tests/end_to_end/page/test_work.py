@@ -15,6 +15,7 @@ from app.core import opened
 from app.database.sessions import Database
 from app.gallery.sources import open_source
 from app.jobs.companion import companion
+from app.jobs.order import superseded
 from app.jobs.service import JobService
 from app.settings import Settings
 from tests.app.test_retraining_gallery import POLICY, QUICK, register_random, write_people
@@ -136,6 +137,22 @@ def test_jobs_are_listed_cancelled_and_tried_again(visit: Visit, settings: Setti
     expect(visit.page.get_by_role("heading", name="No such job")).to_be_visible()
     visit.go("/?view=jobs&job=nobody")
     expect(visit.page.get_by_role("alert")).to_be_visible()
+
+
+def test_an_activation_that_was_overtaken_says_by_what(visit: Visit, settings: Settings) -> None:
+    database = Database(settings.database)
+    with database.write() as session:
+        jobs = JobService(session)
+        jobs.finish(jobs.activation(1), "superseded", superseded(1, {"version": 2}))
+    database.close()
+    visit.go("/?view=jobs&state=superseded")
+    expect(visit.page.locator(".row .state")).to_have_text("superseded")
+    visit.page.locator(".row").get_by_role("link").click()
+    outcome = visit.page.locator(".outcome.warn")
+    expect(outcome).to_contain_text("Another version was chosen: Model version 1 is encoded and ready")
+    expect(outcome.locator("code")).to_have_text("activation_superseded")
+    expect(visit.page.get_by_role("button", name="Try again what is left")).to_have_count(0)
+    visit.check_accessible()
 
 
 def test_a_retraining_is_watched_refused_activated_and_taken_back(visit: Visit, server: str) -> None:
