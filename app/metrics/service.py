@@ -4,7 +4,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, get_args
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -15,6 +15,7 @@ from app.core import Core
 from app.database.tables import now
 from app.jobs.kinds import KINDS
 from app.jobs.names import names_in_use
+from app.jobs.repository import State
 from app.metrics.instruments import REQUEST_SECONDS, REQUESTS, STAGE_SECONDS
 from app.metrics.repository import Counts, MetricsRepository
 from app.metrics.together import Together
@@ -26,7 +27,6 @@ _log = logging.getLogger(__name__)
 COUNTS_KEPT_S = 15.0
 """Seconds for which counts of the database are kept: a scrape must not cost what a search costs, however many ask."""
 _ITEMS = ("waiting", "ingested", "duplicate", "rejected")
-_STATES = ("queued", "running", "succeeded", "failed", "cancelled", "superseded")
 
 
 class Metrics:
@@ -142,7 +142,7 @@ def _jobs(counts: Counts) -> Iterator[Metric]:
     jobs = GaugeMetricFamily("descry_jobs", "Jobs that the database knows.", labels=("kind", "state"))
     items = GaugeMetricFamily("descry_job_items", "Items of jobs that list some.", labels=("kind", "status"))
     for kind, about in KINDS.items():
-        for state in _STATES:
+        for state in get_args(State):
             jobs.add_metric((kind, state), counts.jobs.get((kind, state), 0))
         if about.listed:
             known = {status for of, status in counts.items if of == kind} | (set(_ITEMS) if kind == "ingest" else set())

@@ -42,7 +42,8 @@ class Place:
         """
         found, wanted = _place(session, self.version_id), awaited(JobRepository(session))
         if found != self and found.active_id not in (None, self.version_id):
-            raise superseded(self.version_id, {"version": found.active_id, "at": str(found.activated_at)})
+            at = {} if found.activated_at is None else {"at": found.activated_at.isoformat()}
+            raise superseded(self.version_id, {"version": found.active_id, **at})
         if wanted is not None and wanted.parameters["version"] != self.version_id:
             raise superseded(self.version_id, wanted.parameters)
         return True
